@@ -1,0 +1,448 @@
+#!/usr/bin/env python3
+"""Times caracal beside PyTorch eager and compiled, ONNX Runtime (raw and optimizer-fused) and OpenVINO, in float32.
+
+    python bench/compare.py --threads 2 --cells 1x8,1x32,1x128,1x512,8x128r
+    python bench/compare.py --plot bench/results/FILE.json
+
+A cell is BATCHxLENGTH; with a trailing r the lengths are ragged (20 % to 100 % of LENGTH, mean 60 %): caracal gets the
+real tokens, the peers get them padded to LENGTH. Without --model the weights are random, of BERT-base shape, seeded.
+bench/README.md says how the measurement is kept fair. Needs tools/requirements.txt and g++.
+"""
+
+import argparse
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import platform
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+import plot
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PEERS = ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino"]
+TOLERANCE = 2e-5  # of max(1, |reference|), for outputs of float32 systems; printed, and flagged when exceeded
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def note(text):
+    progress("")
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- the machine ----------------------------------------------------------------------------------------------------
+
+
+def cpu_info():
+    fields = {}
+    for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines():
+        key, _, value = line.partition(":")
+        fields[key.strip()] = value.strip()
+    wanted = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
+    return {
+        "name": fields.get("model name", platform.machine()),
+        "family": fields.get("cpu family", ""),
+        "model": fields.get("model", ""),
+        "stepping": fields.get("stepping", ""),
+        "flags": [flag for flag in wanted if flag in fields.get("flags", "").split()],
+    }
+
+
+def last_level_cache_bytes():
+    sizes = [0]
+    for file in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = file.read_text().strip()
+        sizes.append(int(text.rstrip("KM")) << (20 if text.endswith("M") else 10))
+    return max(sizes)
+
+
+def choose_cores(threads):
+    """The first `threads` allowed CPUs that do not share a core."""
+    chosen, taken = [], set()
+    for cpu in sorted(os.sched_getaffinity(0)):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        core = siblings.read_text().strip() if siblings.exists() else str(cpu)
+        if core not in taken:
+            taken.add(core)
+            chosen.append(cpu)
+    if len(chosen) < threads:
+        sys.exit(f"compare.py: {threads} threads asked for, but only {len(chosen)} cores are allowed")
+    return chosen[:threads]
+
+
+def cpu_ticks(cores):
+    """(busy, total, steal) clock ticks of the given CPUs since boot."""
+    busy = total = steal = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        match = re.match(r"cpu(\d+) (.*)", line)
+        if match and int(match[1]) in cores:
+            ticks = [int(x) for x in match[2].split()[:8]]  # user nice system idle iowait irq softirq steal
+            total += sum(ticks)
+            busy += sum(ticks) - ticks[3] - ticks[4] - ticks[7]
+            steal += ticks[7]
+    return busy, total, steal
+
+
+class Machine:
+    """Probes and the signs of a disturbed measurement."""
+
+    def __init__(self, work, cores, info):
+        self.cores = cores
+        self.program = work / "probe"
+        source = HERE / "probe.cpp"
+        if not self.program.exists() or self.program.stat().st_mtime < source.stat().st_mtime:
+            flags = ["-mavx512f"] if "avx512f" in info["flags"] else []
+            flags = flags or (["-mavx2", "-mfma"] if "fma" in info["flags"] else [])
+            compiler = os.environ.get("CXX", "g++")
+            subprocess.run([compiler, "-O2", "-std=c++20", "-pthread", *flags, source, "-o", self.program], check=True)
+
+    def probe(self):
+        """FMA peak and DRAM read rate on our cores, and how busy others keep them meanwhile. All peers are stopped."""
+        before = cpu_ticks(self.cores)
+        time.sleep(0.3)
+        after = cpu_ticks(self.cores)
+        result = json.loads(subprocess.check_output([self.program, str(len(self.cores))]))
+        result["others_busy"] = round((after[0] - before[0]) / max(1, after[1] - before[1]), 3)
+        return result
+
+    def steal_ticks(self):
+        return cpu_ticks(self.cores)[2]
+
+
+def floor_ms(config, lengths, probes, cache_bytes):
+    """The least time one forward of a BERT encoder can take here, max(FLOP / FMA peak, weight bytes / DRAM rate):
+    perfect overlap of both. Weights that fit the last-level cache cost no DRAM time. None for other models."""
+    try:
+        layers, hidden, inner = (config[k] for k in ("num_hidden_layers", "hidden_size", "intermediate_size"))
+    except KeyError:
+        return None
+    weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
+    flop = 2 * weights * sum(lengths) + 4 * layers * hidden * sum(n * n for n in lengths)
+    compute = flop / (max(p["fma_gflops"] for p in probes) * 1e9)
+    stream = 4 * weights / (max(p["dram_gbps"] for p in probes) * 1e9) if 4 * weights > cache_bytes else 0
+    return 1e3 * max(compute, stream)
+
+
+# ---- the systems ----------------------------------------------------------------------------------------------------
+
+
+class Peer:
+    """A worker process of peers.py. It is stopped (SIGSTOP) except while it answers, for idle pools keep spinning."""
+
+    def __init__(self, name, model, work, threads):
+        self.name = name
+        self.log = open(work / f"{name}.log", "w")
+        environment = dict(os.environ, TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+        for pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            environment[pool] = str(threads)
+        self.process = subprocess.Popen(
+            [sys.executable, HERE / "peers.py", name, "--model", model, "--work", work, "--threads", str(threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment,
+        )  # fmt: skip
+        self.version = self.answer()["version"]
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        reply = json.loads(line) if line else {"error": f"the worker died; see {self.log.name}"}
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        self.process.send_signal(signal.SIGSTOP)
+        return reply
+
+    def ask(self, **request):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def prepare(self, cell):
+        self.ask(do="prepare", cell=str(cell.file))
+
+    def output(self, cell, file):
+        self.ask(do="output", file=str(file))
+
+    def time(self, cell, warmup, seconds):
+        return self.ask(do="time", warmup_s=warmup, seconds=seconds)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+class Caracal:
+    """`caracal bench`, a fresh process each turn (it loads, warms up, then times)."""
+
+    name = "caracal"
+
+    def __init__(self, program, model, threads):
+        self.program, self.model, self.threads = program, str(model), str(threads)
+        self.version = self.command("version").splitlines()[0]
+
+    def command(self, *arguments):
+        done = subprocess.run([self.program, *arguments], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip() or f"caracal {arguments[0]}: exit code {done.returncode}")
+        return done.stdout
+
+    def prepare(self, cell):
+        pass
+
+    def output(self, cell, file):
+        self.command("run", "--model", self.model, "--task", "AutoModel", "--inputs", str(cell.file), "--outputs",
+                     str(file), "--threads", self.threads)  # fmt: skip
+
+    def time(self, cell, warmup, seconds):
+        shape = ["--lengths", ",".join(map(str, cell.lengths))] if cell.ragged else ["--seq", str(cell.seq)]
+        line = self.command("bench", "--model", self.model, "--task", "AutoModel", "--batch", str(cell.batch), *shape,
+                            "--seconds", str(seconds), "--threads", self.threads, "--json")  # fmt: skip
+        return json.loads(line)
+
+    def close(self):
+        pass
+
+
+class Cell:
+    """One shape: its seeded inputs in a file, and the PyTorch output they are judged by."""
+
+    def __init__(self, text, vocab, work):
+        match = re.fullmatch(r"(\d+)x(\d+)(r?)", text)
+        if not match:
+            sys.exit(f"compare.py: a cell reads BATCHxLENGTH or BATCHxLENGTHr, but got {text}")
+        self.name, self.batch, self.seq, self.ragged = text, int(match[1]), int(match[2]), bool(match[3])
+        random = np.random.default_rng(20)
+        self.lengths = [self.seq] * self.batch
+        if self.ragged:
+            self.lengths = [max(1, round(x * self.seq)) for x in random.permutation(np.linspace(0.2, 1, self.batch))]
+        self.mask = (np.arange(self.seq) < np.array(self.lengths)[:, None]).astype(np.int64)
+        ids = random.integers(0, vocab, (self.batch, self.seq)) * self.mask
+        self.file = work / f"cell-{text}.safetensors"
+        save_file({"input_ids": ids, "attention_mask": self.mask}, self.file)
+
+    def difference(self, got, want):
+        """Largest |got - want| over real tokens and pooler_output, and the same in units of max(1, |want|)."""
+        largest = relative = 0.0
+        for name, rows in (("last_hidden_state", self.mask == 1), ("pooler_output", slice(None))):
+            reference = want[name][rows].astype(np.float64)
+            delta = np.abs(got[name][rows] - reference)
+            largest = max(largest, float(delta.max()))
+            relative = max(relative, float((delta / np.maximum(1, np.abs(reference))).max()))
+        return largest, relative
+
+
+def make_random_bert(path):
+    """BERT-base shape, seeded weights, as save_pretrained writes them."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    note(f"writing random weights of BERT-base shape to {path}")
+    torch.manual_seed(0)
+    BertModel(BertConfig()).save_pretrained(path)
+
+
+# ---- the measurement ------------------------------------------------------------------------------------------------
+
+
+def measure_cell(cell, systems, machine, args, work):
+    """Prepares, checks and times every system on one cell; drops a system that fails."""
+    outputs, failed = {}, {}
+    for name, system in list(systems.items()):
+        progress(f"{cell.name}: preparing {name}")
+        try:
+            system.prepare(cell)
+            file = work / f"output-{cell.name}-{name}.safetensors"
+            system.output(cell, file)
+            outputs[name] = load_file(file)
+        except (RuntimeError, OSError) as error:
+            note(f"{cell.name}: {name} is left out: {error}")
+            failed[name] = str(error)
+    active = [name for name in systems if name in outputs]
+    reference = "torch" if "torch" in outputs else None
+
+    rounds = {name: [] for name in active}
+    steal = machine.steal_ticks()
+    probes = [machine.probe()]
+    for r in range(args.rounds + 1):
+        turn = r % max(1, len(active))
+        for name in active[turn:] + active[:turn]:
+            progress(f"{cell.name}: round {r} of {args.rounds}, {name}")
+            try:
+                timing = systems[name].time(cell, args.warmup, args.seconds)
+            except (RuntimeError, OSError) as error:
+                note(f"{cell.name}: {name} is left out: {error}")
+                failed[name] = str(error)
+                active = [other for other in active if other != name]
+                continue
+            time.sleep(args.pause)
+            if r > 0:  # the first round is a warm-up of machine and caches
+                rounds[name].append({key: timing[key] for key in ("p50_ms", "p99_ms", "min_ms", "calls")})
+    probes.append(machine.probe())
+
+    warnings = []
+    for key in ("fma_gflops", "dram_gbps"):
+        drift = abs(probes[0][key] - probes[1][key]) / max(probes[0][key], probes[1][key])
+        if drift > 0.05:
+            warnings.append(f"{key} moved {100 * drift:.0f} % during the cell")
+    steal = machine.steal_ticks() - steal
+    if steal:
+        warnings.append(f"{steal} ticks of steal time")
+    if max(p["others_busy"] for p in probes) > 0.05:
+        warnings.append(f"other processes used {100 * max(p['others_busy'] for p in probes):.0f} % of the cores")
+
+    floor = floor_ms(json.loads((args.model / "config.json").read_text()), cell.lengths, probes, args.cache_bytes)
+    base = "caracal" if "caracal" in active else active[0] if active else None
+    results = {}
+    for name in active:
+        p50 = statistics.median(r["p50_ms"] for r in rounds[name])
+        ratios = [mine["p50_ms"] / theirs["p50_ms"] for mine, theirs in zip(rounds[name], rounds[base])]
+        entry = {
+            "p50_ms": p50,
+            "min_ms": min(r["min_ms"] for r in rounds[name]),
+            "floor_share": floor / p50 if floor else None,
+            "ratio": {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)},
+            "rounds": rounds[name],
+        }
+        if reference:
+            entry["max_abs_diff"], relative = cell.difference(outputs[name], outputs[reference])
+            if relative > TOLERANCE:
+                warnings.append(f"{name} differs from torch by {relative:.1e} x max(1, |reference|)")
+        results[name] = entry
+    for warning in warnings:
+        note(f"{cell.name}: NOT CLEAN: {warning}")
+    return {
+        "cell": cell.name, "batch": cell.batch, "seq": cell.seq, "lengths": cell.lengths, "tokens": sum(cell.lengths),
+        "floor_ms": floor, "base": base, "clean": not warnings, "warnings": warnings, "probes": probes,
+        "steal_ticks": steal, "systems": results, "failed": failed,
+    }  # fmt: skip
+
+
+def table(result):
+    """The result as markdown."""
+    cpu = result["cpu"]
+    lines = [
+        f"{result['date']}, {cpu['name']} (family {cpu['family']}, model {cpu['model']}; {' '.join(cpu['flags'])}), "
+        f"{result['threads']} threads on CPUs {','.join(map(str, result['cores']))}, float32, {result['model']}; "
+        f"{result['rounds']} rounds of {result['seconds']} s.",
+        "",
+        f"Versions: {'; '.join(f'{k}: {v}' for k, v in result['versions'].items())}.",
+        "",
+        "| cell | system | p50 ms | min ms | share of floor | time / base: median (range) | max diff to torch |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    notes = []
+    for cell in result["cells"]:
+        label = cell["cell"] + ("" if cell["clean"] else " (not clean)")
+        for name, entry in cell["systems"].items():
+            share = f"{100 * entry['floor_share']:.0f} %" if entry["floor_share"] else ""
+            ratio = entry["ratio"]
+            times = f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+            times = "base" if name == cell["base"] else times
+            diff = f"{entry['max_abs_diff']:.1e}" if "max_abs_diff" in entry else ""
+            milliseconds = f"{entry['p50_ms']:.2f} | {entry['min_ms']:.2f}"
+            lines.append(f"| {label} | {name} | {milliseconds} | {share} | {times} | {diff} |")
+        floor = f"floor {cell['floor_ms']:.2f} ms, " if cell["floor_ms"] else ""
+        probes = " / ".join(f"{p['fma_gflops']:.0f} GFLOP/s, {p['dram_gbps']:.1f} GB/s" for p in cell["probes"])
+        warnings = "".join(f"; not clean: {w}" for w in cell["warnings"])
+        notes.append(f"- {cell['cell']}: {floor}{cell['tokens']} tokens; probes before / after: {probes}{warnings}")
+    return "\n".join(lines + [""] + notes) + "\n"
+
+
+def run(args):
+    work = args.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    if args.model is None:
+        args.model = work / "bert-base-random"
+        if not (args.model / "config.json").exists():
+            make_random_bert(args.model)
+    args.model = args.model.resolve()
+    work = work / hashlib.sha256(str(args.model).encode()).hexdigest()[:8]  # exported graphs belong to one model
+    work.mkdir(exist_ok=True)
+    args.cache_bytes = last_level_cache_bytes()
+
+    info = cpu_info()
+    cores = choose_cores(args.threads)
+    os.sched_setaffinity(0, cores)  # inherited by every process started below
+    machine = Machine(work, cores, info)
+    vocab = json.loads((args.model / "config.json").read_text())["vocab_size"]
+    cells = [Cell(text, vocab, work) for text in args.cells.split(",")]
+
+    with contextlib.ExitStack() as stack:
+        systems, versions = {}, {"python": platform.python_version()}
+        for name in args.peers.split(","):
+            progress(f"starting {name}")
+            try:
+                if name == "caracal":
+                    systems[name] = Caracal(args.caracal, args.model, args.threads)
+                else:
+                    systems[name] = Peer(name, args.model, work, args.threads)
+            except (RuntimeError, OSError) as error:
+                note(f"{name} is left out: {error}")
+                continue
+            versions[name] = systems[name].version
+            stack.callback(systems[name].close)
+        if not systems:
+            sys.exit("compare.py: no system could be started")
+        results = [measure_cell(cell, systems, machine, args, work) for cell in cells]
+    progress("")
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+    result = {
+        "date": now.strftime("%Y-%m-%d %H:%M UTC"), "cpu": info, "last_level_cache_bytes": args.cache_bytes,
+        "threads": args.threads, "cores": cores, "model": args.model.name, "kernel": platform.release(),
+        "versions": versions, "rounds": args.rounds, "seconds": args.seconds, "pause": args.pause,
+        "clean": all(cell["clean"] for cell in results), "cells": results,
+    }  # fmt: skip
+    slug = re.sub(r"[^a-z0-9]+", "-", info["name"].lower()).strip("-") + f"-f{info['family']}m{info['model']}"
+    args.out.mkdir(parents=True, exist_ok=True)
+    tag = f"-{args.tag}" if args.tag else ""
+    file = args.out / f"{now:%Y-%m-%d}-{slug}-{args.threads}t{tag}.json"
+    file.write_text(json.dumps(result, indent=1) + "\n")
+    return file
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--cells", default="1x8,1x32,1x128,1x512,8x128r", help="default %(default)s")
+    add("--peers", default=",".join(["caracal"] + PEERS), help="which systems, default %(default)s")
+    add("--threads", type=int, default=2, help="threads and cores of each system, default %(default)s")
+    add("--model", type=Path, help="a BERT directory; default: random weights of BERT-base shape")
+    add("--caracal", type=Path, default=ROOT / "build" / "release" / "tools" / "caracal", help="the caracal command, default %(default)s")
+    add("--work", type=Path, default=ROOT / "build" / "bench", help="weights, exported graphs, caches, logs")
+    add("--out", type=Path, default=HERE / "results", help="where the JSON, table and plot go")
+    add("--tag", default="", help="appended to the file name after a hyphen")
+    add("--rounds", type=int, default=7)
+    add("--seconds", type=float, default=1.0, help="timed per system and round, default %(default)s")
+    add("--warmup", type=float, default=0.5, help="seconds before, never less than 3 calls, default %(default)s")
+    add("--pause", type=float, default=0.1, help="seconds between turns, default %(default)s")
+    add("--plot", type=Path, metavar="FILE.json", help="draw an earlier result again and stop")
+    args = parser.parse_args()
+
+    file = args.plot or run(args)
+    result = json.loads(file.read_text())
+    text = table(result)
+    file.with_suffix(".md").write_text(text)
+    plot.draw(result, file.with_suffix(""))
+    print(text)
+    if not result["clean"]:
+        note("warning: the measurement was disturbed (see the notes above); do not quote these numbers")
+
+
+if __name__ == "__main__":
+    main()

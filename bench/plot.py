@@ -1,0 +1,63 @@
+"""Draws a result of compare.py: one panel per cell, a bar per system in ms, its ratio to the base beside it."""
+
+# One colour per system, the same in every plot; caracal stands out, the peers are muted.
+COLORS = {
+    "caracal": "#c8551b",
+    "torch": "#8d99ae",
+    "compile": "#6c7a92",
+    "compile-dynamic": "#56637a",
+    "ort": "#9fb8a0",
+    "ort-fused": "#73946f",
+    "openvino": "#a79ac0",
+}
+LABELS = {
+    "torch": "PyTorch eager",
+    "compile": "torch.compile, static",
+    "compile-dynamic": "torch.compile, dynamic",
+    "ort": "ONNX Runtime",
+    "ort-fused": "ONNX Runtime, fused",
+    "openvino": "OpenVINO f32",
+}
+
+
+def draw(result, stem):
+    """Writes stem.png and stem.svg."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams.update({"font.size": 9, "svg.hashsalt": "caracal"})
+    import matplotlib.pyplot as plt
+
+    cells = result["cells"]
+    columns = min(3, len(cells))
+    rows = -(-len(cells) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 2.4 * rows + 0.8), squeeze=False)
+    for axis in axes.flat[len(cells) :]:
+        axis.set_visible(False)
+    for axis, cell in zip(axes.flat, cells):
+        names = list(cell["systems"])
+        values = [cell["systems"][name]["p50_ms"] for name in names]
+        axis.barh(range(len(names)), values, color=[COLORS.get(name, "#bbbbbb") for name in names], height=0.7)
+        for y, name in enumerate(names):
+            entry = cell["systems"][name]
+            ratio = "" if name == cell["base"] else f"  ({entry['ratio']['median']:.2f}×)"
+            axis.text(entry["p50_ms"] + 0.015 * max(values), y, f"{entry['p50_ms']:.1f}{ratio}", va="center")
+        if cell["floor_ms"]:
+            axis.axvline(cell["floor_ms"], color="black", linewidth=0.8, linestyle=":")
+        axis.set_yticks(range(len(names)), [LABELS.get(name, name) for name in names])
+        axis.invert_yaxis()
+        axis.set_xlim(0, 1.3 * max(values))
+        axis.spines[["top", "right"]].set_visible(False)
+        shape = f"{cell['batch']} × {cell['seq']}" + (" ragged" if cell["cell"].endswith("r") else "")
+        axis.set_title(shape + ("" if cell["clean"] else "  (disturbed)"), loc="left", fontweight="bold")
+        axis.set_xlabel("ms per forward (p50)")
+    base = cells[0]["base"] if cells else ""
+    figure.suptitle(
+        f"{result['model']}, float32, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}\n"
+        f"in brackets: time relative to {LABELS.get(base, base)}; dotted: the machine's floor",
+        fontsize=9,
+    )
+    figure.tight_layout()
+    figure.savefig(f"{stem}.png", dpi=110)
+    figure.savefig(f"{stem}.svg", metadata={"Date": None})
+    plt.close(figure)

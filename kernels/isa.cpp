@@ -1,0 +1,78 @@
+// Chooses among the tiers. Compiled for the baseline: nothing here may run an instruction the machine could lack.
+#include <caracal/kernels/kernels.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace caracal::kernels {
+
+namespace scalar {
+extern const Kernels kTable;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const Kernels kTable;
+}
+namespace avx512 {
+extern const Kernels kTable;
+}
+#endif
+
+const char* isa_name(Isa isa) noexcept {
+  switch (isa) {
+    case Isa::scalar: return "scalar";
+    case Isa::avx2: return "avx2";
+    case Isa::avx512: return "avx512";
+  }
+  return "unknown";
+}
+
+bool isa_from_name(const char* name, Isa& isa) noexcept {
+  for (Isa candidate : kIsas) {
+    const char* a = isa_name(candidate);
+    const char* b = name;
+    while (*a && *a == *b) ++a, ++b;
+    if (*a == *b) {
+      isa = candidate;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool isa_supported(Isa isa) noexcept {
+  if (isa == Isa::scalar) return true;
+#if defined(__x86_64__)
+  // __builtin_cpu_supports also asks the operating system (XCR0) whether the wide registers are saved. It does not know
+  // f16c in clang 16, hence the bit by hand: CPUID leaf 1, ECX bit 29.
+  __builtin_cpu_init();
+  unsigned eax, ebx, ecx = 0, edx;
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+              __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 29 & 1);
+  if (isa == Isa::avx2) return avx2;
+  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+  return false;
+#endif
+}
+
+Isa best_isa() noexcept {
+  Isa best = Isa::scalar;
+  for (Isa isa : kIsas) {
+    if (isa_supported(isa)) best = isa;
+  }
+  return best;
+}
+
+const Kernels& cpu_kernels(Isa isa) noexcept {
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return avx512::kTable;
+  if (isa == Isa::avx2) return avx2::kTable;
+#endif
+  (void)isa;
+  return scalar::kTable;
+}
+
+}  // namespace caracal::kernels

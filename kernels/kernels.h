@@ -1,0 +1,74 @@
+// The CPU kernels of one instruction set, as a table of function pointers. A kernel gets raw pointers and sizes: it
+// allocates nothing, throws nothing, starts no thread and looks at no dtype at run time (the dtype is in its name).
+// The caller checks arguments, owns all memory and splits the work over threads by row, panel or head ranges.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace caracal::kernels {
+
+/// Instruction-set tiers, each a set of CPU features: avx2 = avx2 + fma + f16c; avx512 = avx2 + avx512 f, bw, dq, vl.
+enum class Isa { scalar, avx2, avx512 };
+inline constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
+
+/// Elementwise functions, also available in the GEMM epilogue. Formulas are those of transformers' ACT2FN:
+/// gelu = x Φ(x) by erf; gelu_tanh = "gelu_new" and "gelu_pytorch_tanh"; quick_gelu = x σ(1.702 x); silu = x σ(x).
+enum class Activation { none, relu, gelu, gelu_tanh, quick_gelu, silu, tanh, sigmoid };
+
+/// C = epilogue(A · Wᵀ), where W (n, k) was packed by the same tier's pack_gemm_f32. Every element of C is one chain of
+/// multiply-adds in ascending k, whatever the number of rows, threads or neighbours: results never depend on them.
+struct GemmArgs {
+  const float* a;         // (rows, k), rows lda apart
+  int64_t lda;
+  const void* packed;     // the whole packed W
+  float* c;               // (rows, n), rows ldc apart
+  int64_t ldc;
+  int64_t rows, n, k;
+  const float* bias;      // (n), added first; may be null
+  Activation activation;  // applied second
+  const float* residual;  // (rows, n), rows ldr apart, added last; may be null; may equal c
+  int64_t ldr;
+  int64_t panel_begin, panel_end;  // this call's share of the ceil(n / panel_width) output panels
+  const void* next;       // memory the calling thread will stream next (its share of the following W), or null: prefetched
+  size_t next_bytes;      // while the last panel is multiplied
+};
+
+/// Softmax(scale · Q Kᵀ + bias) V for one head of one sequence.
+struct AttentionArgs {
+  const float *q, *k, *v;  // (queries, head_dim), (keys, head_dim), (keys, head_dim)
+  int64_t ldq, ldk, ldv;   // distance between rows
+  int64_t queries, keys, head_dim;  // keys may be 0: the output is then 0
+  float scale;
+  const float* bias;       // (queries, keys), rows ldb apart, or null
+  int64_t ldb;
+  float* out;              // (queries, head_dim), rows ldo apart
+  int64_t ldo;
+  float* probs;            // (queries, keys), rows ldp apart: receives the softmax; or null
+  int64_t ldp;
+  void* scratch;           // attention_scratch_f32(keys, head_dim) bytes, 64-byte aligned
+};
+
+/// The table: one member per line of kernels.def.
+struct Kernels {
+  Isa isa;
+  const char* name;  // "scalar", "avx2", "avx512"
+#define KERNEL(ret, fn, params) ret(*fn) params;
+#include <caracal/kernels/kernels.def>
+#undef KERNEL
+};
+
+/// Name of a tier, and its inverse; false for an unknown name.
+const char* isa_name(Isa isa) noexcept;
+bool isa_from_name(const char* name, Isa& isa) noexcept;
+
+/// True when this CPU and operating system can run the tier (CPUID and XCR0).
+bool isa_supported(Isa isa) noexcept;
+
+/// The widest supported tier.
+Isa best_isa() noexcept;
+
+/// The table of a tier; call only when isa_supported(isa).
+const Kernels& cpu_kernels(Isa isa) noexcept;
+
+}  // namespace caracal::kernels

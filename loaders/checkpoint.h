@@ -1,0 +1,56 @@
+// Checkpoint: the weights of a model directory, in one safetensors file or in shards listed by an index file.
+//
+//   Checkpoint checkpoint = Checkpoint::open("path/to/model");
+//   Tensor w = checkpoint.tensor("bert.pooler.dense.weight");   // stays valid without the checkpoint
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <caracal/loaders/safetensors.h>
+
+namespace caracal {
+
+struct CheckpointOptions {
+  std::string variant = {};    // "fp16" looks for model.fp16.safetensors, and for nothing else
+  std::string subfolder = {};  // joined to the directory
+  Access access = Access::map;
+};
+
+/// A set of named tensors. Cheap to copy; all copies share the open files.
+class Checkpoint {
+ public:
+  /// Opens model.safetensors or else model.safetensors.index.json and its shards in directory `path`; a `path` that is
+  /// itself a safetensors file is opened as such. These two names may be links to anywhere; shard names, which come
+  /// from a file, may not lead out of the directory (or out of its hub cache). Throws not_found, unsupported (only
+  /// pickle, HDF5, GGUF … weights there: says what to do), bad_file or io.
+  static Checkpoint open(const std::string& path, const CheckpointOptions& options = {});
+
+  /// Names of all tensors, sorted bytewise.
+  const std::vector<std::string>& names() const noexcept;
+  /// The entry of `name`, or null.
+  const TensorInfo* find(std::string_view name) const noexcept;
+  /// The tensor as stored (dtype and all). Throws not_found, or unsupported as SafetensorsFile::tensor.
+  Tensor tensor(std::string_view name) const;
+  /// Path of the file that holds `name`; throws not_found.
+  const std::string& file_of(std::string_view name) const;
+
+  /// The path given to open, with the subfolder.
+  const std::string& path() const noexcept;
+  /// Bytes of all tensors.
+  uint64_t total_bytes() const noexcept;
+  /// The files' `__metadata__`; of a key in several shards the first counts.
+  const Metadata& metadata() const noexcept;
+  /// The files' warnings, each with its file.
+  const std::vector<std::string>& warnings() const noexcept;
+
+ private:
+  struct State;
+  explicit Checkpoint(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace caracal

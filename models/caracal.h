@@ -1,0 +1,18 @@
+// The umbrella header: all of caracal's public interface.
+#pragma once
+
+#include <caracal/loaders/checkpoint.h>
+#include <caracal/loaders/safetensors.h>
+#include <caracal/loaders/weights.h>
+#include <caracal/models/auto.h>
+#include <caracal/models/bert/configuration_bert.h>
+#include <caracal/models/bert/modeling_bert.h>
+#include <caracal/models/bert/tokenization_bert.h>
+#include <caracal/models/pipelines/feature_extraction.h>
+#include <caracal/models/pipelines/sentence_transformer.h>
+#include <caracal/models/tokenization_auto.h>
+#include <caracal/runtime/error.h>
+#include <caracal/runtime/json.h>
+#include <caracal/runtime/runtime.h>
+#include <caracal/runtime/tensor.h>
+#include <caracal/tokenizers/tokenization_utils.h>

@@ -1,0 +1,158 @@
+#include <caracal/models/padding.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace caracal {
+namespace {
+
+std::string describe(const Tensor& x) { return x.defined() ? x.shape().str() + " " + std::string(name_of(x.dtype())) : "nothing"; }
+
+// Calls f(values) with the tensor's elements as a typed span of integers (or floats, for masks).
+template <class F>
+void with_values(std::string_view where, const Tensor& x, bool floats, F f) {
+  switch (x.dtype()) {
+    case DType::I64: return f(x.values<int64_t>());
+    case DType::I32: return f(x.values<int32_t>());
+    case DType::I16: return f(x.values<int16_t>());
+    case DType::I8: return f(x.values<int8_t>());
+    case DType::U8: return f(x.values<uint8_t>());
+    case DType::BOOL: return f(std::span(static_cast<const uint8_t*>(x.raw()), size_t(x.numel())));  // a file's byte may be 2
+    case DType::F32:
+      if (floats) return f(x.values<float>());
+      break;
+    default: break;
+  }
+  throw Error(ErrorCode::invalid_argument, where, "expected " + std::string(floats ? "a mask of integers, BOOL or F32" : "integers") + " but got " + describe(x));
+}
+
+Tensor integers(Ctx& ctx, int64_t n) { return ctx.empty({n}, DType::I64); }
+
+}  // namespace
+
+TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, bool keep_first) {
+  const std::string where(model);
+  if (inputs.input_ids.defined() == inputs.inputs_embeds.defined())
+    throw Error(ErrorCode::invalid_argument, where, std::string("expected either input_ids or inputs_embeds but got ") + (inputs.input_ids.defined() ? "both" : "neither"));
+  const bool from_ids = inputs.input_ids.defined();
+  const Tensor& leading = from_ids ? inputs.input_ids : inputs.inputs_embeds;
+  if (leading.rank() != (from_ids ? 2 : 3))
+    throw Error(ErrorCode::invalid_argument, where, std::string("expected ") + (from_ids ? "input_ids of shape (B, S)" : "inputs_embeds of shape (B, S, H)") + " but got " + describe(leading));
+  TextBatch text;
+  text.batch = leading.size(0);
+  text.length = leading.size(1);
+  const Tensor& mask = inputs.attention_mask;
+  if (mask.defined() && mask.shape() != Shape{text.batch, text.length})
+    throw Error(ErrorCode::invalid_argument, where, "expected attention_mask of shape " + Shape{text.batch, text.length}.str() + " but got " + describe(mask));
+
+  Tensor offsets = integers(ctx, text.batch + 1), keys = integers(ctx, text.batch), rows = integers(ctx, text.batch * text.length);
+  if (keep_first) text.first_rows = integers(ctx, text.batch);
+  int64_t count = 0;
+  auto split = [&](auto counts) {
+    for (int64_t b = 0; b < text.batch; b++) {
+      const int64_t start = count;
+      offsets.data<int64_t>()[b] = start;
+      for (int64_t s = 0; s < text.length; s++)
+        if (counts(b * text.length + s)) rows.data<int64_t>()[count++] = b * text.length + s;
+      keys.data<int64_t>()[b] = count - start;
+      const bool first_counts = text.length > 0 && counts(b * text.length);
+      if (keep_first) text.first_rows.data<int64_t>()[b] = first_counts ? start : count;
+      if (keep_first && !first_counts && text.length > 0) rows.data<int64_t>()[count++] = b * text.length;
+      text.sequences.longest = std::max(text.sequences.longest, count - start);
+    }
+    offsets.data<int64_t>()[text.batch] = count;
+  };
+  if (mask.defined()) with_values(where, mask, true, [&](auto values) { split([values](int64_t i) { return values[size_t(i)] != 0; }); });
+  else split([](int64_t) { return true; });
+
+  text.sequences.batch = text.batch;
+  text.sequences.tokens = count;
+  text.sequences.offsets = offsets.data<int64_t>();
+  text.sequences.keys = keys.data<int64_t>();
+  text.rows = rows.rows(0, count);
+  return text;
+}
+
+Tensor gather_ids(Ctx& ctx, std::string_view where, const Tensor& ids, Fallback fallback, int64_t limit, const TextBatch& text) {
+  const int64_t* rows = text.rows.data<int64_t>();
+  const int64_t count = text.sequences.tokens;
+  Tensor out = ctx.empty({count}, DType::I64);
+  int64_t* to = out.data<int64_t>();
+  if (!ids.defined()) {
+    for (int64_t t = 0; t < count; t++) to[t] = fallback == Fallback::zeros ? 0 : rows[t] % text.length;
+    return out;
+  }
+  const bool shared = ids.shape() == Shape{1, text.length};
+  if (!shared && ids.shape() != Shape{text.batch, text.length})
+    throw Error(ErrorCode::invalid_argument, where, "expected shape " + Shape{text.batch, text.length}.str() + " but got " + describe(ids));
+  with_values(where, ids, false, [&](auto values) {
+    for (auto id : values) {  // masked ones too: the reference looks them up as well
+      if (int64_t(id) < 0 || int64_t(id) >= limit)
+        throw Error(ErrorCode::invalid_argument, where, "expected ids from 0 to " + std::to_string(limit - 1) + " but got " + std::to_string(int64_t(id)));
+    }
+    for (int64_t t = 0; t < count; t++) to[t] = int64_t(values[size_t(shared ? rows[t] % text.length : rows[t])]);
+  });
+  return out;
+}
+
+void pad_rows(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out) {
+  if (ctx.planning()) return;
+  const int64_t cols = x.size(1), padded = text.batch * text.length;
+  out.resize({text.batch, text.length, cols});
+  if (text.sequences.tokens != padded) std::memset(out.raw(), 0, out.nbytes());
+  Tensor flat = out.reshape({padded, cols});
+  // Rows that only attend are masked: they have no place in the output.
+  for (int64_t b = 0; b < text.batch; b++) {
+    const int64_t begin = text.sequences.offsets[b], end = begin + text.sequences.keys[b];
+    scatter_rows(ctx, x.rows(begin, end), text.rows.rows(begin, end), flat);
+  }
+}
+
+Tensor empty_attentions(Ctx& ctx, int64_t heads, const Ragged& sequences) {
+  int64_t count = 0;
+  for (int64_t b = 0; b < sequences.batch; b++)
+    count += heads * (sequences.offsets[b + 1] - sequences.offsets[b]) * sequences.keys[b];
+  return ctx.empty({count});
+}
+
+void pad_attentions(Ctx& ctx, const Tensor& probs, int64_t heads, const TextBatch& text, Tensor& out) {
+  if (ctx.planning()) return;
+  const int64_t length = text.length;
+  out.resize({text.batch, heads, length, length});
+  std::memset(out.raw(), 0, out.nbytes());
+  const float* from = probs.data<float>();
+  for (int64_t b = 0; b < text.batch; b++) {
+    const int64_t* row = text.rows.data<int64_t>() + text.sequences.offsets[b];
+    const int64_t rows = text.sequences.offsets[b + 1] - text.sequences.offsets[b], keys = text.sequences.keys[b];
+    for (int64_t head = 0; head < heads; head++) {
+      for (int64_t q = 0; q < keys; q++) {
+        float* to = out.data<float>() + ((b * heads + head) * length + row[q] % length) * length;
+        for (int64_t k = 0; k < keys; k++) to[row[k] % length] = from[(head * rows + q) * keys + k];
+      }
+    }
+    from += heads * rows * keys;
+  }
+}
+
+void copy_out(Ctx& ctx, const Tensor& x, Tensor& out) {
+  if (ctx.planning()) return;
+  out.resize(x.shape(), x.dtype());
+  std::memcpy(out.raw(), x.raw(), x.nbytes());
+}
+
+ModelInputs largest_text_inputs(int64_t max_tokens, int64_t max_batch, int64_t max_length) {
+  // A masked first token is kept beside the real ones, in every sequence: so many rows more.
+  int64_t left = max_tokens + max_batch;
+  const int64_t length = std::min(left, max_length);
+  ModelInputs inputs;
+  inputs.input_ids = Tensor::zeros({max_batch, length}, DType::I64);
+  inputs.attention_mask = Tensor::zeros({max_batch, length}, DType::U8);
+  for (int64_t b = 0; b < max_batch; b++) {
+    const int64_t take = std::min(left, length);
+    std::fill_n(inputs.attention_mask.data<uint8_t>() + b * length, take, uint8_t(1));
+    left -= take;
+  }
+  return inputs;
+}
+
+}  // namespace caracal

@@ -1,0 +1,18 @@
+// AutoTokenizer: chooses the tokenizer class of a checkpoint.
+#pragma once
+
+#include <string>
+
+#include <caracal/tokenizers/tokenization_utils.h>
+
+namespace caracal {
+
+class AutoTokenizer {
+ public:
+  /// The class is tokenizer_config.json's tokenizer_class, else that of config.json's model_type, else what the
+  /// tokenizer.json says. `path` is a directory, a tokenizer.json or a vocab.txt (BERT). Throws unsupported for a class
+  /// that is not built in and has no tokenizer.json.
+  static PreTrainedTokenizerBase from_pretrained(const std::string& path, const Json& overrides = {});
+};
+
+}  // namespace caracal

@@ -1,0 +1,251 @@
+#include <caracal/runtime/ops.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace caracal {
+namespace {
+
+// Floating-point operations that are worth handing to another thread (a few microseconds).
+constexpr int64_t kWorthATask = 200'000;
+// Elements that a row-wise op should handle per task.
+constexpr int64_t kElementsPerTask = 16'384;
+
+[[noreturn]] void fail(const char* op, const std::string& expected, const std::string& got) {
+  throw Error(ErrorCode::invalid_argument, op, "expected " + expected + " but got " + got);
+}
+
+void expect_matrix(const char* op, const char* name, const Tensor& x, int64_t cols) {
+  if (!x.defined() || x.rank() != 2 || x.dtype() != DType::F32 || x.size(1) != cols)
+    fail(op, std::string(name) + " of shape (T, " + std::to_string(cols) + ") F32",
+         x.defined() ? x.shape().str() + " " + std::string(name_of(x.dtype())) : "an undefined tensor");
+}
+
+void expect_ids(const char* op, const Tensor& ids, int64_t rows) {
+  if (!ids.defined() || ids.rank() != 1 || ids.dtype() != DType::I64 || (rows >= 0 && ids.size(0) != rows))
+    fail(op, "row numbers of shape (" + (rows >= 0 ? std::to_string(rows) : "T") + ",) I64",
+         ids.defined() ? ids.shape().str() + " " + std::string(name_of(ids.dtype())) : "an undefined tensor");
+}
+
+int64_t row_grain(int64_t cols) { return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(cols, 1)); }
+
+using PoolKernel = void (*)(float*, const float*, int64_t, int64_t);
+
+Tensor pool(Ctx& ctx, const char* op, const Tensor& x, const Ragged& sequences, PoolKernel kernel) {
+  expect_matrix(op, "x", x, x.rank() == 2 ? x.size(1) : 0);
+  const int64_t cols = x.size(1);
+  Tensor out = ctx.empty({sequences.batch, cols});
+  const float* in = x.data<float>();
+  float* result = out.data<float>();
+  ctx.parallel(sequences.batch, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t b = begin; b < end; b++) {
+      const int64_t rows = sequences.keys[b];
+      if (rows == 0) std::memset(result + b * cols, 0, size_t(cols) * sizeof(float));
+      else kernel(result + b * cols, in + sequences.offsets[b] * cols, rows, cols);
+    }
+  });
+  return out;
+}
+
+}  // namespace
+
+Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases) {
+  const char* op = "pack_linear";
+  if (weights.empty() || weights.size() != biases.size()) fail(op, "as many biases as weights", std::to_string(biases.size()));
+  Linear result;
+  bool any_bias = false;
+  result.in_features = weights[0].size(-1);
+  for (size_t i = 0; i < weights.size(); i++) {
+    expect_matrix(op, "weight", weights[i], result.in_features);
+    result.out_features += weights[i].size(0);
+    if (!biases[i].defined()) continue;
+    any_bias = true;
+    if (biases[i].shape() != Shape{weights[i].size(0)} || biases[i].dtype() != DType::F32)
+      fail(op, "bias of shape (" + std::to_string(weights[i].size(0)) + ",)", biases[i].shape().str());
+  }
+  const int64_t n = result.out_features, k = result.in_features;
+
+  Tensor stacked = weights[0];
+  if (weights.size() > 1) {
+    stacked = Tensor::empty({n, k});
+    float* to = stacked.data<float>();
+    for (const Tensor& w : weights) to = std::copy_n(w.data<float>(), w.numel(), to);
+  }
+  if (any_bias) {
+    result.bias = Tensor::zeros({n});
+    float* to = result.bias.data<float>();
+    for (size_t i = 0; i < weights.size(); to += weights[i++].size(0))
+      if (biases[i].defined()) std::copy_n(biases[i].data<float>(), biases[i].numel(), to);
+  }
+  const kernels::Kernels& cpu = runtime.cpu();
+  result.packed = store.allocate(cpu.packed_bytes_f32(n, k));
+  const int64_t width = cpu.panel_width_f32();
+  runtime.parallel((n + width - 1) / width, 1, [&](int64_t begin, int64_t end, int) {
+    cpu.pack_gemm_f32(result.packed.get(), stacked.data<float>(), k, n, k, begin, end);
+  });
+  return result;
+}
+
+Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOptions& options) {
+  const int64_t k = weights.in_features, n = weights.out_features;
+  expect_matrix("linear", "x", x, k);
+  const int64_t rows = x.size(0);
+  if (options.residual != nullptr && options.residual->shape() != Shape{rows, n})
+    fail("linear", "residual of shape " + Shape{rows, n}.str(), options.residual->shape().str());
+
+  Tensor out = ctx.empty({rows, n});
+  const kernels::Kernels& cpu = ctx.cpu();
+  const int64_t width = cpu.panel_width_f32(), panels = (n + width - 1) / width;
+  // Few panels for the threads at hand: cut the rows too.
+  const int64_t wanted = 2 * ctx.runtime().threads();
+  const int64_t blocks = panels >= wanted || ctx.runtime().threads() == 1 ? 1 : std::clamp<int64_t>(rows / 32, 1, wanted);
+  const int64_t block_rows = blocks == 1 ? rows : (rows + blocks - 1) / blocks;
+
+  kernels::GemmArgs args{};
+  args.a = x.data<float>();
+  args.lda = k;
+  args.packed = weights.packed.get();
+  args.c = out.data<float>();
+  args.ldc = n;
+  args.n = n;
+  args.k = k;
+  args.bias = weights.bias.defined() ? weights.bias.data<float>() : nullptr;
+  args.activation = options.activation;
+  args.residual = options.residual != nullptr ? options.residual->data<float>() : nullptr;
+  args.ldr = n;
+  const int64_t grain = kWorthATask / std::max<int64_t>(1, 2 * block_rows * k * width);
+  ctx.parallel(rows == 0 ? 0 : blocks * panels, grain, [&](int64_t begin, int64_t end, int) {
+    while (begin < end) {
+      const int64_t first = begin / panels * block_rows, panel = begin % panels;
+      const int64_t count = std::min(panels - panel, end - begin);
+      kernels::GemmArgs part = args;
+      part.a += first * k;
+      part.c += first * n;
+      if (part.residual != nullptr) part.residual += first * n;
+      part.rows = std::min(block_rows, rows - first);
+      part.panel_begin = panel;
+      part.panel_end = panel + count;
+      if (part.rows > 0) cpu.gemm_f32(part);
+      begin += count;
+    }
+  });
+  return out;
+}
+
+Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const AttentionOptions& options) {
+  if (qkv.rank() != 2 || options.heads < 1 || qkv.size(1) % (3 * options.heads) != 0)
+    fail("attention", "qkv of shape (T, 3 · heads · head_dim) for " + std::to_string(options.heads) + " heads", qkv.shape().str());
+  expect_matrix("attention", "qkv", qkv, qkv.size(1));
+  if (qkv.size(0) != sequences.tokens) fail("attention", std::to_string(sequences.tokens) + " rows", qkv.shape().str());
+  const int64_t heads = options.heads, hidden = qkv.size(1) / 3, head_dim = hidden / heads;
+
+  const kernels::Kernels& cpu = ctx.cpu();
+  Tensor out = ctx.empty({sequences.tokens, hidden});
+  Ctx::Scope scope(ctx);
+  const size_t scratch_bytes = (cpu.attention_scratch_f32(sequences.longest, head_dim) + 63) / 64 * 64;
+  char* scratch = static_cast<char*>(ctx.scratch(scratch_bytes * size_t(ctx.runtime().max_tasks())));
+
+  // One item is a block of query rows of one head of one sequence; blocks only where heads are too few for the threads.
+  const int64_t wanted = 2 * ctx.runtime().threads();
+  const int64_t pairs = sequences.batch * heads;
+  const int64_t blocks = pairs == 0 || pairs >= wanted ? 1 : std::clamp<int64_t>(sequences.longest / 32, 1, (wanted + pairs - 1) / pairs);
+  const int64_t per_item = 4 * head_dim * sequences.longest * std::max<int64_t>(1, sequences.longest / blocks);
+  const int64_t grain = kWorthATask / std::max<int64_t>(1, per_item);
+  const float* base = qkv.data<float>();
+  float* result = out.data<float>();
+  float* probs = options.probs != nullptr ? options.probs->data<float>() : nullptr;
+  const float scale = float(1.0 / std::sqrt(double(head_dim)));
+
+  ctx.parallel(pairs * blocks, grain, [&](int64_t begin, int64_t end, int task) {
+    for (int64_t item = begin; item < end; item++) {
+      const int64_t b = item / (heads * blocks), head = item / blocks % heads, block = item % blocks;
+      const int64_t start = sequences.offsets[b], rows = sequences.offsets[b + 1] - start, keys = sequences.keys[b];
+      const int64_t row_begin = rows * block / blocks, row_end = rows * (block + 1) / blocks;
+      if (row_begin == row_end) continue;
+      kernels::AttentionArgs args{};
+      const float* head_base = base + start * 3 * hidden + head * head_dim;
+      args.q = head_base + row_begin * 3 * hidden;
+      args.k = head_base + hidden;
+      args.v = head_base + 2 * hidden;
+      args.ldq = args.ldk = args.ldv = 3 * hidden;
+      args.queries = row_end - row_begin;
+      args.keys = keys;
+      args.head_dim = head_dim;
+      args.scale = scale;
+      args.out = result + (start + row_begin) * hidden + head * head_dim;
+      args.ldo = hidden;
+      if (probs != nullptr) {
+        int64_t before = 0;
+        for (int64_t i = 0; i < b; i++) before += heads * (sequences.offsets[i + 1] - sequences.offsets[i]) * sequences.keys[i];
+        args.probs = probs + before + (head * rows + row_begin) * keys;
+        args.ldp = keys;
+      }
+      args.scratch = scratch + size_t(task) * scratch_bytes;
+      cpu.attention_f32(args);
+    }
+  });
+  return out;
+}
+
+Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out) {
+  const int64_t cols = weights.weight.defined() ? weights.weight.numel() : 0;
+  expect_matrix("layer_norm", "x", x, cols);
+  if (out != nullptr) expect_matrix("layer_norm", "out", *out, cols);
+  Tensor result = out != nullptr ? *out : ctx.empty(x.shape());
+  const float *in = x.data<float>(), *weight = weights.weight.data<float>(), *bias = weights.bias.data<float>();
+  float* to = result.data<float>();
+  ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
+    ctx.cpu().layer_norm_f32(to + begin * cols, in + begin * cols, weight, bias, end - begin, cols, weights.eps);
+  });
+  return result;
+}
+
+Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto) {
+  expect_ids("embedding", ids, -1);
+  expect_matrix("embedding", "table", table, table.rank() == 2 ? table.size(1) : 0);
+  const int64_t rows = ids.size(0), cols = table.size(1);
+  if (onto != nullptr && onto->shape() != Shape{rows, cols}) fail("embedding", "a sum of shape " + Shape{rows, cols}.str(), onto->shape().str());
+  Tensor out = onto != nullptr ? *onto : ctx.empty({rows, cols});
+  float* to = out.data<float>();
+  ctx.parallel(rows, row_grain(cols), [&](int64_t begin, int64_t end, int) {
+    ctx.cpu().embedding_f32(to + begin * cols, table.data<float>(), ids.data<int64_t>() + begin, end - begin, cols, onto != nullptr);
+  });
+  return out;
+}
+
+void check_ids(std::string_view where, const Tensor& ids, int64_t rows) {
+  for (int64_t id : ids.values<int64_t>()) {
+    if (id < 0 || id >= rows)
+      throw Error(ErrorCode::invalid_argument, where, "expected ids from 0 to " + std::to_string(rows - 1) + " but got " + std::to_string(id));
+  }
+}
+
+Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) { return pool(ctx, "mean_pool", x, sequences, ctx.cpu().mean_rows_f32); }
+Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) { return pool(ctx, "max_pool", x, sequences, ctx.cpu().max_rows_f32); }
+
+void l2_normalize(Ctx& ctx, Tensor& x, float eps) {
+  expect_matrix("l2_normalize", "x", x, x.rank() == 2 ? x.size(1) : 0);
+  const int64_t cols = x.size(1);
+  float* data = x.data<float>();
+  ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
+    ctx.cpu().l2_normalize_f32(data + begin * cols, data + begin * cols, end - begin, cols, eps);
+  });
+}
+
+Tensor gather_rows(Ctx& ctx, const Tensor& x, const Tensor& index) { return embedding(ctx, index, x); }
+
+void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
+  expect_matrix("scatter_rows", "x", x, cols);
+  expect_matrix("scatter_rows", "out", out, cols);
+  expect_ids("scatter_rows", index, x.size(0));
+  const float* from = x.data<float>();
+  const int64_t* rows = index.data<int64_t>();
+  float* to = out.data<float>();
+  ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) std::memcpy(to + rows[i] * cols, from + i * cols, size_t(cols) * sizeof(float));
+  });
+}
+
+}  // namespace caracal

@@ -1,0 +1,82 @@
+// The operations that model code is written in. Each checks its arguments (throws Error), takes its output from the
+// call's workspace, and splits the work over the runtime's threads; the kernels do the rest. float32 throughout.
+//
+// Results never depend on the thread count or on which other rows are in the batch, to the last bit.
+#pragma once
+
+#include <initializer_list>
+#include <string_view>
+#include <vector>
+
+#include <caracal/runtime/memory.h>
+#include <caracal/runtime/runtime.h>
+
+namespace caracal {
+
+using kernels::Activation;
+
+/// A torch.nn.Linear whose weight was rearranged for the runtime's kernels. Several matrices that read the same input
+/// (query, key, value) may be stacked into one.
+struct Linear {
+  int64_t in_features = 0, out_features = 0;
+  std::shared_ptr<void> packed;
+  Tensor bias;  // (out_features), or undefined
+};
+
+/// Packs weights (out_i, in) stacked along out, and their biases (out_i; undefined counts as zero unless all are).
+/// Memory comes from `store`. Throws when the shapes do not fit.
+Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases);
+
+/// A torch.nn.LayerNorm over the last dimension.
+struct LayerNorm {
+  Tensor weight, bias;  // (cols)
+  float eps = 1e-5f;
+};
+
+/// A batch of sequences of different lengths, stored without padding: rows offsets[b] .. offsets[b + 1] of every
+/// (T, H) activation belong to sequence b. Its first keys[b] rows are attended to; rows beyond only attend.
+struct Ragged {
+  int64_t batch = 0, tokens = 0, longest = 0;  // longest: the most rows of one sequence
+  const int64_t* offsets = nullptr;            // (batch + 1)
+  const int64_t* keys = nullptr;               // (batch)
+};
+
+struct LinearOptions {
+  Activation activation = Activation::none;
+  const Tensor* residual = nullptr;  // (T, out_features), added after the activation
+};
+
+/// act(x · Wᵀ + bias) + residual. x (T, in_features) -> (T, out_features).
+Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOptions& options = {});
+
+struct AttentionOptions {
+  int64_t heads = 1;
+  Tensor* probs = nullptr;  // receives the softmax, (heads, rows, keys) of each sequence, one after another
+};
+
+/// Multi-head softmax(q kᵀ / √head_dim) v within each sequence. qkv (T, 3H): query, key, value side by side -> (T, H).
+Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const AttentionOptions& options);
+
+/// Layer norm of each row, (T, H) -> (T, H). `out` receives the result when given (it may be x itself).
+Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out = nullptr);
+
+/// Rows of `table` (rows, H) chosen by ids (T) I64, added to `onto` when given, in place. Ids must be in range
+/// already: see check_ids. Returns (T, H).
+Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto = nullptr);
+
+/// Throws invalid_argument naming `where` unless every id is in [0, rows).
+void check_ids(std::string_view where, const Tensor& ids, int64_t rows);
+
+/// Mean over the rows of each sequence, (T, H) -> (B, H); 0 for an empty sequence.
+Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences);
+/// Largest value of each column over the rows of each sequence, (T, H) -> (B, H); 0 for an empty sequence.
+Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences);
+/// Each row divided by max(its Euclidean length, eps), as torch.nn.functional.normalize. In place.
+void l2_normalize(Ctx& ctx, Tensor& x, float eps = 1e-12f);
+
+/// Rows of x (N, H) chosen by `index` (T) I64 -> (T, H).
+Tensor gather_rows(Ctx& ctx, const Tensor& x, const Tensor& index);
+/// Writes row i of x (T, H) to row index[i] of `out` (N, H). Rows of `out` that no index names stay as they are.
+void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out);
+
+}  // namespace caracal

@@ -1,0 +1,65 @@
+#include <caracal/runtime/runtime.h>
+
+#include <sched.h>
+
+#include <cstdlib>
+#include <fstream>
+
+namespace caracal {
+namespace {
+
+// "max 100000" or "200000 100000": quota and period in microseconds (cgroup v2); 0 when there is no quota.
+int cgroup_quota() {
+  std::string line, path;
+  for (std::ifstream self("/proc/self/cgroup"); std::getline(self, line);)
+    if (line.starts_with("0::")) path = line.substr(3);
+  int cpus = 0;
+  while (true) {  // a quota of any enclosing group counts
+    std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
+    double quota = 0, period = 0;
+    if (file >> quota >> period && quota > 0 && period > 0) {
+      const int here = std::max(1, int(quota / period + 0.5));
+      cpus = cpus == 0 ? here : std::min(cpus, here);
+    }
+    if (path.empty() || path == "/") return cpus;
+    path.resize(path.find_last_of('/'));
+  }
+}
+
+const kernels::Kernels& choose_kernels(const std::string& requested) {
+  using namespace kernels;
+  const char* environment = std::getenv("CARACAL_ISA");
+  const std::string name = !requested.empty() ? requested : environment != nullptr ? environment : "";
+  if (name.empty()) return cpu_kernels(best_isa());
+  Isa isa;
+  if (!isa_from_name(name.c_str(), isa) || !isa_supported(isa)) {
+    std::string have;
+    for (Isa each : kIsas)
+      if (isa_supported(each)) have += std::string(have.empty() ? "" : ", ") + isa_name(each);
+    throw Error(ErrorCode::invalid_argument, "Runtime", "expected an instruction set of this machine (" + have + ") but got '" + name + "'");
+  }
+  return cpu_kernels(isa);
+}
+
+}  // namespace
+
+int available_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : int(std::thread::hardware_concurrency());
+  if (const int quota = cgroup_quota(); quota > 0) cpus = std::min(cpus, quota);
+  return std::max(cpus, 1);
+}
+
+Runtime::Runtime(const RuntimeOptions& options) : cpu_(&choose_kernels(options.isa)), executor_(options.executor) {
+  if (options.threads < 0)
+    throw Error(ErrorCode::invalid_argument, "Runtime", "expected threads of at least 0 but got " + std::to_string(options.threads));
+  if (executor_ == nullptr) executor_ = std::make_shared<ThreadPool>(options.threads > 0 ? options.threads : available_cpus(), options.spin_us);
+}
+
+Tensor Ctx::empty(const Shape& shape, DType dtype) {
+  const size_t bytes = size_t(shape.numel()) * size_of(dtype);
+  return Tensor::view(arena_.allocate(bytes), shape, dtype);
+}
+
+}  // namespace caracal

@@ -1,0 +1,58 @@
+// Who runs the parallel parts of a call: caracal's own pool, or the host's executor.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace caracal {
+
+/// What a host implements to run caracal's parallel work on threads of its own.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  /// How many tasks may run at once; work is cut into a small multiple of it.
+  virtual int concurrency() const noexcept = 0;
+  /// Calls task(context, i) once for every i in [0, tasks), on any threads, and returns when all have returned.
+  /// Tasks do not throw and do not block on each other. Must accept calls from several threads at once.
+  virtual void run(int tasks, void (*task)(void* context, int index), void* context) = 0;
+};
+
+/// Threads that spin for a bounded time after each piece of work, then sleep. The calling thread takes part, so
+/// threads = 1 starts none. A second caller that finds the pool busy does its work itself instead of waiting.
+///
+/// Neighbouring tasks go to the same thread, and to the same one each time, so that a thread streams one range of
+/// weights; a thread that is done takes tasks of those that lag (or that the system has put to sleep).
+class ThreadPool final : public Executor {
+ public:
+  /// `threads` counts the caller; at least 1. `spin_us`: microseconds a thread without work spins before it sleeps.
+  explicit ThreadPool(int threads, int spin_us = 200);
+  ~ThreadPool() override;
+  int concurrency() const noexcept override { return int(queues_.size()); }
+  void run(int tasks, void (*task)(void* context, int index), void* context) override;
+
+ private:
+  // next: epoch in the upper half, next unclaimed task of this thread's range in the lower.
+  struct alignas(64) Queue {
+    std::atomic<uint64_t> next{0};
+  };
+
+  void worker(int self);
+  void work(uint32_t epoch, int self);
+  template <class Done>
+  bool spin_until(Done done) const;
+
+  std::vector<Queue> queues_;  // one per thread, [0] the caller's
+  std::vector<std::thread> threads_;
+  int spin_us_;
+  alignas(64) std::atomic<uint32_t> epoch_{0};  // counts jobs; workers wait for it to change
+  std::atomic<void (*)(void*, int)> task_{nullptr};
+  std::atomic<void*> context_{nullptr};
+  std::atomic<int> tasks_{0};
+  alignas(64) std::atomic<int> unfinished_{0};
+  std::atomic<bool> busy_{false}, stop_{false};
+};
+
+}  // namespace caracal

@@ -1,0 +1,90 @@
+// After prepare(), forward() into a used output allocates nothing: malloc and mmap are counted.
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "models_testing.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CARACAL_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CARACAL_SANITIZED 1
+#endif
+#endif
+
+#ifndef CARACAL_SANITIZED
+
+static std::atomic<int64_t> allocations{0};
+
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+
+void* malloc(size_t n) { return allocations++, __libc_malloc(n); }
+void* calloc(size_t n, size_t size) { return allocations++, __libc_calloc(n, size); }
+void* realloc(void* p, size_t n) { return allocations++, __libc_realloc(p, n); }
+void* aligned_alloc(size_t alignment, size_t n) { return allocations++, __libc_memalign(alignment, n); }
+void* memalign(size_t alignment, size_t n) { return allocations++, __libc_memalign(alignment, n); }
+int posix_memalign(void** p, size_t alignment, size_t n) { return allocations++, (*p = __libc_memalign(alignment, n)) == nullptr ? 12 : 0; }
+void* mmap(void* p, size_t n, int protection, int flags, int fd, off_t offset) noexcept {
+  allocations++;
+  return reinterpret_cast<void*>(syscall(SYS_mmap, p, n, protection, flags, fd, offset));
+}
+}
+
+namespace caracal {
+namespace {
+
+std::vector<std::vector<int64_t>> rows(std::initializer_list<size_t> lengths) {
+  std::vector<std::vector<int64_t>> result;
+  for (size_t length : lengths) result.emplace_back(length, 5);
+  return result;
+}
+
+TEST(Allocation, TheCounterCounts) {
+  const int64_t before = allocations;
+  auto p = std::make_unique<int>(3);
+  Tensor large = Tensor::empty({1 << 22});
+  EXPECT_GE(allocations - before, 2);
+}
+
+TEST(Allocation, NoneInSteadyState) {
+  for (int threads : {1, 3}) {
+    const AnyModel model = tiny_bert(threads);
+    model->prepare(/*max_tokens=*/160, /*max_batch=*/8);
+    ModelOutput output;
+    model->forward(make_inputs(rows({20, 20, 20, 20, 20, 20, 20, 20})), output);
+    const ModelInputs shapes[] = {make_inputs(rows({64, 64, 32})), make_inputs(rows({1})), make_inputs(rows({3, 20, 7, 1})),
+                                  make_inputs(rows({20, 20, 20, 20, 20, 20, 20, 20})), make_inputs(rows({64}))};
+    const int64_t before = allocations;
+    for (int round = 0; round < 20; round++)
+      for (const ModelInputs& inputs : shapes) model->forward(inputs, output);
+    EXPECT_EQ(allocations - before, 0) << threads << " threads";
+  }
+}
+
+// prepare() made the workspace: the first call allocates its outputs and nothing else.
+TEST(Allocation, FirstCallAllocatesItsOutputsOnly) {
+  const AnyModel model = tiny_bert(2);
+  model->prepare(160, 8);
+  const ModelInputs inputs = make_inputs(rows({64, 64, 32}));
+  ModelOutput output;
+  const int64_t before = allocations;
+  model->forward(inputs, output);
+  EXPECT_LE(allocations - before, 4);  // memory and control block of last_hidden_state and pooler_output
+}
+
+TEST(Allocation, RefusesEmptyBounds) {
+  EXPECT_THROW(tiny_bert(1)->prepare(0, 1), Error);
+  EXPECT_THROW(tiny_bert(1)->prepare(1, 0), Error);
+}
+
+}  // namespace
+}  // namespace caracal
+
+#else
+TEST(Allocation, CannotCountUnderSanitizers) { GTEST_SKIP(); }
+#endif

@@ -1,0 +1,85 @@
+// The promise: the same bytes for a sentence alone and in any batch, padded on either side, with any thread count.
+#include <random>
+
+#include "models_testing.h"
+
+namespace caracal {
+namespace {
+
+using Rows = std::vector<std::vector<int64_t>>;
+
+Rows random_sentences(size_t count, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Rows rows(count);
+  for (auto& row : rows) {
+    row.resize(1 + random() % 40);
+    for (int64_t& id : row) id = int64_t(random() % 120);
+  }
+  return rows;
+}
+
+// Row `b` of a (B, S, H) tensor without its padding, and its pooled vector, against the sentence alone.
+void expect_same_row(const ModelOutput& batch, int64_t b, int64_t first, const ModelOutput& alone, const std::string& what) {
+  const int64_t length = batch.last_hidden_state.size(1), hidden = batch.last_hidden_state.size(2), own = alone.last_hidden_state.size(1);
+  const float* row = batch.last_hidden_state.data<float>() + (b * length + first) * hidden;
+  EXPECT_EQ(std::memcmp(row, alone.last_hidden_state.raw(), size_t(own * hidden) * sizeof(float)), 0) << what;
+  if (first == 0) EXPECT_EQ(std::memcmp(batch.pooler_output.data<float>() + b * hidden, alone.pooler_output.raw(), size_t(hidden) * sizeof(float)), 0) << what;
+}
+
+TEST(BertInvariance, BatchMatesAndThreads) {
+  const AnyModel one = tiny_bert(1), two = tiny_bert(2);
+  const Rows sentences = random_sentences(64, 7);
+  std::vector<ModelOutput> alone;
+  for (const auto& sentence : sentences) {
+    alone.push_back(one(make_inputs({sentence})));
+    expect_same_row(two(make_inputs({sentence})), 0, 0, alone.back(), "two threads");
+  }
+  std::mt19937_64 random(11);
+  for (size_t size = 2; size <= 64; size++) {
+    // `size` random sentences; over all sizes each of the 64 rides in many batches, the first by construction.
+    std::vector<size_t> picked{size - 1};
+    while (picked.size() < size) picked.push_back(random() % 64);
+    Rows rows;
+    for (size_t i : picked) rows.push_back(sentences[i]);
+    for (const AnyModel& model : {one, two}) {
+      const ModelOutput batch = model(make_inputs(rows));
+      for (size_t b = 0; b < size; b++)
+        expect_same_row(batch, int64_t(b), 0, alone[picked[b]], "batch of " + std::to_string(size) + ", sentence " + std::to_string(picked[b]));
+    }
+  }
+}
+
+// Left padding with position ids that start at the first real token.
+TEST(BertInvariance, PaddingSide) {
+  const AnyModel model = tiny_bert(2);
+  const Rows sentences = random_sentences(8, 3);
+  size_t longest = 0;
+  for (const auto& s : sentences) longest = std::max(longest, s.size());
+  longest += 3;
+  ModelInputs inputs;
+  for (Tensor* t : {&inputs.input_ids, &inputs.attention_mask, &inputs.position_ids}) *t = Tensor::zeros({8, int64_t(longest)}, DType::I64);
+  for (size_t b = 0; b < 8; b++) {
+    const size_t first = longest - sentences[b].size();
+    for (size_t s = 0; s < sentences[b].size(); s++) {
+      inputs.input_ids.data<int64_t>()[b * longest + first + s] = sentences[b][s];
+      inputs.attention_mask.data<int64_t>()[b * longest + first + s] = 1;
+      inputs.position_ids.data<int64_t>()[b * longest + first + s] = int64_t(s);
+    }
+  }
+  const ModelOutput batch = model(inputs);
+  for (size_t b = 0; b < 8; b++) expect_same_row(batch, int64_t(b), int64_t(longest - sentences[b].size()), model(make_inputs({sentences[b]})), "left padded");
+}
+
+// AVX2 and AVX-512 share one lane tree.
+TEST(BertInvariance, SameBytesOnAvx2AndAvx512) {
+  if (!kernels::isa_supported(kernels::Isa::avx512)) GTEST_SKIP() << "no AVX-512 here";
+  const BertConfig config = BertConfig::with({{"vocab_size", 120}, {"hidden_size", 60}, {"num_hidden_layers", 2}, {"num_attention_heads", 4}, {"intermediate_size", 90}, {"initializer_range", 0.15}});
+  std::vector<ModelOutput> outputs;
+  for (const char* isa : {"avx2", "avx512"})
+    outputs.push_back(AutoModel::from_config(config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .isa = isa})})(make_inputs(random_sentences(20, 5))));
+  EXPECT_TRUE(bytes_equal(outputs[0].last_hidden_state, outputs[1].last_hidden_state));
+  EXPECT_TRUE(bytes_equal(outputs[0].pooler_output, outputs[1].pooler_output));
+}
+
+}  // namespace
+}  // namespace caracal

@@ -1,0 +1,108 @@
+#include <fstream>
+
+#include "models_testing.h"
+
+namespace caracal {
+namespace {
+
+std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+TEST(BertConfig, PrintsTransformersListing) {
+  EXPECT_EQ(BertConfig().str(), R"(BertConfig {
+  "add_cross_attention": false,
+  "attention_probs_dropout_prob": 0.1,
+  "bos_token_id": null,
+  "classifier_dropout": null,
+  "eos_token_id": null,
+  "hidden_act": "gelu",
+  "hidden_dropout_prob": 0.1,
+  "hidden_size": 768,
+  "initializer_range": 0.02,
+  "intermediate_size": 3072,
+  "is_decoder": false,
+  "layer_norm_eps": 1e-12,
+  "max_position_embeddings": 512,
+  "model_type": "bert",
+  "num_attention_heads": 12,
+  "num_hidden_layers": 12,
+  "pad_token_id": 0,
+  "tie_word_embeddings": true,
+  "transformers_version": "5.23.0",
+  "type_vocab_size": 2,
+  "use_cache": true,
+  "vocab_size": 30522
+}
+)");
+}
+
+TEST(BertConfig, OverridesAndStrictTypes) {
+  EXPECT_EQ(BertConfig::with({{"hidden_act", "relu"}, {"num_hidden_layers", 2}}).num_hidden_layers, 2);
+  EXPECT_EQ(message_of([] { BertConfig::with({{"hidden_size", "768"}}); }), "[BertConfig] field 'hidden_size' expected int but got str (value: \"768\")");
+  EXPECT_EQ(message_of([] { BertConfig::with({{"layer_norm_eps", 1}}); }), "[BertConfig] field 'layer_norm_eps' expected float but got int (value: 1)");
+  EXPECT_EQ(message_of([] { BertConfig::with({{"hidden_size", true}}); }), "[BertConfig] field 'hidden_size' expected int but got bool (value: true)");
+  EXPECT_NO_THROW(BertConfig::with({{"hidden_dropout_prob", 0}, {"pad_token_id", nullptr}}));
+  EXPECT_EQ(BertConfig::with({{"my_key", 3}}).to_dict().at("my_key"), Json(3));
+}
+
+TEST(BertConfig, Labels) {
+  const BertConfig three = BertConfig::with({{"num_labels", 3}});
+  EXPECT_EQ(three.num_labels(), 3);
+  EXPECT_EQ(three.id2label.at(2), "LABEL_2");
+  EXPECT_EQ(three.label2id.at("LABEL_1"), Json(1));
+  const BertConfig named = BertConfig::with({{"id2label", {{"0", "no"}, {"1", "yes"}, {"10", "maybe"}}}});
+  EXPECT_EQ(named.id2label.at(10), "maybe");
+  EXPECT_TRUE(named.label2id.is_null());
+  EXPECT_THROW(BertConfig::with({{"id2label", {{"x", "no"}}}}), Error);
+  EXPECT_THROW(BertConfig::with({{"num_labels", -1}}), Error);
+}
+
+TEST(AutoConfig, ReadsADirectoryOrAFile) {
+  const std::string directory = data_path("bert/base");
+  const auto a = AutoConfig::from_pretrained(directory), b = AutoConfig::from_pretrained(directory + "/config.json", {{"hidden_act", "relu"}});
+  EXPECT_STREQ(a->class_name(), "BertConfig");
+  EXPECT_EQ(dynamic_cast<BertConfig&>(*b).hidden_act, "relu");
+  EXPECT_EQ(a->to_dict().at("dtype"), Json("float32"));
+}
+
+// A user's own architecture: registered at run time, found by the Auto classes.
+struct CustomConfig final : ConfigOf<CustomConfig> {
+  static constexpr const char *kModelType = "custom-bert", *kClassName = "CustomConfig";
+  int64_t width = 8;
+
+ protected:
+  std::vector<ConfigField> fields() override { return {{"width", &width, "int"}}; }
+};
+
+struct CustomModel final : PreTrainedModel {
+  using Config = CustomConfig;
+  static constexpr const char *kClassName = "CustomModel", *kBaseModelPrefix = "custom";
+  CustomModel(const CustomConfig& config, const Weights& w, const LoadOptions& options) : PreTrainedModel(options.runtime), config_(config), table_(w.get("table", {4, config.width})) {}
+  const char* class_name() const override { return kClassName; }
+  const CustomConfig& config() const override { return config_; }
+  void run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, const ForwardOptions&) const override {
+    output.last_hidden_state = embedding(ctx, inputs.input_ids.reshape({inputs.input_ids.numel()}), table_).clone();
+  }
+  ModelInputs largest_inputs(int64_t, int64_t) const override { return make_inputs({{0}}); }
+
+ private:
+  CustomConfig config_;
+  Tensor table_;
+};
+
+TEST(AutoModel, RegistersAtRunTime) {
+  AutoConfig::register_config(config_entry<CustomConfig>());
+  AutoModel::register_model(model_entry<CustomModel>("AutoModel"));
+  const AnyModel model = AutoModel::from_config(CustomConfig::with({{"width", 5}}));
+  EXPECT_STREQ(model->class_name(), "CustomModel");
+  EXPECT_EQ(model(make_inputs({{3, 1}})).last_hidden_state.shape(), (Shape{2, 5}));
+}
+
+}  // namespace
+}  // namespace caracal

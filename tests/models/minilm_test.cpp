@@ -1,0 +1,39 @@
+// The real all-MiniLM-L6-v2 against sentence-transformers' embeddings. The model (90 MB) is not stored: its directory
+// is given by CARACAL_MINILM, or lies where tools/quickstart.sh and tools/test.sh put it.
+#include <caracal/models/pipelines/sentence_transformer.h>
+
+#include "models_testing.h"
+
+namespace caracal {
+namespace {
+
+std::string minilm_directory() {
+  const char* given = std::getenv("CARACAL_MINILM");
+  return given != nullptr ? given : CARACAL_MINILM_DEFAULT;
+}
+
+TEST(MiniLM, EqualsSentenceTransformers) {
+  if (!std::filesystem::exists(minilm_directory())) GTEST_SKIP() << "no model at " << minilm_directory();
+  const auto model = SentenceTransformer::from_pretrained(minilm_directory());
+  EXPECT_EQ(model.max_seq_length(), 256);
+  const Json stored = Json::parse_file(data_path("minilm/sentences.json"));
+  const Json& list = stored.is_array() ? stored : stored.at("sentences");
+  std::vector<std::string> sentences;
+  for (const Json& sentence : list.as_array()) sentences.push_back(sentence.as_string());
+  ASSERT_GE(sentences.size(), 100u);
+  const SafetensorsFile file = SafetensorsFile::open(data_path("minilm/embeddings.safetensors"));
+  const Tensor want = file.tensor(*file.find("embeddings"));
+
+  const Tensor got = model.encode(sentences);
+  ASSERT_EQ(got.shape(), want.shape());
+  float worst = 0;
+  for (int64_t i = 0; i < got.numel(); i++) worst = std::max(worst, std::abs(got.data<float>()[i] - want.data<float>()[i]));
+  EXPECT_LE(worst, 1e-5f);
+  RecordProperty("max_difference", std::to_string(worst));
+
+  // Any batch size gives the same bytes.
+  EXPECT_TRUE(bytes_equal(model.encode(sentences, {.batch_size = 7}), got));
+}
+
+}  // namespace
+}  // namespace caracal

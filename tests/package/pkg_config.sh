@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The moved installation through pkg-config: linked as usual, and --static into a program without shared libraries.
+set -euo pipefail
+export PKG_CONFIG_PATH
+PKG_CONFIG_PATH=$(dirname "$(find "$WORK/moved" -name caracal.pc)")
+"$PKG_CONFIG" --exact-version=0.1.0 caracal
+# shellcheck disable=SC2046  # flags are meant to split
+"$CXX" -std=c++20 "$SOURCE/consumer.cpp" -o "$WORK/pkg_config" $("$PKG_CONFIG" --cflags --libs caracal)
+"$WORK/pkg_config"
+# shellcheck disable=SC2046
+"$CXX" -std=c++20 "$SOURCE/consumer.cpp" -o "$WORK/pkg_config_static" -static $("$PKG_CONFIG" --static --cflags --libs caracal)
+"$WORK/pkg_config_static"

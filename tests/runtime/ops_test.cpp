@@ -1,0 +1,152 @@
+#include <caracal/runtime/ops.h>
+
+#include <cmath>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace caracal {
+namespace {
+
+Tensor random(const Shape& shape, uint64_t seed, float scale = 1) {
+  std::mt19937_64 engine(seed);
+  std::normal_distribution<float> normal(0, scale);
+  Tensor x = Tensor::empty(shape);
+  for (int64_t i = 0; i < x.numel(); i++) x.data<float>()[i] = normal(engine);
+  return x;
+}
+
+void expect_close(const Tensor& got, const std::vector<double>& want, double tolerance = 2e-5) {
+  ASSERT_EQ(size_t(got.numel()), want.size());
+  for (size_t i = 0; i < want.size(); i++) ASSERT_NEAR(got.data<float>()[i], want[i], tolerance * std::max(1.0, std::abs(want[i]))) << "element " << i;
+}
+
+class Ops : public testing::Test {
+ protected:
+  Runtime runtime{{.threads = 3}};
+  Arena arena;
+  Ctx ctx{runtime, arena};
+  WeightStore store;
+};
+
+std::vector<double> linear_reference(const Tensor& x, const Tensor& w, const Tensor& b) {
+  std::vector<double> y;
+  for (int64_t t = 0; t < x.size(0); t++) {
+    for (int64_t n = 0; n < w.size(0); n++) {
+      double sum = b.defined() ? double(b.data<float>()[n]) : 0;
+      for (int64_t k = 0; k < w.size(1); k++) sum += double(x.data<float>()[t * w.size(1) + k]) * double(w.data<float>()[n * w.size(1) + k]);
+      y.push_back(sum);
+    }
+  }
+  return y;
+}
+
+TEST_F(Ops, LinearWithEpilogue) {
+  // Row counts below and above the block that few panels are cut into, and a stack of widths that fill no panel.
+  for (int64_t rows : {0, 1, 5, 33, 130}) {
+    const Tensor x = random({rows, 70}, 1), w = random({37, 70}, 2, 0.1f), b = random({37}, 3), r = random({rows, 37}, 4);
+    const Linear weights = pack_linear(runtime, store, {w}, {b});
+    std::vector<double> want = linear_reference(x, w, b);
+    expect_close(linear(ctx, x, weights), want);
+    for (size_t i = 0; i < want.size(); i++) want[i] = std::max(want[i], 0.0) + double(r.data<float>()[i]);
+    expect_close(linear(ctx, x, weights, {.activation = Activation::relu, .residual = &r}), want);
+  }
+}
+
+TEST_F(Ops, StackedLinearEqualsItsParts) {
+  const Tensor x = random({9, 20}, 1), a = random({13, 20}, 2), b = random({50, 20}, 3), bias = random({50}, 4);
+  const Tensor stacked = linear(ctx, x, pack_linear(runtime, store, {a, b}, {Tensor(), bias}));
+  const Tensor first = linear(ctx, x, pack_linear(runtime, store, {a}, {Tensor()})), second = linear(ctx, x, pack_linear(runtime, store, {b}, {bias}));
+  for (int64_t t = 0; t < 9; t++) {
+    for (int64_t n = 0; n < 63; n++)
+      EXPECT_EQ(stacked.data<float>()[t * 63 + n], n < 13 ? first.data<float>()[t * 13 + n] : second.data<float>()[t * 50 + n - 13]);
+  }
+}
+
+TEST_F(Ops, LinearRefusesWrongShapes) {
+  const Linear weights = pack_linear(runtime, store, {random({4, 8}, 1)}, {Tensor()});
+  const Tensor x = random({3, 7}, 2), good = random({3, 8}, 2), residual = random({2, 4}, 3);
+  EXPECT_THROW(linear(ctx, x, weights), Error);
+  EXPECT_THROW(linear(ctx, good, weights, {.residual = &residual}), Error);
+  EXPECT_THROW(pack_linear(runtime, store, {random({4, 8}, 1), random({4, 9}, 1)}, {Tensor(), Tensor()}), Error);
+  EXPECT_THROW(pack_linear(runtime, store, {random({4, 8}, 1)}, {random({5}, 1)}), Error);
+  try {
+    linear(ctx, x, weights);
+  } catch (const Error& e) {
+    EXPECT_STREQ(e.what(), "[linear] expected x of shape (T, 8) F32 but got (3, 7) F32");
+  }
+}
+
+// Sequences of 5, 0 and 40 rows; in the last, the final row attends without being attended to.
+TEST_F(Ops, AttentionOverRaggedSequences) {
+  constexpr int64_t kHeads = 3, kDim = 7, kHidden = kHeads * kDim;
+  const int64_t offsets[] = {0, 5, 5, 45}, keys[] = {5, 0, 39};
+  const Ragged sequences{3, 45, 40, offsets, keys};
+  const Tensor qkv = random({45, 3 * kHidden}, 1);
+  Tensor probs = Tensor::empty({kHeads * (5 * 5 + 40 * 39)});
+  const Tensor got = attention(ctx, qkv, sequences, {.heads = kHeads, .probs = &probs});
+  std::vector<double> want(45 * kHidden), want_probs;
+  const float* x = qkv.data<float>();
+  for (int b : {0, 2}) {
+    for (int64_t h = 0; h < kHeads; h++) {
+      for (int64_t q = offsets[b]; q < offsets[b + 1]; q++) {
+        std::vector<double> p;
+        double sum = 0;
+        for (int64_t k = offsets[b]; k < offsets[b] + keys[b]; k++) {
+          double score = 0;
+          for (int64_t d = 0; d < kDim; d++) score += double(x[q * 3 * kHidden + h * kDim + d]) * double(x[k * 3 * kHidden + kHidden + h * kDim + d]);
+          p.push_back(std::exp(score / std::sqrt(double(kDim))));
+          sum += p.back();
+        }
+        for (size_t k = 0; k < p.size(); k++) {
+          want_probs.push_back(p[k] / sum);
+          for (int64_t d = 0; d < kDim; d++)
+            want[size_t(q * kHidden + h * kDim + d)] += p[k] / sum * double(x[(offsets[b] + int64_t(k)) * 3 * kHidden + 2 * kHidden + h * kDim + d]);
+        }
+      }
+    }
+  }
+  expect_close(got, want);
+  expect_close(probs, want_probs);
+}
+
+TEST_F(Ops, RowsInAndOut) {
+  const Tensor table = random({10, 5}, 1);
+  const Tensor ids = Tensor::from(std::vector<int64_t>{3, 0, 9, 3}, {4});
+  Tensor x = embedding(ctx, ids, table);
+  EXPECT_EQ(x.data<float>()[5], table.data<float>()[0]);
+  embedding(ctx, ids, table, &x);
+  EXPECT_EQ(x.data<float>()[2 * 5 + 1], 2 * table.data<float>()[9 * 5 + 1]);
+  Tensor out = Tensor::zeros({10, 5});
+  scatter_rows(ctx, gather_rows(ctx, table, Tensor::from(std::vector<int64_t>{7, 2}, {2})), Tensor::from(std::vector<int64_t>{0, 1}, {2}), out);
+  EXPECT_EQ(out.data<float>()[0], table.data<float>()[35]);
+  EXPECT_EQ(out.data<float>()[9], table.data<float>()[14]);
+  EXPECT_EQ(out.data<float>()[10], 0);
+  EXPECT_THROW(check_ids("x", ids, 9), Error);
+  EXPECT_NO_THROW(check_ids("x", ids, 10));
+}
+
+TEST_F(Ops, PoolsAndNorms) {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2, 3, 10, -5, -6, 7, 8}, {4, 2});
+  const int64_t offsets[] = {0, 2, 4, 4}, keys[] = {2, 1, 0};
+  const Ragged sequences{3, 4, 2, offsets, keys};
+  expect_close(mean_pool(ctx, x, sequences), {2, 6, -5, -6, 0, 0});
+  expect_close(max_pool(ctx, x, sequences), {3, 10, -5, -6, 0, 0});
+  Tensor y = Tensor::from(std::vector<float>{3, 4, 0, 0}, {2, 2});
+  l2_normalize(ctx, y);
+  expect_close(y, {0.6, 0.8, 0, 0});
+  const LayerNorm norm{Tensor::from(std::vector<float>{1, 2}, {2}), Tensor::from(std::vector<float>{0, 1}, {2}), 0.f};
+  expect_close(layer_norm(ctx, Tensor::from(std::vector<float>{1, 3}, {1, 2}), norm), {-1, 3});
+  EXPECT_THROW(layer_norm(ctx, random({2, 3}, 1), norm), Error);
+}
+
+TEST_F(Ops, PlanningComputesNothing) {
+  Ctx planning(runtime, arena, true);
+  Tensor x = Tensor::zeros({2, 2});
+  const LayerNorm norm{Tensor::from(std::vector<float>{1, 2}, {2}), Tensor::from(std::vector<float>{5, 5}, {2}), 1e-5f};
+  layer_norm(planning, x, norm, &x);
+  EXPECT_EQ(x.data<float>()[0], 0);
+}
+
+}  // namespace
+}  // namespace caracal

@@ -1,0 +1,97 @@
+#include <caracal/runtime/thread_pool.h>
+
+#include <filesystem>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace caracal {
+namespace {
+
+int threads_of_process() {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) count += !entry.path().empty();
+  return count;
+}
+
+struct Counts {
+  std::vector<std::atomic<int>> seen;
+  explicit Counts(int tasks) : seen(size_t(tasks)) {}
+  static void task(void* context, int index) { static_cast<Counts*>(context)->seen[size_t(index)]++; }
+  void expect_each(int times) const {
+    for (size_t i = 0; i < seen.size(); i++) EXPECT_EQ(seen[i], times) << "task " << i;
+  }
+};
+
+TEST(ThreadPool, RunsEveryTaskOnce) {
+  for (int threads : {1, 2, 3, 8}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.concurrency(), threads);
+    for (int tasks : {0, 1, 2, 3, 7, 64, 1000}) {
+      Counts counts(tasks);
+      pool.run(tasks, Counts::task, &counts);
+      counts.expect_each(1);
+    }
+  }
+}
+
+TEST(ThreadPool, OneThreadStartsNone) {
+  const int before = threads_of_process();
+  ThreadPool pool(1);
+  Counts counts(100);
+  pool.run(100, Counts::task, &counts);
+  EXPECT_EQ(threads_of_process(), before);
+  ThreadPool three(3);
+  EXPECT_EQ(threads_of_process(), before + 2);
+}
+
+TEST(ThreadPool, ManyJobsInARow) {
+  ThreadPool pool(4);
+  Counts counts(9);
+  for (int i = 0; i < 20'000; i++) pool.run(9, Counts::task, &counts);
+  counts.expect_each(20'000);
+}
+
+TEST(ThreadPool, WakesSleepersAfterTheSpin) {
+  ThreadPool pool(3, /*spin_us=*/1);
+  Counts counts(12);
+  for (int i = 0; i < 50; i++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    pool.run(12, Counts::task, &counts);
+  }
+  counts.expect_each(50);
+}
+
+TEST(ThreadPool, SeveralCallersAtOnce) {
+  ThreadPool pool(3);
+  constexpr int kCallers = 5, kJobs = 2'000;
+  std::vector<Counts> counts;
+  for (int i = 0; i < kCallers; i++) counts.emplace_back(17);
+  std::vector<std::thread> callers;
+  for (Counts& mine : counts) callers.emplace_back([&] {
+    for (int i = 0; i < kJobs; i++) pool.run(17, Counts::task, &mine);
+  });
+  for (std::thread& caller : callers) caller.join();
+  for (const Counts& each : counts) each.expect_each(kJobs);
+}
+
+// Results written by the tasks are visible to the caller when run() returns.
+TEST(ThreadPool, PublishesResults) {
+  ThreadPool pool(4);
+  std::vector<int> values(64);
+  for (int round = 1; round < 3'000; round++) {
+    struct Job {
+      std::vector<int>& values;
+      int round;
+    } job{values, round};
+    pool.run(64, [](void* context, int i) {
+      Job& job = *static_cast<Job*>(context);
+      job.values[size_t(i)] = job.round + i;
+    }, &job);
+    for (int i = 0; i < 64; i++) ASSERT_EQ(values[size_t(i)], round + i);
+  }
+}
+
+}  // namespace
+}  // namespace caracal

@@ -1,0 +1,153 @@
+#include <caracal/tokenizers/added_tokens.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include <caracal/tokenizers/unicode.h>
+
+namespace caracal::tokenizers {
+namespace {
+
+// Start of the code point that ends at `end`.
+size_t before(std::string_view text, size_t end) {
+  do --end;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80);
+  return end;
+}
+
+char32_t code_point_at(std::string_view text, size_t at) {
+  const char* p = text.data() + at;
+  return unicode::decode(p);
+}
+
+bool stands_alone(std::string_view text, size_t begin, size_t end) {
+  const bool left = begin == 0 || !unicode::is_word(code_point_at(text, before(text, begin)));
+  const bool right = end == text.size() || !unicode::is_word(code_point_at(text, end));
+  return left && right;
+}
+
+}  // namespace
+
+void AddedVocabulary::Trie::insert(std::string_view content, int32_t id) {
+  if (nodes.empty()) nodes.emplace_back();
+  const auto first = static_cast<unsigned char>(content[0]);
+  only_start = nodes.size() == 1 || only_start == first ? first : -1;
+  starts[first] = true;
+  uint32_t node = 0;
+  for (const char c : content) {
+    const auto [it, inserted] = nodes[node].next.try_emplace(static_cast<unsigned char>(c), uint32_t(nodes.size()));
+    node = it->second;
+    if (inserted) nodes.emplace_back();
+  }
+  nodes[node].id = id;
+}
+
+size_t AddedVocabulary::Trie::next_start(std::string_view text, size_t from) const {
+  if (only_start >= 0) {
+    const void* found = from < text.size() ? std::memchr(text.data() + from, only_start, text.size() - from) : nullptr;
+    return found == nullptr ? text.size() : size_t(static_cast<const char*>(found) - text.data());
+  }
+  while (from < text.size() && !starts[static_cast<unsigned char>(text[from])]) ++from;
+  return from;
+}
+
+size_t AddedVocabulary::add(const std::vector<AddedToken>& tokens, const Model& model, const Normalizer* normalizer) {
+  size_t added = 0;
+  const auto model_size = int32_t(model.vocabulary().size());
+  int32_t last_id = -1;
+  for (const auto& [content, id] : ids_) last_id = std::max(last_id, id);
+  for (const AddedToken& token : tokens) {
+    if (token.content.empty()) continue;
+    if (token.special) special_.insert(token.content);
+    const auto known = ids_.find(token.content);
+    if (known != ids_.end() && tokens_.at(known->second) == token) continue;
+    int32_t id = known != ids_.end() ? known->second : model.vocabulary().find(token.content);
+    if (id < 0) id = last_id >= model_size || (model_size == 0 && last_id >= 0) ? last_id + 1 : model_size;
+    ids_[token.content] = id;
+    tokens_[id] = token;
+    last_id = std::max(last_id, id);
+    ++added;
+  }
+  rebuild(normalizer);
+  return added;
+}
+
+void AddedVocabulary::rebuild(const Normalizer* normalizer) {
+  tries_[0] = Trie();
+  tries_[1] = Trie();
+  NormalizedText text;
+  for (const auto& [id, token] : list()) {
+    if (!token->normalized || normalizer == nullptr) {
+      tries_[token->normalized].insert(token->content, id);
+      continue;
+    }
+    text.assign(token->content, 0);
+    normalizer->normalize(text);
+    if (!text.text.empty()) tries_[1].insert(text.text, id);
+  }
+}
+
+void AddedVocabulary::split(std::string_view text, bool normalized, bool skip_special, std::vector<Match>& out) const {
+  out.clear();
+  const Trie& trie = tries_[normalized];
+  size_t done = 0;  // end of the last split
+  const auto text_until = [&](size_t end) {
+    if (done < end) out.push_back({done, end, -1});
+  };
+  size_t at = trie.nodes.empty() ? text.size() : trie.next_start(text, 0);
+  while (at < text.size()) {
+    int32_t id = -1;
+    size_t end = at;
+    uint32_t node = 0;
+    for (size_t i = at; i < text.size(); ++i) {
+      const auto it = trie.nodes[node].next.find(static_cast<unsigned char>(text[i]));
+      if (it == trie.nodes[node].next.end()) break;
+      node = it->second;
+      if (trie.nodes[node].id >= 0) {
+        id = trie.nodes[node].id;
+        end = i + 1;
+      }
+    }
+    if (id < 0) {
+      at = trie.next_start(text, at + 1);
+      continue;
+    }
+    // As in the reference, a match that is turned down still uses up its text.
+    const size_t match = at;
+    at = trie.next_start(text, end);
+    const AddedToken& token = tokens_.at(id);
+    if (skip_special && is_special(token.content)) continue;
+    if (token.single_word && !stands_alone(text, match, end)) continue;
+    size_t begin = std::max(match, done);
+    while (token.lstrip && begin > done && unicode::is_whitespace(code_point_at(text, before(text, begin)))) {
+      begin = before(text, begin);
+    }
+    while (token.rstrip && end < text.size() && unicode::is_whitespace(code_point_at(text, end))) {
+      end += unicode::sequence_length(text[end]);
+    }
+    text_until(begin);
+    if (begin < end) out.push_back({begin, end, id});
+    done = std::max(done, end);
+  }
+  text_until(text.size());
+}
+
+int32_t AddedVocabulary::find(std::string_view content) const {
+  const auto it = ids_.find(std::string(content));
+  return it == ids_.end() ? -1 : it->second;
+}
+
+const AddedToken* AddedVocabulary::token(int32_t id) const {
+  const auto it = tokens_.find(id);
+  return it == tokens_.end() ? nullptr : &it->second;
+}
+
+std::vector<std::pair<int32_t, const AddedToken*>> AddedVocabulary::list() const {
+  std::vector<std::pair<int32_t, const AddedToken*>> all;
+  all.reserve(tokens_.size());
+  for (const auto& [id, token] : tokens_) all.emplace_back(id, &token);
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  return all;
+}
+
+}  // namespace caracal::tokenizers

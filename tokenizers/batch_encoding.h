@@ -1,0 +1,76 @@
+// BatchEncoding: what calling a tokenizer returns; a model's forward takes it as it is.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <caracal/runtime/tensor.h>
+#include <caracal/tokenizers/encoding.h>
+#include <caracal/tokenizers/tokenizer.h>
+
+namespace caracal {
+
+/// Rows of tokens; rows may differ in length. One row for each text or pair, and with return_overflowing_tokens one for
+/// each chunk that truncation cut off. All indices are checked: invalid_argument when out of range.
+class BatchEncoding {
+ public:
+  BatchEncoding() = default;
+  BatchEncoding(std::vector<tokenizers::Encoding> rows, std::vector<int64_t> samples, std::vector<std::string> names,
+                std::shared_ptr<const tokenizers::Tokenizer> tokenizer);
+
+  /// Number of rows.
+  size_t size() const noexcept { return rows_.size(); }
+  /// The tokens of a row, each with its id, type, offsets, word, sequence and masks.
+  std::span<const tokenizers::Token> row(size_t i) const;
+
+  /// The values of a key as a (B, S) I64 tensor; offset_mapping is (B, S, 2), length and overflow_to_sample_mapping
+  /// are (B). Keys: input_ids, token_type_ids, attention_mask, special_tokens_mask, offset_mapping, length,
+  /// overflow_to_sample_mapping. Throws invalid_argument when rows differ in length, not_found for another key.
+  Tensor operator[](std::string_view key) const { return tensor(key, false); }
+  /// The same with rows of different lengths padded on the right to the longest: with zeros, and 1 in
+  /// special_tokens_mask.
+  Tensor padded(std::string_view key) const { return tensor(key, true); }
+  /// True for the model's input names: input_ids, token_type_ids unless the model takes none, attention_mask.
+  bool contains(std::string_view key) const;
+  /// The model's input names, in transformers' order.
+  const std::vector<std::string>& keys() const noexcept { return names_; }
+
+  /// The values of a row, one for each token.
+  std::vector<int32_t> input_ids(size_t i) const;
+  std::vector<int32_t> token_type_ids(size_t i) const;
+  std::vector<int32_t> attention_mask(size_t i) const;
+  std::vector<int32_t> special_tokens_mask(size_t i) const;
+  /// The vocabulary's strings.
+  std::vector<std::string> tokens(size_t i) const;
+  /// Begin and end in code points of the text (of the word, with is_split_into_words); (0, 0) for special tokens.
+  std::vector<std::pair<uint32_t, uint32_t>> offsets(size_t i) const;
+  /// Index of the word in its text, or -1 for special tokens.
+  std::vector<int32_t> word_ids(size_t i) const;
+  /// 0 or 1 for the first or second text, or -1 for special tokens.
+  std::vector<int32_t> sequence_ids(size_t i) const;
+  /// The input each row came from.
+  const std::vector<int64_t>& overflow_to_sample_mapping() const noexcept { return samples_; }
+
+  using Span = std::pair<uint32_t, uint32_t>;
+  /// The token of row i that covers code point `at` of text `sequence`; none in white space.
+  std::optional<size_t> char_to_token(size_t i, uint32_t at, int sequence = 0) const;
+  /// The code points of token `t` of row i; none for special tokens.
+  std::optional<Span> token_to_chars(size_t i, size_t t) const;
+  /// The tokens [first, last) of word `word` of text `sequence` in row i.
+  std::optional<std::pair<size_t, size_t>> word_to_tokens(size_t i, int32_t word, int sequence = 0) const;
+
+ private:
+  Tensor tensor(std::string_view key, bool pad) const;
+
+  std::vector<tokenizers::Encoding> rows_;
+  std::vector<int64_t> samples_;
+  std::vector<std::string> names_;
+  std::shared_ptr<const tokenizers::Tokenizer> tokenizer_;
+};
+
+}  // namespace caracal

@@ -1,0 +1,46 @@
+// Normalizers: the first stage of a tokenizer.json, cleaning a text before it is split into words.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <caracal/runtime/json.h>
+#include <caracal/tokenizers/normalized_text.h>
+
+namespace caracal::tokenizers {
+
+class Normalizer {
+ public:
+  virtual ~Normalizer() = default;
+  /// Rewrites `text` in place, keeping its origins. Safe to call from many threads.
+  virtual void normalize(NormalizedText& text) const = 0;
+  /// The component as it stands in a tokenizer.json.
+  virtual Json to_json() const = 0;
+};
+
+/// Builds the component from the "normalizer" of a tokenizer.json; null for null. Throws unsupported naming a type that
+/// is not built in.
+std::shared_ptr<const Normalizer> normalizer_from_json(const Json& json);
+
+/// BERT's cleaning: control characters out, white space to ' ', spaces around Chinese characters, accents off, lower
+/// case; each step is optional.
+class BertNormalizer final : public Normalizer {
+ public:
+  struct Options {
+    bool clean_text = true;
+    bool handle_chinese_chars = true;
+    bool strip_accents = true;
+    bool lowercase = true;
+  };
+  explicit BertNormalizer(const Options& options);
+
+  void normalize(NormalizedText& text) const override;
+  Json to_json() const override;
+
+ private:
+  Options options_;
+  // Code points below 0x3400 that become one other and need no reordering; 0 for those that take the long way.
+  std::vector<uint16_t> simple_;
+};
+
+}  // namespace caracal::tokenizers

@@ -1,0 +1,99 @@
+// read_tokenizer_files: which files a tokenizer is made of, in the order in which transformers reads them.
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include <caracal/runtime/error.h>
+#include <caracal/tokenizers/special_tokens.h>
+#include <caracal/tokenizers/tokenization_utils.h>
+
+namespace caracal {
+namespace {
+
+namespace fs = std::filesystem;
+
+Json read_optional(const fs::path& path) { return fs::is_regular_file(path) ? Json::parse_file(path.string()) : Json(); }
+
+Json read_object(const fs::path& path) {
+  Json json = read_optional(path);
+  if (!json.is_null() && !json.is_object()) {
+    throw Error(ErrorCode::bad_file, path.string(), "expected dict but got " + std::string(json.type_name()));
+  }
+  return json;
+}
+
+// special_tokens_map.json wins over tokenizer_config.json, but not over what the caller gave.
+void merge_special_tokens_map(Json& init_kwargs, const Json& map, const Json& overrides) {
+  if (map.is_null()) return;
+  for (const auto& [key, value] : map.as_object()) {
+    if (const Json* given = overrides.find(key); given != nullptr && !given->is_null()) continue;
+    Json merged = value;
+    if (value.is_object() && key != "extra_special_tokens") merged.set("special", true);
+    if (key == "extra_special_tokens" && value.is_array()) {
+      Json::Array list;
+      if (const Json* old = init_kwargs.find(key); old != nullptr && old->is_array()) list = old->as_array();
+      for (const Json& token : value.as_array()) {
+        if (std::find(list.begin(), list.end(), token) == list.end()) list.push_back(token);
+      }
+      merged = list;
+    }
+    init_kwargs.set(key, std::move(merged));
+  }
+}
+
+}  // namespace
+
+TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides) {
+  const fs::path root(path);
+  TokenizerFiles files;
+  Json special_tokens_map, added_tokens;
+  if (fs::is_directory(root)) {
+    if (fs::is_regular_file(root / "tokenizer.json")) files.tokenizer_file = (root / "tokenizer.json").string();
+    if (fs::is_regular_file(root / "vocab.txt")) files.vocab_file = (root / "vocab.txt").string();
+    if (Json config = read_object(root / "tokenizer_config.json"); !config.is_null()) files.init_kwargs = std::move(config);
+    special_tokens_map = read_object(root / "special_tokens_map.json");
+    added_tokens = read_object(root / "added_tokens.json");
+  } else if (fs::is_regular_file(root)) {
+    (path.ends_with("tokenizer.json") ? files.tokenizer_file : files.vocab_file) = path;
+  }
+  if (files.tokenizer_file.empty() && files.vocab_file.empty()) {
+    throw Error(ErrorCode::not_found, path, "expected a tokenizer.json or a vocab.txt but found neither");
+  }
+  if (!files.tokenizer_file.empty()) files.tokenizer_json = Json::parse_file(files.tokenizer_file);
+
+  Json& init = files.init_kwargs;
+  if (overrides.is_object()) {
+    for (const auto& [key, value] : overrides.as_object()) init.set(key, value);
+  }
+  const auto empty = [](const Json* list) { return list == nullptr || list->is_null() || (list->is_array() && list->as_array().empty()); };
+  if (const Json* old = init.find("additional_special_tokens"); old != nullptr && empty(init.find("extra_special_tokens"))) {
+    init.set("extra_special_tokens", Json(*old));
+  }
+
+  std::map<int64_t, AddedToken> by_id;
+  if (const Json* decoder = init.find("added_tokens_decoder"); decoder != nullptr && decoder->is_object()) {
+    for (const auto& [id, token] : decoder->as_object()) {
+      try {
+        by_id[std::stoll(id)] = added_token_from_json(token, false);
+      } catch (const std::logic_error&) {  // of stoll
+        throw Error(ErrorCode::bad_file, path, "expected ids as keys of added_tokens_decoder but got '" + id + "'");
+      }
+    }
+  } else {
+    merge_special_tokens_map(init, special_tokens_map, overrides);
+    if (!added_tokens.is_null()) {
+      const std::vector<AddedToken> special = special_tokens_of(init);
+      for (const auto& [content, id] : added_tokens.as_object()) {
+        const bool is_special = std::any_of(special.begin(), special.end(), [&](const AddedToken& t) { return t.content == content; });
+        by_id[id.as_int()] = {.content = content, .normalized = !is_special, .special = is_special};
+      }
+    }
+    if (const Json* list = files.tokenizer_json.find("added_tokens"); list != nullptr && list->is_array()) {
+      for (const Json& token : list->as_array()) by_id[token.at("id").as_int()] = added_token_from_json(token, false);
+    }
+  }
+  for (auto& [id, token] : by_id) files.added_tokens.push_back(std::move(token));
+  return files;
+}
+
+}  // namespace caracal

@@ -1,0 +1,248 @@
+#include <caracal/tokenizers/unicode.h>
+
+#include <utf8proc.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace caracal::tokenizers::unicode {
+namespace {
+
+struct Range {
+  char32_t first, last;
+};
+
+// utf8proc 2.8 follows Unicode 15.0. The reference (tokenizers 0.23.3) mixes versions: general categories of about
+// Unicode 8, decomposition and combining classes of about Unicode 9, lower case of Unicode 17. The tables list every
+// code point on which they differ; unicode_test.cpp holds the reference's answer for all of them.
+constexpr Range kNotFormat[] = {{0x890, 0x891}, {0x8E2, 0x8E2}, {0x110CD, 0x110CD}, {0x13430, 0x1343F}};
+
+constexpr Range kNotNonspacing[] = {
+    {0x7FD, 0x7FD}, {0x898, 0x89F}, {0x8CA, 0x8E1}, {0x9FE, 0x9FE}, {0xAFA, 0xAFF}, {0xB55, 0xB55}, {0xC04, 0xC04},
+    {0xC3C, 0xC3C}, {0xD00, 0xD00}, {0xD3B, 0xD3C}, {0xD81, 0xD81}, {0xEBA, 0xEBA}, {0xECE, 0xECE}, {0x180F, 0x180F},
+    {0x1885, 0x1886}, {0x1ABF, 0x1ACE}, {0x1DF6, 0x1DFB}, {0xA82C, 0xA82C}, {0xA8C5, 0xA8C5}, {0xA8FF, 0xA8FF},
+    {0xA9BD, 0xA9BD}, {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50},
+    {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x11073, 0x11074}, {0x110C2, 0x110C2}, {0x111C9, 0x111C9},
+    {0x111CF, 0x111CF}, {0x1123E, 0x1123E}, {0x11241, 0x11241}, {0x1133B, 0x1133B}, {0x11438, 0x1143F},
+    {0x11442, 0x11444}, {0x11446, 0x11446}, {0x1145E, 0x1145E}, {0x1182F, 0x11837}, {0x11839, 0x1183A},
+    {0x1193B, 0x1193C}, {0x1193E, 0x1193E}, {0x11943, 0x11943}, {0x119D4, 0x119D7}, {0x119DA, 0x119DB},
+    {0x119E0, 0x119E0}, {0x11A01, 0x11A0A}, {0x11A33, 0x11A38}, {0x11A3B, 0x11A3E}, {0x11A47, 0x11A47},
+    {0x11A51, 0x11A56}, {0x11A59, 0x11A5B}, {0x11A8A, 0x11A96}, {0x11A98, 0x11A99}, {0x11C30, 0x11C36},
+    {0x11C38, 0x11C3D}, {0x11C3F, 0x11C3F}, {0x11C92, 0x11CA7}, {0x11CAA, 0x11CB0}, {0x11CB2, 0x11CB3},
+    {0x11CB5, 0x11CB6}, {0x11D31, 0x11D36}, {0x11D3A, 0x11D3A}, {0x11D3C, 0x11D3D}, {0x11D3F, 0x11D45},
+    {0x11D47, 0x11D47}, {0x11D90, 0x11D91}, {0x11D95, 0x11D95}, {0x11D97, 0x11D97}, {0x11EF3, 0x11EF4},
+    {0x11F00, 0x11F01}, {0x11F36, 0x11F3A}, {0x11F40, 0x11F40}, {0x11F42, 0x11F42}, {0x13440, 0x13440},
+    {0x13447, 0x13455}, {0x16F4F, 0x16F4F}, {0x16FE4, 0x16FE4}, {0x1CF00, 0x1CF2D}, {0x1CF30, 0x1CF46},
+    {0x1E000, 0x1E006}, {0x1E008, 0x1E018}, {0x1E01B, 0x1E021}, {0x1E023, 0x1E024}, {0x1E026, 0x1E02A},
+    {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF},
+    {0x1E944, 0x1E94A},
+};
+
+constexpr Range kNotPunctuation[] = {
+    {0x61D, 0x61D}, {0x9FD, 0x9FD}, {0xA76, 0xA76}, {0xC77, 0xC77}, {0xC84, 0xC84}, {0x1B7D, 0x1B7E},
+    {0x2E43, 0x2E4F}, {0x2E52, 0x2E5D}, {0x10EAD, 0x10EAD}, {0x10F55, 0x10F59}, {0x10F86, 0x10F89},
+    {0x1144B, 0x1144F}, {0x1145A, 0x1145B}, {0x1145D, 0x1145D}, {0x11660, 0x1166C}, {0x116B9, 0x116B9},
+    {0x1183B, 0x1183B}, {0x11944, 0x11946}, {0x119E2, 0x119E2}, {0x11A3F, 0x11A46}, {0x11A9A, 0x11A9C},
+    {0x11A9E, 0x11AA2}, {0x11B00, 0x11B09}, {0x11C41, 0x11C45}, {0x11C70, 0x11C71}, {0x11EF7, 0x11EF8},
+    {0x11F43, 0x11F4F}, {0x11FFF, 0x11FFF}, {0x12FF1, 0x12FF2}, {0x16E97, 0x16E9A}, {0x16FE2, 0x16FE2},
+    {0x1E95E, 0x1E95F},
+};
+
+constexpr Range kStarters[] = {
+    {0x7FD, 0x7FD}, {0x898, 0x89F}, {0x8CA, 0x8D3}, {0x9FE, 0x9FE}, {0xC3C, 0xC3C}, {0xD3B, 0xD3C}, {0xEBA, 0xEBA},
+    {0x1715, 0x1715}, {0x1ABF, 0x1ACE}, {0x1DF6, 0x1DFA}, {0xA82C, 0xA82C}, {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC},
+    {0x10EFD, 0x10EFF}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B},
+    {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0},
+    {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42}, {0x11D44, 0x11D45},
+    {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136},
+    {0x1E2AE, 0x1E2AE}, {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF},
+};
+
+template <size_t N>
+bool contains(const Range (&ranges)[N], char32_t cp) noexcept {
+  const Range* it = std::upper_bound(ranges, ranges + N, cp, [](char32_t c, const Range& r) { return c < r.first; });
+  return it != ranges && cp <= it[-1].last;
+}
+
+int category(char32_t cp) noexcept { return utf8proc_get_property(utf8proc_int32_t(cp))->category; }
+
+constexpr bool is_ascii_punctuation(char32_t cp) noexcept {
+  return (cp >= 33 && cp <= 47) || (cp >= 58 && cp <= 64) || (cp >= 91 && cp <= 96) || (cp >= 123 && cp <= 126);
+}
+
+// Length of the well-formed sequence at p, or 0; `bad` gets the length of the maximal ill-formed subpart.
+size_t sequence_at(const unsigned char* p, const unsigned char* end, size_t& bad) noexcept {
+  bad = 1;
+  const unsigned char lead = p[0];
+  if (lead < 0x80) return 1;
+  if (lead < 0xC2 || lead > 0xF4) return 0;
+  const size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  // The second byte rules out overlong forms, surrogates and values above U+10FFFF.
+  const unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+  const unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+  for (size_t i = 1; i < length; ++i) {
+    if (p + i == end) return 0;
+    const bool ok = i == 1 ? p[1] >= low && p[1] <= high : (p[i] & 0xC0) == 0x80;
+    if (!ok) return 0;
+    bad = i + 1;
+  }
+  return length;
+}
+
+const unsigned char* bytes(const char* p) noexcept { return reinterpret_cast<const unsigned char*>(p); }
+
+// First byte at or after p that is not ASCII, or end.
+const char* skip_ascii(const char* p, const char* end) noexcept {
+  for (; end - p >= 8; p += 8) {
+    uint64_t word;
+    std::memcpy(&word, p, 8);
+    if (word & 0x8080808080808080u) break;
+  }
+  while (p != end && static_cast<unsigned char>(*p) < 0x80) ++p;
+  return p;
+}
+
+}  // namespace
+
+bool is_valid_utf8(std::string_view text) {
+  const char* p = text.data();
+  const char* const end = p + text.size();
+  while ((p = skip_ascii(p, end)) != end) {
+    size_t bad;
+    const size_t length = sequence_at(bytes(p), bytes(end), bad);
+    if (length == 0) return false;
+    p += length;
+  }
+  return true;
+}
+
+std::string replace_invalid_utf8(std::string_view text) {
+  std::string result;
+  result.reserve(text.size() + 16);
+  const char* p = text.data();
+  const char* const end = p + text.size();
+  while (p != end) {
+    size_t bad;
+    const size_t length = sequence_at(bytes(p), bytes(end), bad);
+    if (length != 0) {
+      result.append(p, length);
+      p += length;
+    } else {
+      result.append("\xEF\xBF\xBD");
+      p += bad;
+    }
+  }
+  return result;
+}
+
+size_t count_code_points(std::string_view text) {
+  size_t count = 0;
+  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  return count;
+}
+
+size_t encode(char32_t cp, char* out) noexcept {
+  const auto put = [out](int i, char32_t byte) { out[i] = static_cast<char>(byte); };
+  if (cp < 0x80) return put(0, cp), 1;
+  if (cp < 0x800) return put(0, 0xC0 | cp >> 6), put(1, 0x80 | (cp & 0x3F)), 2;
+  if (cp < 0x10000) return put(0, 0xE0 | cp >> 12), put(1, 0x80 | (cp >> 6 & 0x3F)), put(2, 0x80 | (cp & 0x3F)), 3;
+  put(0, 0xF0 | cp >> 18), put(1, 0x80 | (cp >> 12 & 0x3F)), put(2, 0x80 | (cp >> 6 & 0x3F));
+  return put(3, 0x80 | (cp & 0x3F)), 4;
+}
+
+bool is_whitespace(char32_t cp) noexcept {
+  if (cp < 0x80) return cp == ' ' || (cp >= 9 && cp <= 13);
+  return cp == 0x85 || cp == 0xA0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200A) || cp == 0x2028 || cp == 0x2029 ||
+         cp == 0x202F || cp == 0x205F || cp == 0x3000;
+}
+
+bool is_removed_by_clean_text(char32_t cp) noexcept {
+  if (cp < 0x80) return (cp < 0x20 && cp != '\t' && cp != '\n' && cp != '\r') || cp == 0x7F;
+  if (cp == 0xFFFD) return true;
+  const int c = category(cp);
+  if (c == UTF8PROC_CATEGORY_CC || c == UTF8PROC_CATEGORY_CO) return true;
+  return c == UTF8PROC_CATEGORY_CF && !contains(kNotFormat, cp);
+}
+
+bool is_punctuation(char32_t cp) noexcept {
+  if (cp < 0x80) return is_ascii_punctuation(cp);
+  const int c = category(cp);
+  if (c >= UTF8PROC_CATEGORY_PC && c <= UTF8PROC_CATEGORY_PO) return !contains(kNotPunctuation, cp);
+  return cp == 0x166D || cp == 0x111C9;
+}
+
+bool is_chinese(char32_t cp) noexcept {
+  return (cp >= 0x4E00 && cp <= 0x9FFF) || (cp >= 0x3400 && cp <= 0x4DBF) || (cp >= 0x20000 && cp <= 0x2A6DF) ||
+         (cp >= 0x2A700 && cp <= 0x2B73F) || (cp >= 0x2B740 && cp <= 0x2B81F) || (cp >= 0x2B920 && cp <= 0x2CEAF) ||
+         (cp >= 0xF900 && cp <= 0xFAFF) || (cp >= 0x2F800 && cp <= 0x2FA1F);
+}
+
+bool is_nonspacing_mark(char32_t cp) noexcept {
+  if (cp < 0x300) return false;
+  if (category(cp) == UTF8PROC_CATEGORY_MN) return !contains(kNotNonspacing, cp);
+  return cp == 0x1734;
+}
+
+bool is_word(char32_t cp) noexcept {
+  if (cp < 0x80) return (cp >= '0' && cp <= '9') || (cp >= 'A' && cp <= 'Z') || (cp >= 'a' && cp <= 'z') || cp == '_';
+  switch (category(cp)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC: return true;
+    default: break;
+  }
+  // Join_Control, and the circled or squared letters that are Other_Alphabetic.
+  return cp == 0x200C || cp == 0x200D || (cp >= 0x24B6 && cp <= 0x24E9) || (cp >= 0x1F130 && cp <= 0x1F149) ||
+         (cp >= 0x1F150 && cp <= 0x1F169) || (cp >= 0x1F170 && cp <= 0x1F189);
+}
+
+int combining_class(char32_t cp) noexcept {
+  if (cp < 0x300) return 0;
+  const int ccc = utf8proc_get_property(utf8proc_int32_t(cp))->combining_class;
+  return ccc != 0 && contains(kStarters, cp) ? 0 : ccc;
+}
+
+Mapped to_lower(char32_t cp) noexcept {
+  Mapped out;
+  const auto one = [&out](char32_t c) { out.code_points[0] = c, out.size = 1; };
+  one(cp < 0x80 ? (cp >= 'A' && cp <= 'Z' ? cp + 32 : cp) : char32_t(utf8proc_tolower(utf8proc_int32_t(cp))));
+  if (cp == 0x130) {
+    out.code_points[1] = 0x307, out.size = 2;
+  } else if (cp >= 0x1C89 && out.code_points[0] == cp && category(cp) == UTF8PROC_CATEGORY_CN) {
+    // Upper-case letters that came after Unicode 15.0.
+    if (cp == 0x1C89 || cp == 0xA7CC || cp == 0xA7CE || cp == 0xA7D2 || cp == 0xA7D4 || cp == 0xA7DA) one(cp + 1);
+    if (cp == 0xA7CB) one(0x264);
+    if (cp == 0xA7DC) one(0x19B);
+    if (cp >= 0x10D50 && cp <= 0x10D65) one(cp + 0x20);
+    if (cp >= 0x16EA0 && cp <= 0x16EB8) one(cp + 0x1B);
+  }
+  return out;
+}
+
+Mapped decompose(char32_t cp) noexcept {
+  Mapped out;
+  if (cp < 0xC0 || cp == 0x11938) {
+    out.code_points[0] = cp, out.size = 1;
+    return out;
+  }
+  utf8proc_int32_t buffer[18];
+  int boundary_class = 0;
+  const auto n = utf8proc_decompose_char(utf8proc_int32_t(cp), buffer, 18, UTF8PROC_DECOMPOSE, &boundary_class);
+  if (n < 1 || n > 18) {
+    out.code_points[0] = cp, out.size = 1;
+    return out;
+  }
+  out.size = size_t(n);
+  for (size_t i = 0; i < out.size; ++i) out.code_points[i] = char32_t(buffer[i]);
+  return out;
+}
+
+}  // namespace caracal::tokenizers::unicode

@@ -1,0 +1,76 @@
+#include <caracal/tokenizers/vocabulary.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include <caracal/runtime/error.h>
+
+namespace caracal::tokenizers {
+namespace {
+
+[[noreturn]] void bad(const std::string& what) { throw Error(ErrorCode::bad_file, "vocabulary", what); }
+
+// A run of occupied slots this long does not happen by chance in a table that is half empty.
+constexpr size_t kLongestProbe = 1024;
+
+}  // namespace
+
+Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
+  size_t bytes = 0;
+  int64_t id_end = 0;
+  for (const Entry& e : entries) {
+    if (e.id < 0) bad("expected an id of at least 0 for token '" + e.token + "' but got " + std::to_string(e.id));
+    bytes += e.token.size();
+    id_end = std::max(id_end, int64_t(e.id) + 1);
+  }
+  if (bytes > UINT32_MAX || entries.size() > size_t(INT32_MAX) / 4) bad("expected a smaller vocabulary");
+  if (id_end > int64_t(entries.size()) * 4 + (1 << 24)) {
+    bad("expected ids near the number of tokens (" + std::to_string(entries.size()) + ") but got " +
+        std::to_string(id_end - 1));
+  }
+  characters_.reserve(bytes);
+  const size_t slots = std::bit_ceil(entries.size() * 2 + 2);
+  slots_.resize(slots);
+  shift_ = 64 - std::countr_zero(slots);
+  for (const Entry& e : entries) {
+    const uint64_t mixed = mix(hash(kSeed, e.token));
+    const auto fingerprint = uint32_t(mixed);
+    size_t slot = slot_of(mixed), probes = 0;
+    for (; slots_[slot].id >= 0; slot = (slot + 1) & (slots - 1)) {
+      if (slots_[slot].fingerprint == fingerprint && text_of(slots_[slot]) == e.token) break;
+      if (++probes > kLongestProbe) bad("expected an ordinary vocabulary but got tokens that collide");
+    }
+    if (slots_[slot].id >= 0) {
+      slots_[slot].id = e.id;
+      continue;
+    }
+    slots_[slot] = {fingerprint, e.id, uint32_t(characters_.size()), uint32_t(e.token.size())};
+    characters_ += e.token;
+    longest_ = std::max(longest_, e.token.size());
+    ++size_;
+  }
+  by_id_.assign(size_t(id_end), -1);
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].id >= 0) by_id_[size_t(slots_[i].id)] = int32_t(i);
+  }
+}
+
+int32_t Vocabulary::find(uint64_t hash, std::string_view head, std::string_view tail) const noexcept {
+  const uint64_t mixed = mix(hash);
+  const auto fingerprint = uint32_t(mixed);
+  for (size_t slot = slot_of(mixed);; slot = (slot + 1) & (slots_.size() - 1)) {
+    const Slot& s = slots_[slot];
+    if (s.id < 0) return -1;
+    if (s.fingerprint != fingerprint || s.size != head.size() + tail.size()) continue;
+    const char* text = characters_.data() + s.begin;
+    if (std::memcmp(text + head.size(), tail.data(), tail.size()) == 0 && std::string_view(text, head.size()) == head) return s.id;
+  }
+}
+
+std::string_view Vocabulary::token(int32_t id) const noexcept {
+  if (id < 0 || id >= id_end() || by_id_[size_t(id)] < 0) return {};
+  return text_of(slots_[size_t(by_id_[size_t(id)])]);
+}
+
+}  // namespace caracal::tokenizers

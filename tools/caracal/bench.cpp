@@ -1,0 +1,164 @@
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include <caracal/models/auto.h>
+#include <caracal/models/tokenization_auto.h>
+
+#include "common.h"
+
+namespace caracal::cli {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string model, random, task = "AutoModel", tokenize;
+  int64_t batch = 1, seq = 128;
+  std::vector<int64_t> lengths;
+  double seconds = 2;
+  bool json = false;
+};
+
+// Memory of this process in MB: "VmHWM" its peak, "VmRSS" now.
+double memory_mb(const char* field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(field)) return std::stod(line.substr(line.find(':') + 1)) / 1024;
+  return 0;
+}
+
+double percentile(const std::vector<double>& sorted, double p) { return sorted[size_t(p * double(sorted.size() - 1) + 0.5)]; }
+
+double rounded(double value) { return std::round(value * 1e4) / 1e4; }
+
+// Random token ids in a batch of the given lengths, padded on the right.
+ModelInputs random_inputs(const std::vector<int64_t>& lengths, int64_t vocab_size) {
+  const int64_t batch = int64_t(lengths.size()), longest = *std::max_element(lengths.begin(), lengths.end());
+  ModelInputs inputs;
+  inputs.input_ids = Tensor::zeros({batch, longest}, DType::I64);
+  inputs.attention_mask = Tensor::zeros({batch, longest}, DType::I64);
+  std::mt19937_64 random(0);
+  for (int64_t b = 0; b < batch; b++) {
+    for (int64_t s = 0; s < lengths[size_t(b)]; s++) {
+      inputs.input_ids.data<int64_t>()[b * longest + s] = int64_t(random() % uint64_t(vocab_size));
+      inputs.attention_mask.data<int64_t>()[b * longest + s] = 1;
+    }
+  }
+  return inputs;
+}
+
+AnyModel load(const Options& o, const std::shared_ptr<Runtime>& runtime) {
+  if (o.random.empty()) return load_auto_model(o.task, o.model, {.runtime = runtime});
+  return make_auto_model(o.task, *AutoConfig::from_pretrained(o.random), {.runtime = runtime});
+}
+
+void bench_model(const Options& o) {
+  std::vector<int64_t> lengths = o.lengths.empty() ? std::vector<int64_t>(size_t(o.batch), o.seq) : o.lengths;
+  int64_t tokens = 0;
+  for (int64_t length : lengths) tokens += length;
+
+  const auto runtime = o.common.make_runtime();
+  const double load_start = now();
+  const AnyModel model = load(o, runtime);
+  const double load_ms = (now() - load_start) * 1e3;
+  const Json vocab_size = model->config().to_dict().at("vocab_size");
+  const ModelInputs inputs = random_inputs(lengths, vocab_size.as_int());
+
+  ModelOutput output;
+  const double first_start = now();
+  model->forward(inputs, output);
+  const double first_ms = (now() - first_start) * 1e3;
+  const double warm_start = now();
+  for (int i = 0; i < 3 || now() - warm_start < std::min(0.5, o.seconds / 4); i++) model->forward(inputs, output);
+
+  std::vector<double> ms;
+  const double start = now();
+  while (ms.size() < 5 || now() - start < o.seconds) {
+    const double before = now();
+    model->forward(inputs, output);
+    ms.push_back((now() - before) * 1e3);
+  }
+  double sum = 0;
+  for (double each : ms) sum += each;
+  std::sort(ms.begin(), ms.end());
+  const double mean = sum / double(ms.size());
+  Json::Array all_lengths;
+  for (int64_t length : lengths) all_lengths.emplace_back(length);
+  const Json report = Json::Object{
+      {"model", o.random.empty() ? o.model : o.random}, {"task", o.task}, {"batch", int64_t(lengths.size())},
+      {"seq", *std::max_element(lengths.begin(), lengths.end())}, {"lengths", std::move(all_lengths)}, {"threads", runtime->threads()},
+      {"dtype", o.common.dtype}, {"isa", runtime->isa()}, {"backend", o.common.backend}, {"load_ms", rounded(load_ms)},
+      {"first_call_ms", rounded(first_ms)}, {"p50_ms", rounded(percentile(ms, 0.5))}, {"p90_ms", rounded(percentile(ms, 0.9))},
+      {"p99_ms", rounded(percentile(ms, 0.99))}, {"min_ms", rounded(ms.front())}, {"mean_ms", rounded(mean)}, {"calls", int64_t(ms.size())},
+      {"rss_mb", rounded(memory_mb("VmHWM"))}, {"tokens_per_s", rounded(double(tokens) / mean * 1e3)}};
+  if (o.json) {
+    std::printf("%s\n", report.dump().c_str());
+    return;
+  }
+  std::printf("%s, %lld tokens in %zu sequences, %d threads, %s %s (%s)\n", model->class_name(), static_cast<long long>(tokens), lengths.size(),
+              runtime->threads(), o.common.backend.c_str(), o.common.dtype.c_str(), runtime->isa());
+  std::printf("  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   peak %.0f MB\n",
+              percentile(ms, 0.5), percentile(ms, 0.9), percentile(ms, 0.99), ms.front(), first_ms, load_ms, double(tokens) / mean * 1e3, ms.size(), memory_mb("VmHWM"));
+}
+
+void bench_tokenizer(const Options& o) {
+  std::ifstream file(o.tokenize, std::ios::binary);
+  if (!file) throw Error(ErrorCode::not_found, o.tokenize, "expected a text file but could not open it");
+  std::vector<std::string> lines;
+  size_t bytes = 0;
+  for (std::string line; std::getline(file, line); bytes += line.size() + 1) lines.push_back(line);
+
+  const auto runtime = o.common.make_runtime();
+  const double load_start = now();
+  const auto tokenizer = AutoTokenizer::from_pretrained(o.model);
+  const double load_ms = (now() - load_start) * 1e3;
+  std::atomic<int64_t> tokens{0};
+  auto once = [&] {
+    runtime->parallel(int64_t(lines.size()), 16, [&](int64_t begin, int64_t end, int) {
+      int64_t count = 0;
+      for (int64_t i = begin; i < end; i++) count += int64_t(tokenizer(lines[size_t(i)]).row(0).size());
+      tokens += count;
+    });
+  };
+  once();
+  tokens = 0;
+  int64_t rounds = 0;
+  const double start = now();
+  do {
+    once();
+    rounds++;
+  } while (now() - start < o.seconds);
+  const double seconds = now() - start;
+  const Json report = Json::Object{{"mb_per_s", rounded(double(bytes) * double(rounds) / seconds / 1e6)},
+                                   {"lines_per_s", rounded(double(lines.size()) * double(rounds) / seconds)},
+                                   {"tokens_per_s", rounded(double(tokens.load()) / seconds)},
+                                   {"load_ms", rounded(load_ms)},
+                                   {"threads", runtime->threads()},
+                                   {"tokenizer", tokenizer.class_name()}};
+  std::printf("%s\n", report.dump(o.json ? -1 : 2).c_str());
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("bench", "Time a model, or with --tokenize its tokenizer");
+  o->common.add_to(*sub);
+  CLI::Option* model = sub->add_option("--model", o->model, "checkpoint directory");
+  CLI::Option* random = sub->add_option("--random", o->random, "config.json: time a model of this shape with random weights")->excludes(model);
+  sub->add_option("--task", o->task, "Auto class")->capture_default_str();
+  sub->add_option("--batch", o->batch, "sequences per call")->capture_default_str()->check(CLI::PositiveNumber);
+  CLI::Option* seq = sub->add_option("--seq", o->seq, "tokens per sequence")->capture_default_str()->check(CLI::PositiveNumber);
+  sub->add_option("--lengths", o->lengths, "tokens of each sequence, a,b,c; in place of --batch and --seq")->delimiter(',')->excludes(seq)->check(CLI::PositiveNumber);
+  sub->add_option("--seconds", o->seconds, "how long to measure")->capture_default_str()->check(CLI::PositiveNumber);
+  sub->add_option("--tokenize", o->tokenize, "text file: time the tokenizer alone on its lines")->excludes(random);
+  sub->add_flag("--json", o->json, "one line of JSON");
+  sub->callback([o] {
+    if (o->model.empty() && o->random.empty()) throw CLI::RequiredError("--model or --random");
+    o->tokenize.empty() ? bench_model(*o) : bench_tokenizer(*o);
+  });
+}
+
+}  // namespace caracal::cli

@@ -1,0 +1,119 @@
+// inspect, config, version: what is in a checkpoint, and what this command is.
+#include <cstdio>
+#include <map>
+
+#include <caracal/loaders/checkpoint.h>
+#include <caracal/models/auto.h>
+#include <caracal/models/configuration_utils.h>
+
+#include "common.h"
+
+namespace caracal::cli {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string model, task;
+  bool json = false;
+};
+
+// Tensor names are any bytes: control characters must not reach the terminal.
+std::string printable(const std::string& name) {
+  std::string text;
+  for (char c : name) {
+    char hex[8];
+    std::snprintf(hex, sizeof hex, "\\x%02x", unsigned(uint8_t(c)));
+    text += uint8_t(c) < 0x20 || c == 0x7f ? hex : std::string(1, c);
+  }
+  return text;
+}
+
+// The class whose weights to compare with: --task, else the first registered one for the model_type.
+void add_differences(Json& report, const Options& o) {
+  try {
+    const AnyModel model = load_auto_model(o.task.empty() ? "AutoModel" : o.task, o.model, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1})});
+    auto list = [](const std::vector<std::string>& names) {
+      Json::Array array;
+      for (const std::string& name : names) array.emplace_back(name);
+      return Json(std::move(array));
+    };
+    report.set("class", model->class_name());
+    report.set("missing", list(model->loading_info().missing_keys));
+    report.set("unused", list(model->loading_info().unexpected_keys));
+  } catch (const Error& e) {  // the tensors are worth listing even when no class can load them
+    report.set("error", e.what());
+  }
+}
+
+void inspect(const Options& o) {
+  const Checkpoint checkpoint = Checkpoint::open(o.model);
+  Json::Array tensors;
+  std::map<std::string, int64_t> dtypes;
+  int64_t parameters = 0;
+  for (const std::string& name : checkpoint.names()) {
+    const TensorInfo& info = *checkpoint.find(name);
+    Json::Array shape;
+    int64_t count = 1;
+    for (int64_t dim : info.shape) {
+      shape.emplace_back(dim);
+      count *= dim;  // the reader checked that it fits
+    }
+    parameters += count;
+    dtypes[std::string(info.dtype_name)] += count;
+    tensors.push_back(Json::Object{{"name", name}, {"dtype", info.dtype_name}, {"shape", std::move(shape)}, {"bytes", int64_t(info.end - info.begin)}});
+  }
+  Json report = Json::Object{{"path", checkpoint.path()}, {"tensors", int64_t(tensors.size())}, {"parameters", parameters}, {"bytes", int64_t(checkpoint.total_bytes())}};
+  add_differences(report, o);
+  if (o.json) {
+    report.set("tensors", std::move(tensors));
+    std::printf("%s\n", report.dump().c_str());
+    return;
+  }
+  for (const Json& tensor : tensors)
+    std::printf("%-5s %-16s %12lld  %s\n", tensor.at("dtype").as_string().c_str(), tensor.at("shape").dump().c_str(),
+                static_cast<long long>(tensor.at("bytes").as_int()), printable(tensor.at("name").as_string()).c_str());
+  std::printf("%zu tensors, %lld parameters (", tensors.size(), static_cast<long long>(parameters));
+  for (auto it = dtypes.begin(); it != dtypes.end(); ++it) std::printf("%s%lld %s", it == dtypes.begin() ? "" : ", ", static_cast<long long>(it->second), it->first.c_str());
+  std::printf("), %.1f MB\n", double(checkpoint.total_bytes()) / 1e6);
+  if (const Json* error = report.find("error")) {
+    std::printf("not loadable: %s\n", error->as_string().c_str());
+    return;
+  }
+  std::printf("%s: %zu missing, %zu unused\n", report.at("class").as_string().c_str(), report.at("missing").as_array().size(), report.at("unused").as_array().size());
+  for (const char* kind : {"missing", "unused"})
+    for (const Json& name : report.at(kind).as_array()) std::printf("  %s: %s\n", kind, printable(name.as_string()).c_str());
+  for (const std::string& warning : checkpoint.warnings()) std::printf("  note: %s\n", printable(warning).c_str());
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("inspect", "List a checkpoint's tensors, and what the model class misses or leaves unused");
+  o->common.add_to(*sub);
+  sub->add_option("MODEL", o->model, "checkpoint directory")->required();
+  sub->add_option("--task", o->task, "Auto class to compare with; default AutoModel");
+  sub->add_flag("--json", o->json, "one JSON object");
+  sub->callback([o] { inspect(*o); });
+}
+
+void add_config(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("config", "Print a checkpoint's configuration");
+  o->common.add_to(*sub);
+  sub->add_option("MODEL", o->model, "checkpoint directory or config.json")->required();
+  sub->callback([o] { std::fputs(AutoConfig::from_pretrained(o->model)->str().c_str(), stdout); });
+}
+
+void add_version(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("version", "Print the version and the instruction sets of this machine");
+  o->common.add_to(*sub);
+  sub->callback([] {
+    std::printf("caracal %s (transformers %s files)\n", CARACAL_VERSION, kTransformersVersion);
+    for (kernels::Isa isa : kernels::kIsas)
+      std::printf("isa %-7s %s%s\n", kernels::isa_name(isa), kernels::isa_supported(isa) ? "supported" : "not on this CPU", isa == kernels::best_isa() ? ", default" : "");
+  });
+}
+
+}  // namespace caracal::cli

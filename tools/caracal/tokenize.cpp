@@ -1,0 +1,116 @@
+// tokenize and detokenize: a line in, a line out.
+#include <cstdio>
+
+#include <caracal/models/bert/tokenization_bert.h>
+#include <caracal/models/tokenization_auto.h>
+
+#include "common.h"
+
+namespace caracal::cli {
+namespace {
+
+struct Options {
+  CommonOptions common;
+  std::string model, padding;
+  bool pair = false, no_special_tokens = false, json = false, slow = false, skip_special_tokens = false;
+  int64_t max_length = 0, stride = 0;
+};
+
+template <class Values>
+Json list(const Values& values) {
+  Json::Array array;
+  for (const auto& value : values) array.emplace_back(value);
+  return array;
+}
+
+Json row_json(const BatchEncoding& encoding, size_t i) {
+  Json::Array offsets;
+  for (auto [begin, end] : encoding.offsets(i)) offsets.push_back(Json::Array{int64_t(begin), int64_t(end)});
+  Json row = Json::Object{{"input_ids", list(encoding.input_ids(i))}};
+  if (encoding.contains("token_type_ids")) row.set("token_type_ids", list(encoding.token_type_ids(i)));
+  row.set("attention_mask", list(encoding.attention_mask(i)));
+  row.set("special_tokens_mask", list(encoding.special_tokens_mask(i)));
+  row.set("tokens", list(encoding.tokens(i)));
+  row.set("offset_mapping", std::move(offsets));
+  return row;
+}
+
+// The text or pair of a line.
+std::pair<std::string, std::optional<std::string>> split_line(const std::string& line, const Options& o) {
+  if (o.json) {
+    const Json value = Json::parse(line, "stdin");
+    if (!value.is_array()) return {value.as_string(), std::nullopt};
+    if (value.as_array().size() != 2) throw Error(ErrorCode::bad_file, "stdin", "expected a JSON string or a list of two but got " + line);
+    return {value.as_array()[0].as_string(), value.as_array()[1].as_string()};
+  }
+  if (!o.pair) return {line, std::nullopt};
+  const size_t tab = line.find('\t');
+  if (tab == std::string::npos) throw Error(ErrorCode::invalid_argument, "stdin", "expected two texts with a tab between but got '" + line + "'");
+  return {line.substr(0, tab), line.substr(tab + 1)};
+}
+
+void tokenize(const Options& o) {
+  // The documents' slow classes are the same pipeline: --slow changes nothing but is accepted.
+  const PreTrainedTokenizerBase tokenizer = AutoTokenizer::from_pretrained(o.model);
+  TokenizeOptions options;
+  options.add_special_tokens = !o.no_special_tokens;
+  if (!o.padding.empty()) options.padding = Padding(o.padding.c_str());
+  if (o.max_length > 0) {
+    options.max_length = o.max_length;
+    options.truncation = true;
+  }
+  options.stride = o.stride;
+  options.return_overflowing_tokens = o.stride > 0;
+  std::vector<std::pair<std::string, std::optional<std::string>>> texts;
+  for (const std::string& line : read_lines()) texts.push_back(split_line(line, o));
+  // Padding to the longest needs all lines at once; else each line stands alone.
+  const size_t step = o.padding == "longest" ? texts.size() : 1;
+  for (size_t begin = 0; begin < texts.size(); begin += step) {
+    std::vector<TextInput> batch;
+    for (size_t i = begin; i < begin + step; i++)
+      batch.push_back(texts[i].second ? TextInput(texts[i].first, *texts[i].second) : TextInput(texts[i].first));
+    const BatchEncoding encoding = step == 1 ? tokenizer(batch[0], options) : tokenizer(std::span<const TextInput>(batch), options);
+    for (size_t i = 0; i < encoding.size(); i++) std::printf("%s\n", row_json(encoding, i).dump().c_str());
+  }
+}
+
+void detokenize(const Options& o) {
+  const PreTrainedTokenizerBase tokenizer = AutoTokenizer::from_pretrained(o.model);
+  for (const std::string& line : read_lines()) {
+    std::vector<int32_t> ids;
+    const Json json = Json::parse(line, "stdin");
+    for (const Json& id : json.as_array()) {
+      if (id.as_int() < 0 || id.as_int() > INT32_MAX) throw Error(ErrorCode::invalid_argument, "stdin", "expected token ids of at least 0 but got " + id.dump());
+      ids.push_back(int32_t(id.as_int()));
+    }
+    std::printf("%s\n", tokenizer.decode(ids, o.skip_special_tokens).c_str());
+  }
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("tokenize", "Texts on stdin, a line each, to one JSON object a line");
+  o->common.add_to(*sub);
+  sub->add_option("--model", o->model, "checkpoint directory, tokenizer.json or vocab.txt")->required();
+  sub->add_flag("--pair", o->pair, "lines hold two texts, separated by a tab");
+  sub->add_flag("--json", o->json, "lines are JSON strings or lists of two");
+  sub->add_flag("--no-special-tokens", o->no_special_tokens, "leave out [CLS], [SEP] …");
+  sub->add_option("--max-length", o->max_length, "cut to so many tokens")->check(CLI::PositiveNumber);
+  sub->add_option("--padding", o->padding, "longest or max_length")->check(CLI::IsMember({"longest", "max_length"}));
+  sub->add_option("--stride", o->stride, "with --max-length: a line for each chunk, overlapping by so many tokens")->check(CLI::NonNegativeNumber);
+  sub->add_flag("--slow", o->slow, "accepted for the documents' sake: slow and fast tokenizers are the same here");
+  sub->callback([o] { tokenize(*o); });
+}
+
+void add_detokenize(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("detokenize", "JSON lists of ids on stdin, a line each, to texts");
+  o->common.add_to(*sub);
+  sub->add_option("--model", o->model, "checkpoint directory, tokenizer.json or vocab.txt")->required();
+  sub->add_flag("--skip-special-tokens", o->skip_special_tokens, "leave out [CLS], [SEP] …");
+  sub->callback([o] { detokenize(*o); });
+}
+
+}  // namespace caracal::cli

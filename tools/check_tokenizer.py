@@ -1,0 +1,88 @@
+"""Compares `caracal tokenize` with transformers on every line of every text under a directory.
+
+    python tools/check_tokenizer.py --texts DIR --models MODEL_DIR… [--command build/tools/caracal] [--pairs]
+
+Lines are compared by input_ids, token_type_ids, attention_mask, special_tokens_mask and offset_mapping. Files that are
+not UTF-8 are given as they are; the reference gets them decoded with errors="replace". Exits 1 on any difference.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+FIELDS = ("input_ids", "token_type_ids", "attention_mask", "special_tokens_mask", "offset_mapping")
+CHUNK = 2000
+
+
+def ours(command, model, lines, flags):
+    """One dict a line; `lines` are bytes."""
+    result = subprocess.run([*command, "tokenize", "--model", str(model), *flags], input=b"".join(line + b"\n" for line in lines),
+                            stdout=subprocess.PIPE, check=True)
+    rows = result.stdout.splitlines()
+    assert len(rows) == len(lines), f"{len(rows)} rows for {len(lines)} lines"
+    return (json.loads(row) for row in rows)
+
+
+def theirs(tokenizer, texts, pairs=None):
+    encoded = tokenizer(texts, pairs, return_special_tokens_mask=True, return_offsets_mapping=True)
+    return [{key: [list(x) if isinstance(x, tuple) else x for x in encoded[key][i]] for key in FIELDS} for i in range(len(texts))]
+
+
+def check(command, model, tokenizer, path, pairs):
+    data = path.read_bytes()
+    try:
+        data.decode()
+        valid = True
+    except UnicodeDecodeError:
+        valid = False
+    raw = data.split(b"\n")
+    if raw[-1] == b"":
+        raw.pop()
+    texts = [line.decode(errors="replace") for line in raw]
+    seconds = texts[1:] + texts[:1] if pairs else None
+    if pairs:
+        flags, lines = ["--json"], [json.dumps(pair).encode() for pair in zip(texts, seconds)]
+    elif valid:
+        flags, lines = ["--json"], [json.dumps(text).encode() for text in texts]
+    else:
+        flags, lines = [], raw
+    differences, tokens = 0, 0
+    for begin in range(0, len(lines), CHUNK):
+        end = begin + CHUNK
+        reference = theirs(tokenizer, texts[begin:end], seconds[begin:end] if pairs else None)
+        for i, (got, expected) in enumerate(zip(ours(command, model, lines[begin:end], flags), reference)):
+            tokens += len(expected["input_ids"])
+            wrong = [key for key in FIELDS if got.get(key) != expected[key]]
+            if wrong:
+                differences += 1
+                if differences <= 3:
+                    print(f"{path}:{begin + i + 1}: {wrong[0]} of {texts[begin + i]!r}\n  expected {expected[wrong[0]]}\n  but got  {got.get(wrong[0])}")
+    return len(lines), tokens, differences
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--texts", type=pathlib.Path, required=True)
+    parser.add_argument("--models", type=pathlib.Path, nargs="+", required=True)
+    parser.add_argument("--command", nargs="+", default=["build/tools/caracal"])
+    parser.add_argument("--pairs", action="store_true", help="tokenize each line together with the next")
+    arguments = parser.parse_args()
+    from transformers import AutoTokenizer
+
+    total_differences = 0
+    for model in arguments.models:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer.model_max_length = int(1e30)
+        files = lines = tokens = differences = 0
+        for path in sorted(p for p in arguments.texts.rglob("*") if p.is_file()):
+            counts = check(arguments.command, model, tokenizer, path, arguments.pairs)
+            files, lines, tokens, differences = files + 1, lines + counts[0], tokens + counts[1], differences + counts[2]
+        print(f"{model.name}: {files} files, {lines} lines, {tokens} tokens, {differences} lines differ", flush=True)
+        total_differences += differences
+    sys.exit(1 if total_differences else 0)
+
+
+if __name__ == "__main__":
+    main()

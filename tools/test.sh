@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Builds caracal and runs its tests; on a fresh Debian 12, as root, it first installs what is missing.
+# usage: bash tools/test.sh [release|asan|tsan] [CMAKE OPTION...]      tsan runs the tests about threads only
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tools/debian_packages.sh
+source tools/debian_packages.sh
+
+preset=${1:-release}
+shift $(($# > 0))
+need c++ cmake ninja pkg-config nm python3 utf8proc.h nlohmann/json.hpp CLI/CLI.hpp gtest/gtest.h benchmark/benchmark.h
+use_ninja
+
+target=all
+[[ $preset == tsan ]] && target=caracal_thread_tests
+cmake --preset "$preset" "$@"
+cmake --build --preset "$preset" --parallel "$(nproc)" --target "$target"
+ctest --preset "$preset" -j2
