@@ -19,10 +19,10 @@ enum class Activation { none, relu, gelu, gelu_tanh, quick_gelu, silu, tanh, sig
 /// C = epilogue(A · Wᵀ), where W (n, k) was packed by the same tier's pack_gemm_f32. Every element of C is one chain of
 /// multiply-adds in ascending k, whatever the number of rows, threads or neighbours: results never depend on them.
 struct GemmArgs {
-  const float* a;         // (rows, k), rows lda apart
+  const float* a;  // (rows, k), rows lda apart
   int64_t lda;
-  const void* packed;     // the whole packed W
-  float* c;               // (rows, n), rows ldc apart
+  const void* packed;  // the whole packed W
+  float* c;            // (rows, n), rows ldc apart
   int64_t ldc;
   int64_t rows, n, k;
   const float* bias;      // (n), added first; may be null
@@ -30,23 +30,23 @@ struct GemmArgs {
   const float* residual;  // (rows, n), rows ldr apart, added last; may be null; may equal c
   int64_t ldr;
   int64_t panel_begin, panel_end;  // this call's share of the ceil(n / panel_width) output panels
-  const void* next;       // memory the calling thread will stream next (its share of the following W), or null: prefetched
-  size_t next_bytes;      // while the last panel is multiplied
+  const void* next;   // memory the calling thread will stream next (its share of the following W), or null: prefetched
+  size_t next_bytes;  // while the last panel is multiplied
 };
 
 /// Softmax(scale · Q Kᵀ + bias) V for one head of one sequence.
 struct AttentionArgs {
-  const float *q, *k, *v;  // (queries, head_dim), (keys, head_dim), (keys, head_dim)
-  int64_t ldq, ldk, ldv;   // distance between rows
+  const float *q, *k, *v;           // (queries, head_dim), (keys, head_dim), (keys, head_dim)
+  int64_t ldq, ldk, ldv;            // distance between rows
   int64_t queries, keys, head_dim;  // keys may be 0: the output is then 0
   float scale;
-  const float* bias;       // (queries, keys), rows ldb apart, or null
+  const float* bias;  // (queries, keys), rows ldb apart, or null
   int64_t ldb;
-  float* out;              // (queries, head_dim), rows ldo apart
+  float* out;  // (queries, head_dim), rows ldo apart
   int64_t ldo;
-  float* probs;            // (queries, keys), rows ldp apart: receives the softmax; or null
+  float* probs;  // (queries, keys), rows ldp apart: receives the softmax; or null
   int64_t ldp;
-  void* scratch;           // attention_scratch_f32(keys, head_dim) bytes, 64-byte aligned
+  void* scratch;  // attention_scratch_f32(keys, head_dim) bytes, 64-byte aligned
 };
 
 /// The table: one member per line of kernels.def.

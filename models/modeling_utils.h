@@ -15,12 +15,12 @@ namespace caracal {
 class BatchEncoding;
 
 /// The arguments of a model's forward, under transformers' names; leave out what the model should default. B batch,
-/// S tokens. Integer arguments may be I64, I32 or U8, masks also BOOL or F32.
+/// S tokens; (1, S) serves all rows. Integer arguments may be of any integer type, masks also BOOL or F32.
 struct ModelInputs {
   Tensor input_ids;       // (B, S)
   Tensor attention_mask;  // (B, S), not 0 where a token counts; default: everywhere
   Tensor token_type_ids;  // (B, S); default 0
-  Tensor position_ids;    // (B, S) or (1, S); default 0, 1, … S - 1
+  Tensor position_ids;    // (B, S); default 0, 1, … S - 1
   Tensor inputs_embeds;   // (B, S, H) F32, in place of input_ids
 
   ModelInputs() = default;

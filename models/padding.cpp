@@ -41,8 +41,11 @@ TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, boo
   TextBatch text;
   text.batch = leading.size(0);
   text.length = leading.size(1);
+  if (text.batch > 0 && text.length == 0)
+    throw Error(ErrorCode::invalid_argument, where, "expected at least one token per sequence but got shape " + leading.shape().str());
   const Tensor& mask = inputs.attention_mask;
-  if (mask.defined() && mask.shape() != Shape{text.batch, text.length})
+  const bool one_mask = mask.defined() && mask.shape() == Shape{1, text.length};
+  if (mask.defined() && !one_mask && mask.shape() != Shape{text.batch, text.length})
     throw Error(ErrorCode::invalid_argument, where, "expected attention_mask of shape " + Shape{text.batch, text.length}.str() + " but got " + describe(mask));
 
   Tensor offsets = integers(ctx, text.batch + 1), keys = integers(ctx, text.batch), rows = integers(ctx, text.batch * text.length);
@@ -50,14 +53,14 @@ TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, boo
   int64_t count = 0;
   auto split = [&](auto counts) {
     for (int64_t b = 0; b < text.batch; b++) {
-      const int64_t start = count;
+      const int64_t start = count, mask_row = one_mask ? 0 : b * text.length;
       offsets.data<int64_t>()[b] = start;
       for (int64_t s = 0; s < text.length; s++)
-        if (counts(b * text.length + s)) rows.data<int64_t>()[count++] = b * text.length + s;
+        if (counts(mask_row + s)) rows.data<int64_t>()[count++] = b * text.length + s;
       keys.data<int64_t>()[b] = count - start;
-      const bool first_counts = text.length > 0 && counts(b * text.length);
+      const bool first_counts = counts(mask_row);
       if (keep_first) text.first_rows.data<int64_t>()[b] = first_counts ? start : count;
-      if (keep_first && !first_counts && text.length > 0) rows.data<int64_t>()[count++] = b * text.length;
+      if (keep_first && !first_counts) rows.data<int64_t>()[count++] = b * text.length;
       text.sequences.longest = std::max(text.sequences.longest, count - start);
     }
     offsets.data<int64_t>()[text.batch] = count;

@@ -15,7 +15,10 @@ struct TokenizerEntry {
 };
 
 constexpr TokenizerEntry kTokenizers[] = {
-    {"BertTokenizer", "bert", [](const std::string& path, const Json& overrides) -> PreTrainedTokenizerBase { return BertTokenizer::from_pretrained(path, overrides); }},
+    {"BertTokenizer", "bert",
+     [](const std::string& path, const Json& overrides) -> PreTrainedTokenizerBase {
+       return BertTokenizer::from_pretrained(path, overrides);
+     }},
 };
 
 std::string string_member(const std::filesystem::path& file, const char* key) {
@@ -30,7 +33,8 @@ std::string string_member(const std::filesystem::path& file, const char* key) {
 PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
   const std::filesystem::path root(path);
   const bool is_directory = std::filesystem::is_directory(root);
-  if (!is_directory && path.ends_with("tokenizer.json")) return PreTrainedTokenizerFast::from_pretrained(path, overrides);
+  if (!is_directory && path.ends_with("tokenizer.json"))
+    return PreTrainedTokenizerFast::from_pretrained(path, overrides);
   if (!is_directory) return BertTokenizer::from_pretrained(path, overrides);
 
   std::string class_name = string_member(root / "tokenizer_config.json", "tokenizer_class");
@@ -38,12 +42,15 @@ PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& path, 
   if (class_name != "PreTrainedTokenizerFast" && class_name.ends_with("Fast")) class_name.resize(class_name.size() - 4);
   const std::string model_type = class_name.empty() ? string_member(root / "config.json", "model_type") : std::string();
   for (const TokenizerEntry& entry : kTokenizers) {
-    if (class_name.empty() ? model_type == entry.model_type : class_name == entry.class_name) return entry.load(path, overrides);
+    if (class_name.empty() ? model_type == entry.model_type : class_name == entry.class_name)
+      return entry.load(path, overrides);
   }
-  if (std::filesystem::is_regular_file(root / "tokenizer.json")) return PreTrainedTokenizerFast::from_pretrained(path, overrides);
+  if (std::filesystem::is_regular_file(root / "tokenizer.json"))
+    return PreTrainedTokenizerFast::from_pretrained(path, overrides);
   std::string known;
   for (const TokenizerEntry& entry : kTokenizers) known += (known.empty() ? "" : ", ") + std::string(entry.class_name);
-  throw Error(ErrorCode::unsupported, path, "expected a tokenizer.json or one of " + known + " but got " +
+  throw Error(ErrorCode::unsupported, path,
+              "expected a tokenizer.json or one of " + known + " but got " +
                   (class_name.empty() ? "model type '" + model_type + "'" : "tokenizer class '" + class_name + "'"));
 }
 

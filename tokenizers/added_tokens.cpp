@@ -75,6 +75,7 @@ size_t AddedVocabulary::add(const std::vector<AddedToken>& tokens, const Model& 
 void AddedVocabulary::rebuild(const Normalizer* normalizer) {
   tries_[0] = Trie();
   tries_[1] = Trie();
+  normalized_.clear();
   NormalizedText text;
   for (const auto& [id, token] : list()) {
     if (!token->normalized || normalizer == nullptr) {
@@ -83,6 +84,7 @@ void AddedVocabulary::rebuild(const Normalizer* normalizer) {
     }
     text.assign(token->content, 0);
     normalizer->normalize(text);
+    normalized_[id] = text.text;
     if (!text.text.empty()) tries_[1].insert(text.text, id);
   }
 }
@@ -140,6 +142,12 @@ int32_t AddedVocabulary::find(std::string_view content) const {
 const AddedToken* AddedVocabulary::token(int32_t id) const {
   const auto it = tokens_.find(id);
   return it == tokens_.end() ? nullptr : &it->second;
+}
+
+std::string_view AddedVocabulary::text(int32_t id) const {
+  if (const auto it = normalized_.find(id); it != normalized_.end()) return it->second;
+  const AddedToken* added = token(id);
+  return added != nullptr ? std::string_view(added->content) : std::string_view();
 }
 
 std::vector<std::pair<int32_t, const AddedToken*>> AddedVocabulary::list() const {

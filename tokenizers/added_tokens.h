@@ -50,6 +50,9 @@ class AddedVocabulary {
   int32_t find(std::string_view content) const;
   /// The added token of an id, or null.
   const AddedToken* token(int32_t id) const;
+  /// How the token of an id reads in tokens and decoded text: its content, normalised for normalised tokens. Null
+  /// data() when there is none.
+  std::string_view text(int32_t id) const;
   bool is_special(std::string_view content) const { return special_.contains(std::string(content)); }
   /// Tokens by id, in the order of ids.
   std::vector<std::pair<int32_t, const AddedToken*>> list() const;
@@ -73,6 +76,7 @@ class AddedVocabulary {
 
   std::unordered_map<std::string, int32_t> ids_;
   std::unordered_map<int32_t, AddedToken> tokens_;
+  std::unordered_map<int32_t, std::string> normalized_;  // contents of normalised tokens after normalisation
   std::unordered_set<std::string> special_;
   Trie tries_[2];  // [normalized]
 };

@@ -34,7 +34,10 @@ auto map_row(std::span<const Token> row, F f) {
 
 BatchEncoding::BatchEncoding(std::vector<tokenizers::Encoding> rows, std::vector<int64_t> samples,
                              std::vector<std::string> names, std::shared_ptr<const tokenizers::Tokenizer> tokenizer)
-    : rows_(std::move(rows)), samples_(std::move(samples)), names_(std::move(names)), tokenizer_(std::move(tokenizer)) {}
+    : rows_(std::move(rows)),
+      samples_(std::move(samples)),
+      names_(std::move(names)),
+      tokenizer_(std::move(tokenizer)) {}
 
 std::span<const Token> BatchEncoding::row(size_t i) const {
   if (i >= rows_.size()) {
@@ -56,12 +59,14 @@ Tensor BatchEncoding::tensor(std::string_view key, bool pad) const {
     for (size_t i = 0; i < rows_.size(); ++i) lengths.data<int64_t>()[i] = int64_t(rows_[i].size());
     return lengths;
   }
-  const auto* column = std::find_if(std::begin(kColumns), std::end(kColumns), [&](const Column& c) { return c.key == key; });
+  const auto* column =
+      std::find_if(std::begin(kColumns), std::end(kColumns), [&](const Column& c) { return c.key == key; });
   const bool offsets = key == "offset_mapping";
   if (column == std::end(kColumns) && !offsets) {
     throw Error(ErrorCode::not_found, "BatchEncoding",
                 "expected input_ids, token_type_ids, attention_mask, special_tokens_mask, offset_mapping, length or "
-                "overflow_to_sample_mapping but got '" + std::string(key) + "'");
+                "overflow_to_sample_mapping but got '" +
+                    std::string(key) + "'");
   }
   size_t longest = 0;
   for (const auto& row : rows_) longest = std::max(longest, row.size());

@@ -22,7 +22,7 @@ void WordPieceDecoder::decode(std::vector<std::string>& tokens) const {
     if (i != 0) token = token.starts_with(prefix_) ? token.substr(prefix_.size()) : " " + token;
     if (!cleanup_ || token.find(' ') == std::string::npos) continue;
     static constexpr const char* kCleanups[][2] = {
-        {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},  {" n't", "n't"},
+        {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
         {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
     for (const auto& [from, to] : kCleanups) token = replace_all(std::move(token), from, to);
   }

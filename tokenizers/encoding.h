@@ -11,12 +11,12 @@ namespace caracal::tokenizers {
 struct Token {
   int32_t id = 0;
   int32_t type_id = 0;
-  uint32_t begin = 0;         ///< first code point of the original text; 0 for tokens that are not in it
-  uint32_t end = 0;           ///< behind the last code point of the original text
-  int32_t word = -1;          ///< index of the word it belongs to, or -1
-  int8_t sequence = -1;       ///< 0 for the first text, 1 for the second, -1 for special tokens and padding
-  bool attention = true;      ///< false for padding
-  bool special = false;       ///< true for tokens the post-processor or padding put there
+  uint32_t begin = 0;     ///< first code point of the original text; 0 for tokens that are not in it
+  uint32_t end = 0;       ///< behind the last code point of the original text
+  int32_t word = -1;      ///< index of the word it belongs to, or -1
+  int8_t sequence = -1;   ///< 0 for the first text, 1 for the second, -1 for special tokens and padding
+  bool attention = true;  ///< false for padding
+  bool special = false;   ///< true for tokens the post-processor or padding put there
 };
 
 enum class Side { right, left };

@@ -39,7 +39,8 @@ std::vector<std::pair<std::string, AddedToken>> named_special_tokens(const Json&
   }
   if (!init_kwargs.is_object()) return tokens;
   for (const auto& [key, value] : init_kwargs.as_object()) {
-    const bool standard = std::find(std::begin(kSpecialTokenNames), std::end(kSpecialTokenNames), key) != std::end(kSpecialTokenNames);
+    const bool standard =
+        std::find(std::begin(kSpecialTokenNames), std::end(kSpecialTokenNames), key) != std::end(kSpecialTokenNames);
     const bool is_token = value.is_string() || (value.is_object() && value.contains("content"));
     if (!standard && key.ends_with("_token") && is_token) tokens.emplace_back(key, added_token_from_json(value, true));
   }

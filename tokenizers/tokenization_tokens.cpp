@@ -10,7 +10,7 @@ namespace {
 
 // transformers' clean_up_tokenization, which differs a little from the WordPiece decoder's.
 std::string clean_up(std::string text) {
-  static constexpr const char* kReplacements[][2] = {{" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},
+  static constexpr const char* kReplacements[][2] = {{" .", "."},     {" ?", "?"},     {" !", "!"},   {" ,", ","},
                                                      {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"},
                                                      {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [from, to] : kReplacements) text = tokenizers::replace_all(std::move(text), from, to);
@@ -44,7 +44,8 @@ int32_t PreTrainedTokenizerBase::convert_tokens_to_ids(std::string_view token) c
   const auto unk = unk_token();
   const int32_t unk_id = unk ? pipeline_->token_to_id(*unk) : -1;
   if (unk_id < 0) {
-    throw Error(ErrorCode::not_found, "tokenizer", "expected a token of the vocabulary but got '" + std::string(token) + "'");
+    throw Error(ErrorCode::not_found, "tokenizer",
+                "expected a token of the vocabulary but got '" + std::string(token) + "'");
   }
   return unk_id;
 }
@@ -58,8 +59,9 @@ std::vector<int32_t> PreTrainedTokenizerBase::convert_tokens_to_ids(std::span<co
 std::string PreTrainedTokenizerBase::convert_ids_to_tokens(int32_t id) const {
   const std::string_view token = pipeline_->id_to_token(id);
   if (token.data() == nullptr) {
-    throw Error(ErrorCode::invalid_argument, "tokenizer",
-                "expected an id of the vocabulary (" + std::to_string(size()) + " tokens) but got " + std::to_string(id));
+    throw Error(
+        ErrorCode::invalid_argument, "tokenizer",
+        "expected an id of the vocabulary (" + std::to_string(size()) + " tokens) but got " + std::to_string(id));
   }
   return std::string(token);
 }
@@ -142,7 +144,8 @@ size_t PreTrainedTokenizerBase::add_tokens(const std::vector<std::string>& token
 
 void PreTrainedTokenizerBase::set_special_token(const std::string& name, const std::string& content) {
   const auto position = [](const std::string& key) {
-    return std::find(std::begin(kSpecialTokenNames), std::end(kSpecialTokenNames), key) - std::begin(kSpecialTokenNames);
+    return std::find(std::begin(kSpecialTokenNames), std::end(kSpecialTokenNames), key) -
+           std::begin(kSpecialTokenNames);
   };
   std::erase_if(special_tokens_, [&](const auto& entry) { return entry.first == name; });
   const auto behind = std::find_if(special_tokens_.begin(), special_tokens_.end(),
@@ -183,14 +186,16 @@ void PreTrainedTokenizerBase::set_post_processor(std::shared_ptr<const tokenizer
 
 void PreTrainedTokenizerBase::set_padding_side(const std::string& side) {
   if (side != "right" && side != "left") {
-    throw Error(ErrorCode::invalid_argument, "tokenizer", "expected padding_side 'right' or 'left' but got '" + side + "'");
+    throw Error(ErrorCode::invalid_argument, "tokenizer",
+                "expected padding_side 'right' or 'left' but got '" + side + "'");
   }
   padding_side_ = side;
 }
 
 void PreTrainedTokenizerBase::set_truncation_side(const std::string& side) {
   if (side != "right" && side != "left") {
-    throw Error(ErrorCode::invalid_argument, "tokenizer", "expected truncation_side 'right' or 'left' but got '" + side + "'");
+    throw Error(ErrorCode::invalid_argument, "tokenizer",
+                "expected truncation_side 'right' or 'left' but got '" + side + "'");
   }
   truncation_side_ = side;
 }

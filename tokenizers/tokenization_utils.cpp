@@ -38,33 +38,47 @@ Text words_of(const std::vector<std::string>& words) { return {.words = words, .
 
 Padding::Padding(const char* name) {
   const std::string_view n(name);
-  if (n == "longest") strategy_ = Strategy::longest;
-  else if (n == "max_length") strategy_ = Strategy::max_length;
-  else if (n == "do_not_pad") strategy_ = Strategy::do_not_pad;
-  else bad_argument("expected padding 'longest', 'max_length' or 'do_not_pad' but got '" + std::string(n) + "'");
+  if (n == "longest")
+    strategy_ = Strategy::longest;
+  else if (n == "max_length")
+    strategy_ = Strategy::max_length;
+  else if (n == "do_not_pad")
+    strategy_ = Strategy::do_not_pad;
+  else
+    bad_argument("expected padding 'longest', 'max_length' or 'do_not_pad' but got '" + std::string(n) + "'");
 }
 
 Truncate::Truncate(const char* name) {
   const std::string_view n(name);
-  if (n == "longest_first") strategy_ = TruncationStrategy::longest_first;
-  else if (n == "only_first") strategy_ = TruncationStrategy::only_first;
-  else if (n == "only_second") strategy_ = TruncationStrategy::only_second;
-  else if (n == "do_not_truncate") strategy_ = TruncationStrategy::do_not_truncate;
-  else bad_argument("expected truncation 'longest_first', 'only_first', 'only_second' or 'do_not_truncate' but got '" + std::string(n) + "'");
+  if (n == "longest_first")
+    strategy_ = TruncationStrategy::longest_first;
+  else if (n == "only_first")
+    strategy_ = TruncationStrategy::only_first;
+  else if (n == "only_second")
+    strategy_ = TruncationStrategy::only_second;
+  else if (n == "do_not_truncate")
+    strategy_ = TruncationStrategy::do_not_truncate;
+  else
+    bad_argument("expected truncation 'longest_first', 'only_first', 'only_second' or 'do_not_truncate' but got '" +
+                 std::string(n) + "'");
 }
 
 PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline, const TokenizerFiles& files,
                                                  std::string class_name)
-    : model_input_names_{"input_ids", "token_type_ids", "attention_mask"}, class_name_(std::move(class_name)) {
+    : model_input_names_{"input_ids", "attention_mask"}, class_name_(std::move(class_name)) {
   const Json& init = files.init_kwargs;
   const auto given = [&init](const char* key) {
     const Json* value = init.find(key);
     return value != nullptr && !value->is_null() ? value : nullptr;
   };
-  if (const Json* v = given("padding_side")) padding_side_ = v->as_string();
-  else padding_side_ = baked_side(files.tokenizer_json, "padding").value_or("right");
-  if (const Json* v = given("truncation_side")) truncation_side_ = v->as_string();
-  else truncation_side_ = baked_side(files.tokenizer_json, "truncation").value_or("right");
+  if (const Json* v = given("padding_side"))
+    padding_side_ = v->as_string();
+  else
+    padding_side_ = baked_side(files.tokenizer_json, "padding").value_or("right");
+  if (const Json* v = given("truncation_side"))
+    truncation_side_ = v->as_string();
+  else
+    truncation_side_ = baked_side(files.tokenizer_json, "truncation").value_or("right");
   check_side(padding_side_, "padding_side");
   check_side(truncation_side_, "truncation_side");
   const Json* length = given("model_max_length");
@@ -92,7 +106,8 @@ PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline,
   for (AddedToken token : files.added_tokens) {
     const AddedToken* known = pipeline.added().token(pipeline.added().find(token.content));
     if (known != nullptr && *known == token) continue;
-    token.special = token.special || std::any_of(named.begin(), named.end(), [&](const auto& n) { return n.second.content == token.content; });
+    token.special = token.special || std::any_of(named.begin(), named.end(),
+                                                 [&](const auto& n) { return n.second.content == token.content; });
     missing.push_back(std::move(token));
   }
   for (const auto& [name, token] : named) {
@@ -128,17 +143,27 @@ BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, c
   }
   const auto pad_id = pad_token_id();
   if (padding != Strategy::do_not_pad && !pad_id) {
-    bad_argument("Asking to pad but the tokenizer does not have a padding token. Please select a token to use as "
-                 "`pad_token` or add a new pad token via add_special_tokens({{\"pad_token\", \"[PAD]\"}}).");
+    bad_argument(
+        "Asking to pad but the tokenizer does not have a padding token. Please select a token to use as "
+        "`pad_token` or add a new pad token via add_special_tokens({{\"pad_token\", \"[PAD]\"}}).");
   }
   const int64_t multiple = options.pad_to_multiple_of.value_or(0);
   const bool needs_length = truncation != TruncationStrategy::do_not_truncate || padding == Strategy::max_length;
-  if (truncation != TruncationStrategy::do_not_truncate && padding != Strategy::do_not_pad && multiple > 0 && max_length % multiple != 0) {
+  if (truncation != TruncationStrategy::do_not_truncate && padding != Strategy::do_not_pad && multiple > 0 &&
+      max_length % multiple != 0) {
     bad_argument("Truncation and padding are both activated but truncation length (" + std::to_string(max_length) +
                  ") is not a multiple of pad_to_multiple_of (" + std::to_string(multiple) + ").");
   }
   if (needs_length && max_length > INT32_MAX) {
     bad_argument("expected max_length below 2^31 but got " + std::to_string(max_length));
+  }
+  const auto special = int64_t(num_special_tokens_to_add());
+  if (truncation != TruncationStrategy::do_not_truncate && max_length >= special &&
+      options.stride > max_length - special) {
+    bad_argument("tokenizer stride set to " + std::to_string(options.stride) +
+                 ", which is greater than or equal to its effective max length of " +
+                 std::to_string(max_length - special) + " (= " + std::to_string(max_length) +
+                 " original max length - " + std::to_string(special) + " added special tokens)");
   }
   const std::string& padding_side = options.padding_side ? *options.padding_side : padding_side_;
   check_side(padding_side, "padding_side");
@@ -185,7 +210,8 @@ BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, c
   }
   std::vector<std::string> names;
   for (const char* name : {"input_ids", "token_type_ids", "attention_mask"}) {
-    if (std::find(model_input_names_.begin(), model_input_names_.end(), name) != model_input_names_.end() || names.empty()) {
+    if (std::find(model_input_names_.begin(), model_input_names_.end(), name) != model_input_names_.end() ||
+        names.empty()) {
       names.emplace_back(name);
     }
   }

@@ -41,7 +41,8 @@ class Truncate {
  public:
   Truncate() = default;
   Truncate(bool on)
-      : strategy_(on ? tokenizers::TruncationStrategy::longest_first : tokenizers::TruncationStrategy::do_not_truncate) {}
+      : strategy_(on ? tokenizers::TruncationStrategy::longest_first
+                     : tokenizers::TruncationStrategy::do_not_truncate) {}
   Truncate(const char* name);
   bool given() const noexcept { return strategy_.has_value(); }
   tokenizers::TruncationStrategy strategy() const noexcept {
@@ -61,8 +62,8 @@ struct TokenizeOptions {
   int64_t stride = 0;                                ///< tokens by which overflowing chunks overlap
   bool is_split_into_words = false;                  ///< a list of strings is one text, cut into words
   std::optional<int64_t> pad_to_multiple_of = std::nullopt;
-  std::optional<std::string> padding_side = std::nullopt;  ///< "right" or "left"; default: the tokenizer's
-  bool return_overflowing_tokens = false;                  ///< one row more for each chunk that was cut off
+  std::optional<std::string> padding_side = std::nullopt;   ///< "right" or "left"; default: the tokenizer's
+  bool return_overflowing_tokens = false;                   ///< one row more for each chunk that was cut off
   std::optional<bool> split_special_tokens = std::nullopt;  ///< read special tokens in the text as ordinary text
 };
 

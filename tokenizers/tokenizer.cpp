@@ -105,15 +105,18 @@ void Tokenizer::encode_part(std::string_view part, uint32_t first, bool split_sp
     }
     if (end < splits.size()) {
       const Split& added = splits[end++];
-      out.push_back({.id = added.added_id, .begin = text.origin[added.begin], .end = text.origin[added.end - 1] + 1,
-                     .word = word++, .sequence = 0});
+      out.push_back({.id = added.added_id,
+                     .begin = text.origin[added.begin],
+                     .end = text.origin[added.end - 1] + 1,
+                     .word = word++,
+                     .sequence = 0});
     }
     begin = end;
   }
 }
 
-Encoding Tokenizer::encode(const Text& first, const Text* second, bool add_special_tokens,
-                           const Truncation& truncation, bool split_special_tokens, Workspace& workspace) const {
+Encoding Tokenizer::encode(const Text& first, const Text* second, bool add_special_tokens, const Truncation& truncation,
+                           bool split_special_tokens, Workspace& workspace) const {
   const auto encode_one = [&](const Text& text) {
     Encoding encoding;
     if (!text.is_split) {
@@ -182,7 +185,8 @@ int32_t Tokenizer::token_to_id(std::string_view token) const {
 }
 
 std::string_view Tokenizer::id_to_token(int32_t id) const {
-  if (const AddedToken* token = added_.token(id)) return token->content;
+  const std::string_view added = added_.text(id);
+  if (added.data() != nullptr) return added;
   return parts_.model->vocabulary().token(id);
 }
 

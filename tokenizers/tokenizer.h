@@ -39,11 +39,11 @@ struct Truncation {
 class Tokenizer {
  public:
   struct Parts {
-    std::shared_ptr<const Normalizer> normalizer = {};          // or null
-    std::shared_ptr<const PreTokenizer> pre_tokenizer = {};     // or null: the whole text is one word
+    std::shared_ptr<const Normalizer> normalizer = {};       // or null
+    std::shared_ptr<const PreTokenizer> pre_tokenizer = {};  // or null: the whole text is one word
     std::shared_ptr<const Model> model = {};
-    std::shared_ptr<const PostProcessor> post_processor = {};   // or null: texts are joined, type ids 0 and 1
-    std::shared_ptr<const Decoder> decoder = {};                // or null: tokens are joined with spaces
+    std::shared_ptr<const PostProcessor> post_processor = {};  // or null: texts are joined, type ids 0 and 1
+    std::shared_ptr<const Decoder> decoder = {};               // or null: tokens are joined with spaces
   };
   explicit Tokenizer(Parts parts) : parts_(std::move(parts)) {}
 
@@ -87,8 +87,8 @@ class Tokenizer {
                    std::vector<Token>& out) const;
   // Runs the stages behind the search for added tokens on one part of a text. `first` is the index of its first code
   // point; `word` counts on.
-  void encode_part(std::string_view part, uint32_t first, bool split_special_tokens, Workspace& workspace, int32_t& word,
-                   std::vector<Token>& out) const;
+  void encode_part(std::string_view part, uint32_t first, bool split_special_tokens, Workspace& workspace,
+                   int32_t& word, std::vector<Token>& out) const;
 
   Parts parts_;
   AddedVocabulary added_;

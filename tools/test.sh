@@ -10,6 +10,7 @@ preset=${1:-release}
 shift $(($# > 0))
 need c++ cmake ninja pkg-config nm python3 utf8proc.h nlohmann/json.hpp CLI/CLI.hpp gtest/gtest.h benchmark/benchmark.h
 use_ninja
+bash tools/fetch_minilm.sh || echo "without the model: tests on the real checkpoint will be skipped" >&2
 
 target=all
 [[ $preset == tsan ]] && target=caracal_thread_tests

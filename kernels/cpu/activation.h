@@ -58,14 +58,14 @@ CARACAL_INLINE f32x16 activate(f32x16 x) {
 }  // namespace caracal::kernels::CARACAL_TIER
 
 /// Calls function<activation>(arguments…) for an activation known at run time.
-#define CARACAL_SWITCH_ACTIVATION(activation, function, ...)                               \
-  switch (activation) {                                                                    \
-    case Activation::none: function<Activation::none>(__VA_ARGS__); break;                 \
-    case Activation::relu: function<Activation::relu>(__VA_ARGS__); break;                 \
-    case Activation::gelu: function<Activation::gelu>(__VA_ARGS__); break;                 \
-    case Activation::gelu_tanh: function<Activation::gelu_tanh>(__VA_ARGS__); break;       \
-    case Activation::quick_gelu: function<Activation::quick_gelu>(__VA_ARGS__); break;     \
-    case Activation::silu: function<Activation::silu>(__VA_ARGS__); break;                 \
-    case Activation::tanh: function<Activation::tanh>(__VA_ARGS__); break;                 \
-    case Activation::sigmoid: function<Activation::sigmoid>(__VA_ARGS__); break;           \
+#define CARACAL_SWITCH_ACTIVATION(activation, function, ...)                           \
+  switch (activation) {                                                                \
+    case Activation::none: function<Activation::none>(__VA_ARGS__); break;             \
+    case Activation::relu: function<Activation::relu>(__VA_ARGS__); break;             \
+    case Activation::gelu: function<Activation::gelu>(__VA_ARGS__); break;             \
+    case Activation::gelu_tanh: function<Activation::gelu_tanh>(__VA_ARGS__); break;   \
+    case Activation::quick_gelu: function<Activation::quick_gelu>(__VA_ARGS__); break; \
+    case Activation::silu: function<Activation::silu>(__VA_ARGS__); break;             \
+    case Activation::tanh: function<Activation::tanh>(__VA_ARGS__); break;             \
+    case Activation::sigmoid: function<Activation::sigmoid>(__VA_ARGS__); break;       \
   }

@@ -36,7 +36,14 @@ static void transpose_panel(float* to, int64_t width, const float* k, int64_t ld
   }
 }
 
-/// to = from · (16 vecs columns starting at `column` of all those in b), for a block of rows.
+/// multiply_rows for a number of vectors known at run time too, 1 <= vecs <= NV.
+template <int NV>
+static inline void multiply_rows_vecs(int64_t rows, int64_t vecs, const Tile& t) {
+  if (vecs == NV) return multiply_rows<kWideRows, NV, Fetch::listed>(rows, t);
+  if constexpr (NV > 1) multiply_rows_vecs<NV - 1>(rows, vecs, t);
+}
+
+/// c = a · b with `vecs` vectors of columns, for a block of rows.
 CARACAL_INLINE void multiply_block(int64_t rows, int64_t vecs, Tile t) {
   const Passes passes = split_rows(rows, kWideRows);
   const float* a = t.a;
@@ -45,7 +52,7 @@ CARACAL_INLINE void multiply_block(int64_t rows, int64_t vecs, Tile t) {
     const int64_t row = pass_begin(passes, pass);
     t.a = a + row * t.lda;
     t.c = c + row * t.ldc;
-    multiply_rows_vecs<kWideRows, kWideVecs>(pass_begin(passes, pass + 1) - row, vecs, t);
+    multiply_rows_vecs<kWideVecs>(pass_begin(passes, pass + 1) - row, vecs, t);
   }
 }
 
@@ -104,8 +111,9 @@ void attention_f32(const AttentionArgs& t) {
     const int64_t rows = t.queries - q < kQueryBlock ? t.queries - q : kQueryBlock;
     for (int64_t vec = 0; vec < key_vecs; vec += kWideVecs) {
       const int64_t vecs = panel_vecs(vec, key_vecs), key = vec * kLanes;
-      multiply_block(rows, vecs, {t.q + q * t.ldq, t.ldq, keys + key * t.head_dim, vecs * kLanes, scores + key, lds,
-                                  t.head_dim, false, nullptr, 0});
+      multiply_block(rows, vecs,
+                     {t.q + q * t.ldq, t.ldq, keys + key * t.head_dim, vecs * kLanes, scores + key, lds, t.head_dim,
+                      false, nullptr, 0});
     }
     float sums[kQueryBlock];
     for (int64_t i = 0; i < rows; i++) {
@@ -115,8 +123,8 @@ void attention_f32(const AttentionArgs& t) {
       if (t.probs) divide_row(t.probs + (q + i) * t.ldp, row, sums[i], t.keys);
     }
     for (int64_t vec = 0; vec < dim_vecs; vec += kWideVecs) {
-      multiply_block(rows, panel_vecs(vec, dim_vecs), {scores, lds, v + vec * kLanes, ldv, products + vec * kLanes, ldp,
-                                                       t.keys, false, nullptr, 0});
+      multiply_block(rows, panel_vecs(vec, dim_vecs),
+                     {scores, lds, v + vec * kLanes, ldv, products + vec * kLanes, ldp, t.keys, false, nullptr, 0});
     }
     for (int64_t i = 0; i < rows; i++) divide_row(t.out + (q + i) * t.ldo, products + i * ldp, sums[i], t.head_dim);
   }

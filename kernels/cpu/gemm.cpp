@@ -2,7 +2,8 @@
 //
 // With few rows the product is bound by reading W from memory, with many by the multipliers; in between it pays to do
 // both at once. So k is cut in chunks small enough to stay in L2 while all rows pass over them, and during those passes
-// the next chunk (of this panel, of the next panel, or of whatever the caller will multiply next) is prefetched into L2.
+// the next chunk (of this panel, of the next panel, or of whatever the caller will multiply next) is prefetched into
+// L2. When one pass takes all rows, nothing is used twice and W is simply read as a stream.
 #include <caracal/kernels/cpu/activation.h>
 #include <caracal/kernels/cpu/tier.h>
 #include <caracal/kernels/cpu/tile.h>
@@ -10,11 +11,8 @@
 namespace caracal::kernels::CARACAL_TIER {
 
 static constexpr int64_t kWidth = kTileVecs * kLanes;
-#ifndef KC
-#define KC 768
-#endif
-static constexpr int64_t kChunk = KC;        // steps of k: 147 KB of W at 48 columns
-static constexpr int64_t kBlockPasses = 16;   // row passes whose partial sums are kept on the stack: 24 KB at 8 x 48
+static constexpr int64_t kChunk = 768;       // steps of k: 147 KB of W at 48 columns
+static constexpr int64_t kBlockPasses = 16;  // row passes whose partial sums are kept on the stack: 24 KB at 8 x 48
 
 int64_t panel_width_f32() { return kWidth; }
 
@@ -63,6 +61,62 @@ static void finish_rows(const GemmArgs& g, const float* tile, int64_t row, int64
   }
 }
 
+/// What a thread reads after a chunk of W, to be fetched while the chunk is multiplied.
+struct Next {
+  const char* from;
+  int64_t bytes;
+};
+CARACAL_INLINE Next what_follows(const GemmArgs& g, int64_t p, const float* panel, bool last_block, int64_t k_done) {
+  const int64_t chunk_bytes = kChunk * kWidth * int64_t(sizeof(float));
+  Next next = {reinterpret_cast<const char*>(panel), g.k * kWidth * int64_t(sizeof(float))};  // this panel again
+  if (k_done < g.k) {
+    next.from += k_done * kWidth * int64_t(sizeof(float));
+    next.bytes -= k_done * kWidth * int64_t(sizeof(float));
+  } else if (last_block && p + 1 < g.panel_end) {
+    next.from += next.bytes;
+  } else if (last_block) {
+    next = {static_cast<const char*>(g.next), g.next ? int64_t(g.next_bytes) : 0};
+  }
+  if (next.bytes > chunk_bytes) next.bytes = chunk_bytes;
+  return next;
+}
+
+/// Columns of panel p for row passes [first, last), whose partial sums `tile` holds.
+static void multiply_block(const GemmArgs& g, int64_t p, const float* panel, const Passes& passes, int64_t first,
+                           int64_t last, float* tile) {
+  const int64_t top = pass_begin(passes, first);
+  int64_t k0 = 0;
+  do {
+    const int64_t k = g.k - k0 < kChunk ? g.k - k0 : kChunk;
+    const Next next = what_follows(g, p, panel, last == passes.count, k0 + k);
+    const int64_t lines = (next.bytes + 63) / 64, groups = k / 4, all_groups = groups * (last - first);
+    const int64_t per_group = all_groups ? (lines + all_groups - 1) / all_groups : 0;
+    for (int64_t pass = first; pass < last; pass++) {
+      const int64_t row = pass_begin(passes, pass), rows = pass_begin(passes, pass + 1) - row;
+      const int64_t fetched = (pass - first) * groups * per_group;
+      const bool more = fetched < lines;
+      float* c = tile + (row - top) * kWidth;
+      Tile t = {.a = g.a + row * g.lda + k0,
+                .lda = g.lda,
+                .b = panel + k0 * kWidth,
+                .ldb = kWidth,
+                .c = c,
+                .ldc = kWidth,
+                .k = k,
+                .accumulate = k0 > 0,
+                .prefetch = more ? next.from + fetched * 64 : nullptr,
+                .prefetch_per_4 = more ? per_group : 0};
+      if (passes.count == 1) {
+        multiply_rows<kTileRows, kTileVecs, Fetch::stream>(rows, t);
+      } else {
+        multiply_rows<kTileRows, kTileVecs, Fetch::listed>(rows, t);
+      }
+      if (k0 + k == g.k) CARACAL_SWITCH_ACTIVATION(g.activation, finish_rows, g, c, row, rows, p * kWidth)
+    }
+    k0 += k;
+  } while (k0 < g.k);
+}
+
 void gemm_f32(const GemmArgs& g) {
   alignas(64) float tile[kBlockPasses * kTileRows * kWidth];
   const Passes passes = split_rows(g.rows, kTileRows);
@@ -70,38 +124,12 @@ void gemm_f32(const GemmArgs& g) {
   const float* panel = static_cast<const float*>(g.packed) + g.panel_begin * g.k * kWidth;
   for (int64_t p = g.panel_begin; p < g.panel_end; p++, panel += g.k * kWidth) {
     for (int64_t block = 0; block < blocks; block++) {
-      const int64_t first = passes.count * block / blocks, last = passes.count * (block + 1) / blocks;
-      const int64_t top = pass_begin(passes, first);
-      int64_t k0 = 0;
-      do {
-        const int64_t k = g.k - k0 < kChunk ? g.k - k0 : kChunk;
-        const bool complete = k0 + k == g.k;
-        // What is streamed after this chunk, and how much of it to ask for in every 4 steps of k.
-        const float* chunk = panel + k0 * kWidth;
-        const char* next = reinterpret_cast<const char*>(chunk + k * kWidth);
-        int64_t next_k = complete ? g.k : g.k - k0 - k;
-        int64_t next_bytes = (next_k < kChunk ? next_k : kChunk) * kWidth * int64_t(sizeof(float));
-        if (complete && block + 1 < blocks) {
-          next = reinterpret_cast<const char*>(panel);
-        } else if (complete && p + 1 == g.panel_end) {
-          next = static_cast<const char*>(g.next);
-          next_bytes = next ? int64_t(g.next_bytes) : 0;
-          if (next_bytes > kChunk * kWidth * int64_t(sizeof(float))) next_bytes = kChunk * kWidth * int64_t(sizeof(float));
-        }
-        const int64_t lines = (next_bytes + 63) / 64, groups = k / 4;
-        const int64_t all_groups = groups * (last - first);
-        const int64_t per_group = all_groups ? (lines + all_groups - 1) / all_groups : 0;
-        for (int64_t pass = first; pass < last; pass++) {
-          const int64_t row = pass_begin(passes, pass), rows = pass_begin(passes, pass + 1) - row;
-          const int64_t asked = (pass - first) * groups * per_group;
-          float* c = tile + (row - top) * kWidth;
-          multiply_rows<kTileRows, kTileVecs>(
-              rows, {g.a + row * g.lda + k0, g.lda, chunk, kWidth, c, kWidth, k, k0 > 0, next + (asked < lines ? asked * 64 : 0),
-                     asked < lines ? per_group : 0});
-          if (complete) CARACAL_SWITCH_ACTIVATION(g.activation, finish_rows, g, c, row, rows, p * kWidth)
-        }
-        k0 += k;
-      } while (k0 < g.k);
+      multiply_block(g, p, panel, passes, passes.count * block / blocks, passes.count * (block + 1) / blocks, tile);
+    }
+  }
+  if (passes.count == 1 && g.next) {  // a stream does not know where the next one begins
+    for (int64_t i = 0; i < kStreamAhead && size_t(i) < g.next_bytes; i += 64) {
+      prefetch_l2(static_cast<const char*>(g.next) + i);
     }
   }
 }

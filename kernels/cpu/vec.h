@@ -22,8 +22,12 @@ static constexpr int64_t kLanes = 16;
 // 32 registers: an 8 x 48 tile is 24 accumulators, 3 of B, 1 of A; 6 x 64 is 24 + 4 + 1.
 static constexpr int kTileRows = 8, kTileVecs = 3, kWideRows = 6, kWideVecs = 4;
 
-struct f32x16 { __m512 v; };
-struct mask16 { __mmask16 v; };
+struct f32x16 {
+  __m512 v;
+};
+struct mask16 {
+  __mmask16 v;
+};
 
 CARACAL_INLINE mask16 first_lanes(int64_t n) { return {__mmask16((1u << n) - 1)}; }
 
@@ -64,8 +68,12 @@ CARACAL_INLINE __m256 high_half(f32x16 x) { return _mm512_extractf32x8_ps(x.v, 1
 // 16 registers: a 6 x 16 tile is 12 accumulators, 2 of B, 1 of A.
 static constexpr int kTileRows = 6, kTileVecs = 1, kWideRows = 6, kWideVecs = 1;
 
-struct f32x16 { __m256 lo, hi; };
-struct mask16 { __m256 lo, hi; };
+struct f32x16 {
+  __m256 lo, hi;
+};
+struct mask16 {
+  __m256 lo, hi;
+};
 
 CARACAL_INLINE mask16 first_lanes(int64_t n) {
   __m256i count = _mm256_set1_epi32(int(n));
@@ -122,7 +130,8 @@ CARACAL_INLINE __m256 scale_half(__m256 x, __m256 n) {
 CARACAL_INLINE f32x16 scale_by_pow2(f32x16 x, f32x16 n) { return {scale_half(x.lo, n.lo), scale_half(x.hi, n.hi)}; }
 
 CARACAL_INLINE f32x16 load_f16(const uint16_t* p) {
-  return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)), _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)))};
+  return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)),
+          _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)))};
 }
 CARACAL_INLINE __m256 widen_bf16(const uint16_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16));
@@ -136,11 +145,15 @@ CARACAL_INLINE __m256 high_half(f32x16 x) { return x.hi; }
 
 static constexpr int kTileRows = 2, kTileVecs = 1, kWideRows = 2, kWideVecs = 1;
 
-struct f32x16 { float v[16]; };
-struct mask16 { bool v[16]; };
+struct f32x16 {
+  float v[16];
+};
+struct mask16 {
+  bool v[16];
+};
 
-#define CARACAL_LANES(type, expression)          \
-  type r;                                        \
+#define CARACAL_LANES(type, expression)             \
+  type r;                                           \
   for (int i = 0; i < 16; i++) r.v[i] = expression; \
   return r
 

@@ -19,7 +19,8 @@ const BertConfig& checked(const BertConfig& config) {
   positive("intermediate_size", config.intermediate_size);
   positive("max_position_embeddings", config.max_position_embeddings);
   positive("type_vocab_size", config.type_vocab_size);
-  expect(config.num_hidden_layers >= 0, "field 'num_hidden_layers' expected at least 0 but got " + std::to_string(config.num_hidden_layers));
+  expect(config.num_hidden_layers >= 0 && config.num_hidden_layers <= 10'000,
+         "field 'num_hidden_layers' expected 0 to 10000 but got " + std::to_string(config.num_hidden_layers));
   expect(config.hidden_size % config.num_attention_heads == 0,
          "expected hidden_size to be a multiple of num_attention_heads but got " + std::to_string(config.hidden_size) + " and " + std::to_string(config.num_attention_heads));
   activation_from_name(config.hidden_act);
@@ -87,7 +88,12 @@ BertModel BertModel::from_pretrained(const std::string& path, const LoadOptions&
 BertModel::BertModel(const BertConfig& config, const Weights& w, const LoadOptions& options)
     : PreTrainedModel(options.runtime), config_(checked(config)), store_(std::make_unique<WeightStore>()), embeddings_(w / "embeddings", config_) {
   const Loader loader{runtime(), *store_};
-  for (int64_t i = 0; i < config_.num_hidden_layers; i++) layers_.emplace_back(loader, w / "encoder" / "layer" / i, config_);
+  for (int64_t i = 0; i < config_.num_hidden_layers; i++) {
+    const Weights layer = w / "encoder" / "layer" / i;
+    if (!(layer / "attention" / "self" / "query").has("weight"))  // a head may be drawn at random, a layer is a damaged checkpoint
+      throw Error(ErrorCode::bad_file, layer.prefix(), "expected num_hidden_layers = " + std::to_string(config_.num_hidden_layers) + " layers of weights but got none for this one");
+    layers_.emplace_back(loader, layer, config_);
+  }
   if (options.add_pooling_layer) pooler_ = load_linear(loader, w / "pooler" / "dense", config_.hidden_size, config_.hidden_size);
 }
 

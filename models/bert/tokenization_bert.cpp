@@ -7,12 +7,18 @@ namespace {
 
 namespace tk = caracal::tokenizers;
 
-constexpr std::pair<const char*, const char*> kDefaultTokens[] = {
-    {"unk_token", "[UNK]"}, {"sep_token", "[SEP]"}, {"pad_token", "[PAD]"}, {"cls_token", "[CLS]"}, {"mask_token", "[MASK]"}};
+constexpr std::pair<const char*, const char*> kDefaultTokens[] = {{"unk_token", "[UNK]"},
+                                                                  {"sep_token", "[SEP]"},
+                                                                  {"pad_token", "[PAD]"},
+                                                                  {"cls_token", "[CLS]"},
+                                                                  {"mask_token", "[MASK]"}};
 
 TokenizerFiles with_defaults(TokenizerFiles files) {
   for (const auto& [name, token] : kDefaultTokens) {
     if (!files.init_kwargs.contains(name)) files.init_kwargs.set(name, token);
+  }
+  if (!files.init_kwargs.contains("model_input_names")) {
+    files.init_kwargs.set("model_input_names", Json::Array{"input_ids", "token_type_ids", "attention_mask"});
   }
   return files;
 }
@@ -36,7 +42,8 @@ tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
        .model = std::make_shared<tk::WordPiece>(
            files.tokenizer_file.empty() ? tk::read_vocab_txt(files.vocab_file)
                                         : tk::vocabulary_from_json(files.tokenizer_json.at("model").at("vocab")),
-           tk::WordPiece::Options{.unk_token = unk == nullptr || unk->is_null() ? "[UNK]" : added_token_from_json(*unk, true).content}),
+           tk::WordPiece::Options{
+               .unk_token = unk == nullptr || unk->is_null() ? "[UNK]" : added_token_from_json(*unk, true).content}),
        .post_processor = nullptr,
        .decoder = std::make_shared<tk::WordPieceDecoder>()});
 }
@@ -47,7 +54,8 @@ BertTokenizer::BertTokenizer(const TokenizerFiles& files, const std::string& cla
     : PreTrainedTokenizerBase(make_pipeline(files), files, class_name) {
   // The template's ids are known only after the special tokens were added.
   set_post_processor(std::make_shared<tk::TemplateProcessing>(
-      tk::bert_template(cls_token().value_or("None"), cls_token_id().value_or(2), sep_token().value_or("None"), sep_token_id().value_or(3))));
+      tk::bert_template(cls_token().value_or("None"), cls_token_id().value_or(2), sep_token().value_or("None"),
+                        sep_token_id().value_or(3))));
 }
 
 BertTokenizer BertTokenizer::from_pretrained(const std::string& path, const Json& overrides) {

@@ -12,7 +12,8 @@ namespace caracal {
 /// tokenizer_config.json.
 class BertTokenizer : public PreTrainedTokenizerBase {
  public:
-  /// `path` is a directory, a tokenizer.json or a vocab.txt; `overrides` are arguments of transformers' __init__ such as
+  /// `path` is a directory, a tokenizer.json or a vocab.txt; `overrides` are arguments of transformers' __init__ such
+  /// as
   /// {{"do_lower_case", false}}.
   static BertTokenizer from_pretrained(const std::string& path, const Json& overrides = {});
 

@@ -16,8 +16,10 @@ struct Data {
   std::vector<float> q, k, v, bias;
   int64_t ld;
   explicit Data(const Case& c)
-      : q(random_floats(c.queries * (c.head_dim + c.gap), 2, 1)), k(random_floats(c.keys * (c.head_dim + c.gap), 2, 2)),
-        v(random_floats(c.keys * (c.head_dim + c.gap), 1, 3)), bias(random_floats(c.queries * c.keys, 3, 4)),
+      : q(random_floats(c.queries * (c.head_dim + c.gap), 2, 1)),
+        k(random_floats(c.keys * (c.head_dim + c.gap), 2, 2)),
+        v(random_floats(c.keys * (c.head_dim + c.gap), 1, 3)),
+        bias(random_floats(c.queries * c.keys, 3, 4)),
         ld(c.head_dim + c.gap) {}
 };
 
@@ -29,10 +31,22 @@ Result run(const Kernels& kernels, const Case& c, const Data& d, int64_t split =
   for (size_t i = floats; i < floats + 16; i++) aligned[i] = 9.0f;
   for (int64_t q = 0; q < c.queries; q += split) {
     int64_t n = std::min(split, c.queries - q);
-    kernels.attention_f32({.q = d.q.data() + q * d.ld, .k = d.k.data(), .v = d.v.data(), .ldq = d.ld, .ldk = d.ld, .ldv = d.ld,
-                           .queries = n, .keys = c.keys, .head_dim = c.head_dim, .scale = 0.25f,
-                           .bias = c.bias ? d.bias.data() + q * c.keys : nullptr, .ldb = c.keys, .out = r.out.data() + q * d.ld,
-                           .ldo = d.ld, .probs = with_probs ? r.probs.data() + q * (c.keys + 1) : nullptr, .ldp = c.keys + 1,
+    kernels.attention_f32({.q = d.q.data() + q * d.ld,
+                           .k = d.k.data(),
+                           .v = d.v.data(),
+                           .ldq = d.ld,
+                           .ldk = d.ld,
+                           .ldv = d.ld,
+                           .queries = n,
+                           .keys = c.keys,
+                           .head_dim = c.head_dim,
+                           .scale = 0.25f,
+                           .bias = c.bias ? d.bias.data() + q * c.keys : nullptr,
+                           .ldb = c.keys,
+                           .out = r.out.data() + q * d.ld,
+                           .ldo = d.ld,
+                           .probs = with_probs ? r.probs.data() + q * (c.keys + 1) : nullptr,
+                           .ldp = c.keys + 1,
                            .scratch = aligned});
   }
   for (size_t i = floats; i < floats + 16; i++) EXPECT_EQ(aligned[i], 9.0f) << "wrote past the scratch";
@@ -54,7 +68,8 @@ void check(const Case& c) {
       top = std::max(top, p[size_t(j)]);
     }
     for (double& x : p) sum += x = std::exp(x - top);
-    for (int64_t j = 0; j < c.keys; j++) ASSERT_NEAR(r.probs[i * (c.keys + 1) + j], p[size_t(j)] / sum, 4e-6) << i << ' ' << j;
+    for (int64_t j = 0; j < c.keys; j++)
+      ASSERT_NEAR(r.probs[i * (c.keys + 1) + j], p[size_t(j)] / sum, 4e-6) << i << ' ' << j;
     ASSERT_EQ(r.probs[i * (c.keys + 1) + c.keys], -77.0f);
     for (int64_t e = 0; e < c.head_dim; e++) {
       double expected = 0;
@@ -108,7 +123,8 @@ TEST(Attention, NoKeysGiveZero) {
   }
 }
 
-// Masked keys (-inf) get probability 0 and their values are not seen unless NaN; a fully masked row is NaN, as in torch.
+// Masked keys (-inf) get probability 0 and their values are not seen unless NaN; a fully masked row is NaN, as in
+// torch.
 TEST(Attention, InfiniteBias) {
   Case c{3, 20, 16, 0, true};
   Data d(c);

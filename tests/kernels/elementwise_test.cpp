@@ -44,7 +44,8 @@ TEST(Activation, MatchesDoubleReferenceOnAllExponents) {
 TEST(Activation, KeepsDigitsNearZero) {
   std::vector<float> x;
   for (float v = 1e-30f; v < 0.1f; v *= 1.7f) x.push_back(v), x.push_back(-v);
-  for (Activation activation : {Activation::gelu, Activation::gelu_tanh, Activation::quick_gelu, Activation::silu, Activation::tanh}) {
+  for (Activation activation :
+       {Activation::gelu, Activation::gelu_tanh, Activation::quick_gelu, Activation::silu, Activation::tanh}) {
     std::vector<float> out(x.size());
     tier().activation_f32(out.data(), x.data(), int64_t(x.size()), activation);
     for (size_t i = 0; i < x.size(); i++) {
@@ -71,11 +72,13 @@ TEST(Activation, TailsInPlaceAndGuards) {
 // What PyTorch gives for {NaN, inf, -inf, 0}.
 TEST(Activation, SpecialValues) {
   std::vector<float> x = {NAN, INFINITY, -INFINITY, 0.0f};
-  struct { Activation activation; float inf, minus_inf, zero; } expected[] = {
-      {Activation::relu, INFINITY, 0, 0},       {Activation::gelu, INFINITY, NAN, 0},
-      {Activation::gelu_tanh, INFINITY, NAN, 0}, {Activation::quick_gelu, INFINITY, NAN, 0},
-      {Activation::silu, INFINITY, NAN, 0},     {Activation::tanh, 1, -1, 0},
-      {Activation::sigmoid, 1, 0, 0.5f},        {Activation::none, INFINITY, -INFINITY, 0}};
+  struct {
+    Activation activation;
+    float inf, minus_inf, zero;
+  } expected[] = {{Activation::relu, INFINITY, 0, 0},        {Activation::gelu, INFINITY, NAN, 0},
+                  {Activation::gelu_tanh, INFINITY, NAN, 0}, {Activation::quick_gelu, INFINITY, NAN, 0},
+                  {Activation::silu, INFINITY, NAN, 0},      {Activation::tanh, 1, -1, 0},
+                  {Activation::sigmoid, 1, 0, 0.5f},         {Activation::none, INFINITY, -INFINITY, 0}};
   auto same = [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); };
   for (auto& e : expected) {
     std::vector<float> out(4);
@@ -113,7 +116,8 @@ TEST(Convert, AllHalfAndBfloatValues) {
   EXPECT_TRUE(same_bits(out.data(), other.data(), 65536));
   for (size_t i = 0; i < x.size(); i++) {
     double expected = half_value(x[i]);
-    ASSERT_TRUE(std::isnan(expected) ? std::isnan(out[i]) : out[i] == expected && std::signbit(out[i]) == (x[i] >> 15)) << i;
+    ASSERT_TRUE(std::isnan(expected) ? std::isnan(out[i]) : out[i] == expected && std::signbit(out[i]) == (x[i] >> 15))
+        << i;
   }
   tier().bf16_to_f32(out.data(), x.data(), 65536);
   for (size_t i = 0; i < x.size(); i++) {

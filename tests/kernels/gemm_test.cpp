@@ -36,11 +36,21 @@ void run(const Kernels& kernels, const Case& c, const Data& d, const Packed& pac
   int64_t width = kernels.panel_width_f32();
   if (rows < 0) rows = c.rows;
   if (panel_end < 0) panel_end = (c.n + width - 1) / width;
-  kernels.gemm_f32({.a = d.a.data() + c.misalign + row * c.lda, .lda = c.lda, .packed = packed.data,
-                    .c = out.data() + row * c.ldc, .ldc = c.ldc, .rows = rows, .n = c.n, .k = c.k,
-                    .bias = c.bias ? d.bias.data() : nullptr, .activation = c.activation,
-                    .residual = c.residual ? d.residual.data() + c.misalign + row * c.ldr : nullptr, .ldr = c.ldr,
-                    .panel_begin = panel_begin, .panel_end = panel_end, .next = packed.data,
+  kernels.gemm_f32({.a = d.a.data() + c.misalign + row * c.lda,
+                    .lda = c.lda,
+                    .packed = packed.data,
+                    .c = out.data() + row * c.ldc,
+                    .ldc = c.ldc,
+                    .rows = rows,
+                    .n = c.n,
+                    .k = c.k,
+                    .bias = c.bias ? d.bias.data() : nullptr,
+                    .activation = c.activation,
+                    .residual = c.residual ? d.residual.data() + c.misalign + row * c.ldr : nullptr,
+                    .ldr = c.ldr,
+                    .panel_begin = panel_begin,
+                    .panel_end = panel_end,
+                    .next = packed.data,
                     .next_bytes = packed.memory.size()});
 }
 
@@ -104,10 +114,22 @@ TEST(Gemm, ResidualMayBeC) {
     Packed packed(tier(), d, c.n, c.k);
     Guarded separate(c.rows * c.ldc), in_place(d.residual);
     run(tier(), c, d, packed, separate);
-    tier().gemm_f32({.a = d.a.data(), .lda = k, .packed = packed.data, .c = in_place.data(), .ldc = 50, .rows = 10, .n = 50,
-                     .k = k, .bias = d.bias.data(), .activation = Activation::none, .residual = in_place.data(), .ldr = 50,
-                     .panel_begin = 0, .panel_end = (50 + tier().panel_width_f32() - 1) / tier().panel_width_f32(),
-                     .next = nullptr, .next_bytes = 0});
+    tier().gemm_f32({.a = d.a.data(),
+                     .lda = k,
+                     .packed = packed.data,
+                     .c = in_place.data(),
+                     .ldc = 50,
+                     .rows = 10,
+                     .n = 50,
+                     .k = k,
+                     .bias = d.bias.data(),
+                     .activation = Activation::none,
+                     .residual = in_place.data(),
+                     .ldr = 50,
+                     .panel_begin = 0,
+                     .panel_end = (50 + tier().panel_width_f32() - 1) / tier().panel_width_f32(),
+                     .next = nullptr,
+                     .next_bytes = 0});
     EXPECT_TRUE(same_bits(separate.data(), in_place.data(), separate.size()));
   }
 }
@@ -124,7 +146,8 @@ TEST(Gemm, BitsDoNotDependOnRowsOrPanels) {
     Guarded out(c.rows * c.ldc);
     for (int64_t row = 0; row < c.rows; row += part) {
       int64_t rows = std::min(part, c.rows - row);
-      for (int64_t p = 0; p < panels; p += part) run(tier(), c, d, packed, out, row, rows, p, std::min(p + part, panels));
+      for (int64_t p = 0; p < panels; p += part)
+        run(tier(), c, d, packed, out, row, rows, p, std::min(p + part, panels));
     }
     EXPECT_TRUE(same_bits(whole.data(), out.data(), whole.size())) << "parts of " << part;
   }
@@ -138,7 +161,8 @@ TEST(Gemm, TiersAgree) {
     run(tier(), c, d, Packed(tier(), d, c.n, c.k), mine);
     run(twin(), c, d, Packed(twin(), d, c.n, c.k), other);
     run(scalar_tier(), c, d, Packed(scalar_tier(), d, c.n, c.k), spec);
-    EXPECT_TRUE(same_bits(mine.data(), other.data(), mine.size())) << "avx2 and avx512 differ, activation " << int(activation);
+    EXPECT_TRUE(same_bits(mine.data(), other.data(), mine.size()))
+        << "avx2 and avx512 differ, activation " << int(activation);
     for (int64_t i = 0; i < mine.size(); i++) ASSERT_NEAR(mine[i], spec[i], 2e-5 * std::max(1.0f, std::abs(spec[i])));
   }
 }

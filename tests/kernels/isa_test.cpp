@@ -10,7 +10,8 @@ TEST(Isa, NamesRoundTrip) {
     EXPECT_EQ(back, isa);
   }
   Isa unused;
-  for (const char* name : {"", "avx", "avx2 ", "avx5122", "AVX2", "neon"}) EXPECT_FALSE(isa_from_name(name, unused)) << name;
+  for (const char* name : {"", "avx", "avx2 ", "avx5122", "AVX2", "neon"})
+    EXPECT_FALSE(isa_from_name(name, unused)) << name;
 }
 
 TEST(Isa, BestIsSupportedAndScalarAlwaysIs) {

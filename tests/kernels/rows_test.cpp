@@ -85,7 +85,9 @@ TEST(LayerNorm, ConstantAndSpecialRows) {
 }
 
 TEST(Softmax, MatchesDoubleReference) {
-  auto kernel = [](const Kernels& k, float* out, const float* x, int64_t rows, int64_t cols) { k.softmax_f32(out, x, rows, cols); };
+  auto kernel = [](const Kernels& k, float* out, const float* x, int64_t rows, int64_t cols) {
+    k.softmax_f32(out, x, rows, cols);
+  };
   auto reference = [](double* out, const float* x, int64_t cols) {
     double top = *std::max_element(x, x + cols), sum = 0;
     for (int64_t c = 0; c < cols; c++) sum += out[c] = std::exp(x[c] - top);
@@ -98,8 +100,8 @@ TEST(Softmax, MatchesDoubleReference) {
 TEST(Softmax, SpecialRows) {
   for (int64_t cols : {3, 16, 40}) {
     std::vector<float> x(size_t(4 * cols), -INFINITY);
-    x[1] = 5.0f;                                                       // all mass on one
-    for (int64_t c = 0; c < cols; c++) x[size_t(2 * cols + c)] = 1;    // with a NaN
+    x[1] = 5.0f;                                                     // all mass on one
+    for (int64_t c = 0; c < cols; c++) x[size_t(2 * cols + c)] = 1;  // with a NaN
     x[size_t(2 * cols)] = NAN;
     for (int64_t c = 0; c < cols; c++) x[size_t(3 * cols + c)] = c ? -200.0f : 1e-42f;
     Guarded out(4 * cols);
@@ -114,7 +116,8 @@ TEST(Softmax, SpecialRows) {
 }
 
 TEST(L2Normalize, MatchesDoubleReference) {
-  check_rows([](const Kernels& k, float* out, const float* x, int64_t rows, int64_t cols) { k.l2_normalize_f32(out, x, rows, cols, 1e-12f); },
+  check_rows([](const Kernels& k, float* out, const float* x, int64_t rows,
+                int64_t cols) { k.l2_normalize_f32(out, x, rows, cols, 1e-12f); },
              [](double* out, const float* x, int64_t cols) {
                double norm = 0;
                for (int64_t c = 0; c < cols; c++) norm += double(x[c]) * x[c];
@@ -143,7 +146,8 @@ TEST(Pooling, MeanAndMaxOfRows) {
       for (int64_t c = 0; c < cols; c++) {
         double sum = 0;
         float largest = -INFINITY;
-        for (int64_t r = 0; r < rows; r++) sum += x[size_t(r * cols + c)], largest = std::max(largest, x[size_t(r * cols + c)]);
+        for (int64_t r = 0; r < rows; r++)
+          sum += x[size_t(r * cols + c)], largest = std::max(largest, x[size_t(r * cols + c)]);
         ASSERT_NEAR(mean[c], sum / double(rows), 5e-7);
         ASSERT_EQ(top[c], largest);
       }
@@ -164,9 +168,11 @@ TEST(Embedding, GathersAndAccumulates) {
     std::vector<int64_t> ids = {9, 0, 3, 3};
     Guarded out(4 * cols, 1);
     tier().embedding_f32(out.data(), table.data(), ids.data(), 4, cols, false);
-    for (int64_t r = 0; r < 4; r++) ASSERT_TRUE(same_bits(out.data() + r * cols, table.data() + ids[size_t(r)] * cols, cols));
+    for (int64_t r = 0; r < 4; r++)
+      ASSERT_TRUE(same_bits(out.data() + r * cols, table.data() + ids[size_t(r)] * cols, cols));
     tier().embedding_f32(out.data(), table.data(), ids.data(), 4, cols, true);
-    for (int64_t i = 0; i < 4 * cols; i++) ASSERT_EQ(out[i], 2 * table[size_t(ids[size_t(i / cols)] * cols + i % cols)]);
+    for (int64_t i = 0; i < 4 * cols; i++)
+      ASSERT_EQ(out[i], 2 * table[size_t(ids[size_t(i / cols)] * cols + i % cols)]);
     ASSERT_TRUE(out.guards_intact());
   }
 }

@@ -80,7 +80,8 @@ inline double reference_activation(double x, Activation activation) {
   return NAN;
 }
 
-inline constexpr Activation kActivations[] = {Activation::none,       Activation::relu, Activation::gelu, Activation::gelu_tanh,
-                                              Activation::quick_gelu, Activation::silu, Activation::tanh, Activation::sigmoid};
+inline constexpr Activation kActivations[] = {Activation::none,      Activation::relu,       Activation::gelu,
+                                              Activation::gelu_tanh, Activation::quick_gelu, Activation::silu,
+                                              Activation::tanh,      Activation::sigmoid};
 
 }  // namespace caracal::kernels

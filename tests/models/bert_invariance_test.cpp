@@ -23,7 +23,8 @@ void expect_same_row(const ModelOutput& batch, int64_t b, int64_t first, const M
   const int64_t length = batch.last_hidden_state.size(1), hidden = batch.last_hidden_state.size(2), own = alone.last_hidden_state.size(1);
   const float* row = batch.last_hidden_state.data<float>() + (b * length + first) * hidden;
   EXPECT_EQ(std::memcmp(row, alone.last_hidden_state.raw(), size_t(own * hidden) * sizeof(float)), 0) << what;
-  if (first == 0) EXPECT_EQ(std::memcmp(batch.pooler_output.data<float>() + b * hidden, alone.pooler_output.raw(), size_t(hidden) * sizeof(float)), 0) << what;
+  if (first > 0) return;  // the pooler reads position 0, which is padding here
+  EXPECT_EQ(std::memcmp(batch.pooler_output.data<float>() + b * hidden, alone.pooler_output.raw(), size_t(hidden) * sizeof(float)), 0) << what;
 }
 
 TEST(BertInvariance, BatchMatesAndThreads) {

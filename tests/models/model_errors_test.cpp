@@ -98,6 +98,8 @@ TEST_F(Scratch, MoreLayersThanWeights) {
 
 TEST_F(Scratch, WeightsOfAnotherModel) {
   save_safetensors((directory / "model.safetensors").string(), {{"something.else", Tensor::zeros({2})}});
+  EXPECT_TRUE(contains(load_error(ErrorCode::bad_file), "[encoder.layer.0] "));
+  set_config("num_hidden_layers", 0);
   EXPECT_TRUE(contains(load_error(ErrorCode::bad_file), "none of them"));
 }
 
@@ -157,13 +159,26 @@ TEST_F(Inputs, WrongShapesAndTypes) {
   EXPECT_THROW(unknown.set("input_idz", Tensor::zeros({1})), Error);
 }
 
-// As in transformers: a batch of no sentences gives empty outputs.
+// No sentences: empty outputs. No tokens: an error (transformers fails on both, inside a reshape).
 TEST_F(Inputs, EmptyBatch) {
   ModelInputs inputs;
   inputs.input_ids = Tensor::zeros({0, 5}, DType::I64);
   const ModelOutput output = model(inputs);
   EXPECT_EQ(output.last_hidden_state.shape(), (Shape{0, 5, 48}));
   EXPECT_EQ(output.pooler_output.shape(), (Shape{0, 48}));
+  inputs.input_ids = Tensor::zeros({2, 0}, DType::I64);
+  EXPECT_EQ(error_of(inputs), "[BertModel] expected at least one token per sequence but got shape (2, 0)");
+}
+
+// One row of mask or of types serves the whole batch, as PyTorch broadcasts it.
+TEST_F(Inputs, OneRowServesAll) {
+  ModelInputs inputs = make_inputs({{1, 2, 3}, {4, 5, 6}});
+  inputs.attention_mask = Tensor::from(std::vector<int64_t>{1, 1, 0, 1, 1, 0}, {2, 3});
+  inputs.token_type_ids = Tensor::from(std::vector<int64_t>{0, 1, 0, 0, 1, 0}, {2, 3});
+  const ModelOutput want = model(inputs);
+  inputs.attention_mask = inputs.attention_mask.rows(0, 1);
+  inputs.token_type_ids = inputs.token_type_ids.rows(0, 1);
+  EXPECT_TRUE(bytes_equal(model(inputs).last_hidden_state, want.last_hidden_state));
 }
 
 // No token counts: zeros out, no NaN.

@@ -37,7 +37,7 @@ TEST(Tensor, OwnsSharesAndViews) {
   EXPECT_THROW(a.rows(2, 4), Error);
   EXPECT_THROW(a.reshape({4, 2}), Error);
   EXPECT_THROW(Tensor::from(std::vector<float>{1}, {2}), Error);
-  EXPECT_THROW(Tensor::empty({int64_t(1) << 61, 1}), Error);
+  EXPECT_THROW(Tensor::empty({int64_t(1) << 62, 1}), Error);
 }
 
 TEST(Tensor, ResizeReusesItsOwnMemoryOnly) {

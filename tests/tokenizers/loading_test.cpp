@@ -1,0 +1,173 @@
+// Which files make which tokenizer, and what is refused.
+#include <caracal/models/bert/tokenization_bert.h>
+#include <caracal/models/tokenization_auto.h>
+
+#include "tokenizers_testing.h"
+
+namespace caracal::testing {
+namespace {
+
+TEST(Loading, DirectoriesGiveTheReferencesTokenizers) {
+  for (const Json& test : read_lines("loads.jsonl")) {
+    SCOPED_TRACE(test.at("files").dump().substr(0, 2000));
+    const Folder folder;
+    for (const auto& [name, content] : test.at("files").as_object()) folder.write(name, content.as_string());
+    const bool is_bert = test.at("class").as_string() == "BertTokenizer";
+    const PreTrainedTokenizerBase tokenizer =
+        is_bert ? PreTrainedTokenizerBase(BertTokenizer::from_pretrained(folder.path()))
+                : PreTrainedTokenizerBase(AutoTokenizer::from_pretrained(folder.path()));
+    EXPECT_EQ(tokenizer.class_name(), test.at("class").as_string());
+    EXPECT_EQ(tokenizer.size(), test.at("size").as_int());
+    EXPECT_EQ(tokenizer.vocab_size(), test.at("vocab_size").as_int());
+    for (const auto& [name, token] : test.at("special_tokens").as_object()) {
+      EXPECT_EQ(tokenizer.special_token(name), token.as_string());
+    }
+    EXPECT_EQ(tokenizer.all_special_ids(), numbers<int32_t>(test.at("all_special_ids")));
+    Json::Object added;
+    for (const auto& [id, token] : tokenizer.added_tokens_decoder()) {
+      added.emplace_back(std::to_string(id), Json::Array{token.content, token.single_word, token.lstrip, token.rstrip,
+                                                         token.normalized, token.special});
+    }
+    EXPECT_EQ(Json(added).dump(), test.at("added").dump());
+    EXPECT_EQ(tokenizer.padding_side(), test.at("padding_side").as_string());
+    EXPECT_EQ(tokenizer.truncation_side(), test.at("truncation_side").as_string());
+    const Json& length = test.at("model_max_length");
+    EXPECT_EQ(tokenizer.model_max_length(),
+              length.is_null() ? PreTrainedTokenizerBase::kVeryLargeInteger : length.as_int());
+    EXPECT_EQ(tokenizer("a").keys(), strings(test.at("keys")));
+    const auto texts = strings(test.at("texts"));
+    for (size_t i = 0; i < texts.size(); ++i) {
+      const auto ids = tokenizer(texts[i]).input_ids(0);
+      EXPECT_EQ(ids, numbers<int32_t>(test.at("ids").as_array()[i])) << texts[i];
+      EXPECT_EQ(tokenizer.decode(ids), test.at("decoded").as_array()[i].as_string());
+    }
+    EXPECT_EQ(tokenizer(texts[0], texts[2]).input_ids(0), numbers<int32_t>(test.at("pair_ids")));
+  }
+}
+
+constexpr const char* kTokenizerJson =
+    R"({"added_tokens":[],"normalizer":null,"pre_tokenizer":{"type":"BertPreTokenizer"},"post_processor":null,"decoder":null,)"
+    R"("model":{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":5,)"
+    R"("vocab":{"[UNK]":0,"ab":1,"##c":2}}})";
+
+TEST(TokenizerJson, MinimalPipeline) {
+  const auto tokenizer = tokenizers::Tokenizer::from_json(Json::parse(kTokenizerJson, "test"));
+  tokenizers::Tokenizer::Workspace workspace;
+  const auto encoding = tokenizer.encode({.text = "abc  abcccc AB"}, nullptr, true, {}, false, workspace);
+  ASSERT_EQ(encoding.size(), 4u);
+  EXPECT_EQ(encoding.tokens[0].id, 1);
+  EXPECT_EQ(encoding.tokens[1].id, 2);
+  EXPECT_EQ(encoding.tokens[2].id, 0);
+  EXPECT_EQ(encoding.tokens[2].begin, 5u);
+  EXPECT_EQ(encoding.tokens[2].end, 11u);
+  EXPECT_EQ(tokenizer.decode(std::vector<int32_t>{1, 2}, false), "ab ##c");
+}
+
+TEST(TokenizerJson, RefusesWhatIsNotBuiltIn) {
+  const auto with = [](const char* key, const char* value) {
+    Json json = Json::parse(kTokenizerJson, "test");
+    json.set(key, Json::parse(value, "test"));
+    return [json] { tokenizers::Tokenizer::from_json(json); };
+  };
+  expect_error(with("normalizer", R"({"type":"Frobnicate"})"), ErrorCode::unsupported,
+               "normalizer of type 'Frobnicate'");
+  expect_error(with("pre_tokenizer", R"({"type":"Frobnicate"})"), ErrorCode::unsupported,
+               "pre_tokenizer of type 'Frobnicate'");
+  expect_error(with("model", R"({"type":"Frobnicate","vocab":{}})"), ErrorCode::unsupported,
+               "model of type 'Frobnicate'");
+  expect_error(with("post_processor", R"({"type":"Frobnicate"})"), ErrorCode::unsupported,
+               "post_processor of type 'Frobnicate'");
+  expect_error(with("decoder", R"({"type":"Frobnicate"})"), ErrorCode::unsupported, "decoder of type 'Frobnicate'");
+}
+
+TEST(TokenizerJson, RefusesDamage) {
+  const auto with = [](const char* key, const char* value) {
+    Json json = Json::parse(kTokenizerJson, "test");
+    json.set(key, Json::parse(value, "test"));
+    return [json] { tokenizers::Tokenizer::from_json(json); };
+  };
+  const std::string model =
+      R"({"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":)";
+  expect_error(with("model", (model + R"(-1,"vocab":{}})").c_str()), ErrorCode::bad_file, "max_input_chars_per_word");
+  expect_error(with("model", (model + R"(9,"vocab":{"a":-1}})").c_str()), ErrorCode::bad_file, "id");
+  expect_error(with("model", (model + R"(9,"vocab":{"a":2000000000}})").c_str()), ErrorCode::bad_file,
+               "near the number");
+  expect_error(with("model", (model + R"(9,"vocab":{"a":"1"}})").c_str()), ErrorCode::bad_file, "int");
+  expect_error(with("model", (model + R"(9,"vocab":["a"]})").c_str()), ErrorCode::bad_file, "dict");
+  expect_error(with("normalizer", "7"), ErrorCode::bad_file, "type");
+  expect_error(with("added_tokens",
+                    R"([{"id":1,"content":"x","lstrip":false,"rstrip":false,"normalized":false,"special":true}])"),
+               ErrorCode::bad_file, "single_word");
+  expect_error(
+      with(
+          "post_processor",
+          R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"X","type_id":0}}],"pair":[],"special_tokens":{}})"),
+      ErrorCode::bad_file, "'X'");
+  expect_error(with("post_processor", R"({"type":"TemplateProcessing","single":[],"pair":[],"special_tokens":{}})"),
+               ErrorCode::bad_file, "pair template");
+  expect_error([] { tokenizers::Tokenizer::from_json(Json(3)); }, ErrorCode::bad_file, "dict");
+  expect_error([] { tokenizers::Tokenizer::from_json(Json(Json::Object{})); }, ErrorCode::bad_file, "model");
+}
+
+TEST(TokenizerJson, ComponentsWriteWhatTheyRead) {
+  const Json normalizer = Json::parse(
+      R"({"type":"BertNormalizer","clean_text":true,"handle_chinese_chars":false,"strip_accents":true,"lowercase":false})",
+      "test");
+  EXPECT_EQ(tokenizers::normalizer_from_json(normalizer)->to_json(), normalizer);
+  const Json decoder = Json::parse(R"({"type":"WordPiece","prefix":"##","cleanup":false})", "test");
+  EXPECT_EQ(tokenizers::decoder_from_json(decoder)->to_json(), decoder);
+  const Json model = Json::parse(kTokenizerJson, "test").at("model");
+  EXPECT_EQ(tokenizers::model_from_json(model)->to_json(), model);
+  const Json post = tokenizers::bert_template("[CLS]", 1, "[SEP]", 2).to_json();
+  EXPECT_EQ(tokenizers::post_processor_from_json(post)->to_json(), post);
+  EXPECT_EQ(
+      tokenizers::pre_tokenizer_from_json(Json::parse(R"({"type":"BertPreTokenizer"})", "test"))->to_json().dump(),
+      R"({"type": "BertPreTokenizer"})");
+}
+
+TEST(Loading, MissingAndDamagedFiles) {
+  const Folder folder;
+  expect_error([&] { AutoTokenizer::from_pretrained(folder.path() + "/none"); }, ErrorCode::not_found, "none");
+  expect_error([&] { BertTokenizer::from_pretrained(folder.path()); }, ErrorCode::not_found, "vocab.txt");
+  folder.write("config.json", R"({"model_type":"frobnicate"})");
+  folder.write("vocab.txt", "a\n");
+  expect_error([&] { AutoTokenizer::from_pretrained(folder.path()); }, ErrorCode::unsupported, "frobnicate");
+  folder.write("vocab.txt", "a\n\xff\n");
+  expect_error([&] { BertTokenizer::from_pretrained(folder.path()); }, ErrorCode::bad_file, "UTF-8 in line 2");
+  folder.write("tokenizer.json", "{\"model\"");
+  expect_error([&] { BertTokenizer::from_pretrained(folder.path()); }, ErrorCode::bad_file, "tokenizer.json");
+  folder.write("tokenizer.json", "[]");
+  EXPECT_THROW(BertTokenizer::from_pretrained(folder.path()), Error);
+}
+
+TEST(Loading, ModelTypeAndOverrides) {
+  const Folder folder;
+  folder.write("vocab.txt", "[UNK]\nA\na\n");
+  folder.write("config.json", R"({"model_type":"bert"})");
+  EXPECT_EQ(AutoTokenizer::from_pretrained(folder.path()).tokenize("A"), std::vector<std::string>{"a"});
+  EXPECT_EQ(AutoTokenizer::from_pretrained(folder.path(), {{"do_lower_case", false}}).tokenize("A"),
+            std::vector<std::string>{"A"});
+  EXPECT_EQ(BertTokenizer::from_pretrained(folder.path() + "/vocab.txt").tokenize("A"), std::vector<std::string>{"a"});
+  folder.write("tokenizer_config.json", R"({"padding_side":"up"})");
+  expect_error([&] { AutoTokenizer::from_pretrained(folder.path()); }, ErrorCode::invalid_argument, "'up'");
+}
+
+TEST(Vocabulary, LookupsByParts) {
+  const tokenizers::Vocabulary vocabulary({{"", 5}, {"ab", 0}, {"##ab", 1}, {"ab", 7}});
+  using V = tokenizers::Vocabulary;
+  EXPECT_EQ(vocabulary.size(), 3u);
+  EXPECT_EQ(vocabulary.id_end(), 8);
+  EXPECT_EQ(vocabulary.find("ab"), 7);
+  EXPECT_EQ(vocabulary.find(""), 5);
+  EXPECT_EQ(vocabulary.find("a"), -1);
+  EXPECT_EQ(vocabulary.find(V::hash(V::hash(V::kSeed, "##"), "ab"), "##", "ab"), 1);
+  EXPECT_EQ(vocabulary.token(1), "##ab");
+  EXPECT_NE(vocabulary.token(5).data(), nullptr);
+  EXPECT_EQ(vocabulary.token(0).data(), nullptr);
+  EXPECT_EQ(vocabulary.token(-1).data(), nullptr);
+  EXPECT_EQ(vocabulary.token(8).data(), nullptr);
+  EXPECT_EQ(tokenizers::Vocabulary({}).find("a"), -1);
+}
+
+}  // namespace
+}  // namespace caracal::testing
