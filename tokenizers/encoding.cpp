@@ -42,6 +42,11 @@ void Encoding::truncate(size_t max_length, size_t stride, Side side) {
   overflow.assign(std::make_move_iterator(parts.begin() + 1), std::make_move_iterator(parts.end()));
 }
 
+void Encoding::append(const Token& token) {
+  tokens.push_back(token);
+  for (Encoding& part : overflow) part.tokens.push_back(token);
+}
+
 void Encoding::append(const Encoding& other) {
   std::vector<Encoding> combined;
   const auto combine = [&combined](const std::vector<Token>& a, const std::vector<Token>& b) {

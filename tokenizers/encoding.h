@@ -33,6 +33,8 @@ struct Encoding {
   void truncate(size_t max_length, size_t stride, Side side);
   /// Appends `other`; overflow parts are combined each with each, as the reference does.
   void append(const Encoding& other);
+  /// Appends one token, to the overflow parts too.
+  void append(const Token& token);
 };
 
 /// Cuts one text or a pair to `max_length` tokens together. Throws invalid_argument "Truncation error: …" when the

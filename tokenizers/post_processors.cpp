@@ -89,11 +89,7 @@ Encoding TemplateProcessing::process(Encoding first, std::optional<Encoding> sec
       set_type(text, piece.type_id);
       out.append(text);
     } else if (add_special_tokens) {
-      Encoding special;
-      for (const int32_t id : piece.ids) {
-        special.tokens.push_back({.id = id, .type_id = piece.type_id, .special = true});
-      }
-      out.append(special);
+      for (const int32_t id : piece.ids) out.append(Token{.id = id, .type_id = piece.type_id, .special = true});
     }
   }
   return out;

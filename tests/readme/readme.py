@@ -1,0 +1,59 @@
+"""Tests the README's code blocks: extract README OUT COUNT | check README PROGRAM NUMBER | commands README CARACAL."""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+MODEL = "build/models/all-MiniLM-L6-v2"
+
+
+def blocks(readme):
+    return re.findall(r"^```(\w+)\n(.*?)^```", open(readme, encoding="utf-8").read(), re.M | re.S)
+
+
+def programs(readme):
+    """The C++ blocks, each with the text block that follows it: its output."""
+    found = blocks(readme)
+    return [(code, found[i + 1][1]) for i, (kind, code) in enumerate(found) if kind == "cpp"]
+
+
+def extract(readme, out, count):
+    found = programs(readme)
+    assert len(found) == int(count), f"README has {len(found)} C++ blocks, CMakeLists.txt expects {count}"
+    for number, (code, _) in enumerate(found, 1):
+        with open(f"{out}/readme_{number}.cpp", "w", encoding="utf-8") as file:
+            file.write(code)
+
+
+def skip_without_model():
+    if not os.path.exists(MODEL):
+        print("skipped: no model at", MODEL)
+        sys.exit(77)
+
+
+def check(readme, program, number):
+    skip_without_model()
+    want = programs(readme)[int(number) - 1][1]
+    got = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    rounded = lambda text: re.sub(r"\d\.\d+", lambda m: f"{float(m[0]):.3f}", text)
+    assert rounded(got) == rounded(want), f"README says\n{want}\nbut the program prints\n{got}"
+
+
+def commands(readme, caracal):
+    """Every `caracal …` line of the shell blocks, with DIR, texts.txt and in.safetensors put in place."""
+    skip_without_model()
+    lines = [line for kind, block in blocks(readme) if kind == "sh" for line in block.splitlines() if line.startswith("caracal ")]
+    assert len(lines) >= 6, lines
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/texts.txt", "w", encoding="utf-8") as file:
+            file.write("A text.\nAnother one.\n")
+        golden = os.path.join(os.path.dirname(readme), "tests/data/bert/base/inputs.0.safetensors")
+        for line in lines:
+            line = line.replace("caracal", caracal, 1).replace(" DIR", " " + os.path.abspath(MODEL)).replace("in.safetensors", golden)
+            done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True)
+            assert done.returncode == 0, f"{line}\n{done.stderr}"
+            assert done.stdout or os.path.exists(f"{folder}/out.safetensors"), line
+
+
+{"extract": extract, "check": check, "commands": commands}[sys.argv[1]](*sys.argv[2:])
