@@ -32,7 +32,8 @@ AnyModel load_auto_model(const std::string& auto_class, const std::string& path,
   return AnyModel(std::move(model));
 }
 
-AnyModel make_auto_model(const std::string& auto_class, const PretrainedConfig& config, const LoadOptions& options, uint64_t seed) {
+AnyModel make_auto_model(const std::string& auto_class, const PretrainedConfig& config, const LoadOptions& options,
+                         uint64_t seed) {
   const Weights weights = Weights::random({.stddev = initializer_range_of(config), .seed = seed});
   return AnyModel(find_model(auto_class, config).make(config, weights, options));
 }

@@ -9,8 +9,9 @@ namespace caracal {
 namespace {
 
 [[noreturn]] void wrong_type(const std::string& where, const std::string& name, const char* expected, const Json& got) {
-  throw Error(ErrorCode::invalid_argument, where,
-              "field '" + name + "' expected " + expected + " but got " + got.type_name() + " (value: " + got.dump() + ")");
+  throw Error(
+      ErrorCode::invalid_argument, where,
+      "field '" + name + "' expected " + expected + " but got " + got.type_name() + " (value: " + got.dump() + ")");
 }
 
 // True when `type` ("float | int | None") names the type of `value`.
@@ -26,13 +27,20 @@ bool type_allows(std::string_view type, const Json& value) {
 
 void set_field(const ConfigField& field, const Json& value, const std::string& where) {
   if (!type_allows(field.type, value)) wrong_type(where, field.name, field.type, value);
-  std::visit([&]<class T>(T* target) {
-    if constexpr (std::is_same_v<T, bool>) *target = value.as_bool();
-    else if constexpr (std::is_same_v<T, int64_t>) *target = value.as_int();
-    else if constexpr (std::is_same_v<T, double>) *target = value.as_double();
-    else if constexpr (std::is_same_v<T, std::string>) *target = value.as_string();
-    else *target = value;
-  }, field.value);
+  std::visit(
+      [&]<class T>(T* target) {
+        if constexpr (std::is_same_v<T, bool>)
+          *target = value.as_bool();
+        else if constexpr (std::is_same_v<T, int64_t>)
+          *target = value.as_int();
+        else if constexpr (std::is_same_v<T, double>)
+          *target = value.as_double();
+        else if constexpr (std::is_same_v<T, std::string>)
+          *target = value.as_string();
+        else
+          *target = value;
+      },
+      field.value);
 }
 
 Json get_field(const ConfigField& field) {
@@ -66,10 +74,13 @@ std::vector<ConfigField> PretrainedConfig::base_fields() {
 void PretrainedConfig::update(const Json& values, const std::string& where) {
   if (values.is_null()) return;
   if (!values.is_object())
-    throw Error(ErrorCode::invalid_argument, where, std::string("expected an object of configuration keys but got ") + values.type_name());
+    throw Error(ErrorCode::invalid_argument, where,
+                std::string("expected an object of configuration keys but got ") + values.type_name());
   const std::vector<ConfigField> own = fields(), base = base_fields();
   for (const auto& [key, value] : values.as_object()) {
-    if (key == "id2label" || key == "label2id" || key == "num_labels" || key == "model_type" || key == "transformers_version" || key == "_name_or_path") continue;
+    if (key == "id2label" || key == "label2id" || key == "num_labels" || key == "model_type" ||
+        key == "transformers_version" || key == "_name_or_path")
+      continue;
     if (key == "torch_dtype") {
       if (!values.contains("dtype")) set_field(*find_field(base, "dtype"), value, where);
     } else if (const ConfigField* field = find_field(own, key) ? find_field(own, key) : find_field(base, key)) {
@@ -95,7 +106,10 @@ void PretrainedConfig::set_labels(const Json& values, const std::string& where) 
       if (!value.is_string()) wrong_type(where, "id2label." + key, "str", value);
       size_t used = 0;
       int64_t id = -1;
-      try { id = std::stoll(key, &used); } catch (const std::exception&) {}
+      try {
+        id = std::stoll(key, &used);
+      } catch (const std::exception&) {
+      }
       if (used != key.size() || key.empty()) wrong_type(where, "id2label", "integer keys", Json(key));
       id2label[id] = value.as_string();
     }
@@ -103,7 +117,8 @@ void PretrainedConfig::set_labels(const Json& values, const std::string& where) 
   }
   const Json* count = values.find("num_labels");
   if (count == nullptr || (labels != nullptr && !labels->is_null())) return;
-  if (!count->is_integer() || count->as_int() < 0 || count->as_int() > 1'000'000) wrong_type(where, "num_labels", "int", *count);
+  if (!count->is_integer() || count->as_int() < 0 || count->as_int() > 1'000'000)
+    wrong_type(where, "num_labels", "int", *count);
   if (count->as_int() == num_labels()) return;
   id2label.clear();
   Json::Object names;
@@ -129,8 +144,16 @@ Json PretrainedConfig::to_dict() const {
 }
 
 Json PretrainedConfig::to_diff_dict() const {
-  static const char* const kBaseKeys[] = {"architectures", "chunk_size_feed_forward", "dtype", "is_encoder_decoder", "output_attentions",
-                                          "output_hidden_states", "problem_type", "return_dict", "id2label", "label2id"};
+  static const char* const kBaseKeys[] = {"architectures",
+                                          "chunk_size_feed_forward",
+                                          "dtype",
+                                          "is_encoder_decoder",
+                                          "output_attentions",
+                                          "output_hidden_states",
+                                          "problem_type",
+                                          "return_dict",
+                                          "id2label",
+                                          "label2id"};
   Json dict = to_dict();
   const Json defaults = BareConfig().to_dict();
   for (const char* key : kBaseKeys)
@@ -138,14 +161,17 @@ Json PretrainedConfig::to_diff_dict() const {
   return dict;
 }
 
-std::string PretrainedConfig::str() const { return std::string(class_name()) + " " + to_diff_dict().dump(2, true) + "\n"; }
+std::string PretrainedConfig::str() const {
+  return std::string(class_name()) + " " + to_diff_dict().dump(2, true) + "\n";
+}
 
 Json load_config_file(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) return Json::parse_file(path);
   const std::string file = (fs::path(path) / "config.json").string();
-  if (!fs::exists(file, ignored)) throw Error(ErrorCode::not_found, path, "expected a config.json in this directory but found none");
+  if (!fs::exists(file, ignored))
+    throw Error(ErrorCode::not_found, path, "expected a config.json in this directory but found none");
   return Json::parse_file(file);
 }
 

@@ -78,7 +78,9 @@ class ConfigOf : public PretrainedConfig {
  public:
   const char* model_type() const override { return Derived::kModelType; }
   const char* class_name() const override { return Derived::kClassName; }
-  std::unique_ptr<PretrainedConfig> clone() const override { return std::make_unique<Derived>(static_cast<const Derived&>(*this)); }
+  std::unique_ptr<PretrainedConfig> clone() const override {
+    return std::make_unique<Derived>(static_cast<const Derived&>(*this));
+  }
 
   /// Defaults, with `overrides` applied: BertConfig::with({{"num_hidden_layers", 6}}).
   static Derived with(const Json& overrides) {

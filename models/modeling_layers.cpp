@@ -7,7 +7,8 @@ Linear load_linear(const Loader& loader, const Weights& w, int64_t in_features, 
                      {bias ? w.get("bias", {out_features}) : Tensor()});
 }
 
-Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features, int64_t out_features) {
+Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features,
+                           int64_t out_features) {
   std::vector<Tensor> weights, biases;
   for (const Weights& w : ws) {
     weights.push_back(w.get("weight", {out_features, in_features}));

@@ -16,7 +16,8 @@ struct Loader {
 Linear load_linear(const Loader& loader, const Weights& w, int64_t in_features, int64_t out_features, bool bias = true);
 
 /// Several torch.nn.Linear over the same input, stacked into one product: query, key and value.
-Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features, int64_t out_features);
+Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features,
+                           int64_t out_features);
 
 /// torch.nn.LayerNorm at `w`: weight and bias (size).
 LayerNorm load_layer_norm(const Weights& w, int64_t size, double eps);

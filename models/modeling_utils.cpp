@@ -14,7 +14,7 @@ struct Argument {
 };
 
 constexpr Argument kArguments[] = {
-    {"input_ids", &ModelInputs::input_ids},         {"attention_mask", &ModelInputs::attention_mask},
+    {"input_ids", &ModelInputs::input_ids},           {"attention_mask", &ModelInputs::attention_mask},
     {"token_type_ids", &ModelInputs::token_type_ids}, {"position_ids", &ModelInputs::position_ids},
     {"inputs_embeds", &ModelInputs::inputs_embeds},
 };
@@ -39,7 +39,8 @@ void ModelInputs::set(const std::string& name, Tensor value) {
 }
 
 PreTrainedModel::PreTrainedModel(std::shared_ptr<Runtime> runtime)
-    : runtime_(runtime != nullptr ? std::move(runtime) : std::make_shared<Runtime>()), workspaces_(std::make_unique<ArenaPool>()) {}
+    : runtime_(runtime != nullptr ? std::move(runtime) : std::make_shared<Runtime>()),
+      workspaces_(std::make_unique<ArenaPool>()) {}
 
 ModelOutput PreTrainedModel::operator()(const ModelInputs& inputs, const ForwardOptions& options) const {
   ModelOutput output;
@@ -56,7 +57,9 @@ void PreTrainedModel::forward(const ModelInputs& inputs, ModelOutput& output, co
 
 void PreTrainedModel::prepare(int64_t max_tokens, int64_t max_batch) const {
   if (max_tokens < 1 || max_batch < 1)
-    throw Error(ErrorCode::invalid_argument, "prepare", "expected max_tokens and max_batch of at least 1 but got " + std::to_string(max_tokens) + " and " + std::to_string(max_batch));
+    throw Error(ErrorCode::invalid_argument, "prepare",
+                "expected max_tokens and max_batch of at least 1 but got " + std::to_string(max_tokens) + " and " +
+                    std::to_string(max_batch));
   const ArenaPool::Lease lease(*workspaces_);
   (*lease).reset();
   Ctx ctx(*runtime_, *lease, /*planning=*/true);
@@ -70,19 +73,25 @@ std::string checkpoint_directory(const std::string& path, const std::string& sub
   const fs::path directory = subfolder.empty() ? fs::path(path) : fs::path(path) / subfolder;
   std::error_code ignored;
   if (!fs::is_directory(directory, ignored))
-    throw Error(ErrorCode::not_found, path, "expected a checkpoint directory but " + std::string(fs::exists(directory, ignored) ? "this is a file" : "there is none of this name"));
+    throw Error(ErrorCode::not_found, path,
+                "expected a checkpoint directory but " +
+                    std::string(fs::exists(directory, ignored) ? "this is a file" : "there is none of this name"));
   return directory.string();
 }
 
-Weights open_weights(const std::string& directory, const LoadOptions& options, const char* base_prefix, double initializer_range) {
+Weights open_weights(const std::string& directory, const LoadOptions& options, const char* base_prefix,
+                     double initializer_range) {
   Checkpoint checkpoint = Checkpoint::open(directory, {.variant = options.variant});
-  return Weights(std::move(checkpoint), {.base_prefix = base_prefix, .init_missing = RandomInit{.stddev = float(initializer_range)}});
+  return Weights(std::move(checkpoint),
+                 {.base_prefix = base_prefix, .init_missing = RandomInit{.stddev = float(initializer_range)}});
 }
 
 LoadingInfo loading_info_of(const Weights& w, const std::string& path) {
   LoadingInfo info{w.missing(), w.unread()};
   if (!w.found_any())
-    throw Error(ErrorCode::bad_file, path, "expected weights of this model but found none of them; the first one missing is '" + (info.missing_keys.empty() ? "" : info.missing_keys[0]) + "'");
+    throw Error(ErrorCode::bad_file, path,
+                "expected weights of this model but found none of them; the first one missing is '" +
+                    (info.missing_keys.empty() ? "" : info.missing_keys[0]) + "'");
   return info;
 }
 

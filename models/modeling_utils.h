@@ -24,7 +24,8 @@ struct ModelInputs {
   Tensor inputs_embeds;   // (B, S, H) F32, in place of input_ids
 
   ModelInputs() = default;
-  /// What a tokenizer returned. Rows of different lengths are padded and masked: padding costs nothing and changes nothing.
+  /// What a tokenizer returned. Rows of different lengths are padded and masked: padding costs nothing and changes
+  /// nothing.
   ModelInputs(const BatchEncoding& encoding);
 
   /// Sets an argument by name; throws invalid_argument for a name no model has.
@@ -38,11 +39,11 @@ struct ForwardOptions {
 
 /// Options of from_pretrained.
 struct LoadOptions {
-  Json config = {};                  // overrides of configuration attributes: {{"num_labels", 3}}
-  std::string subfolder = {};        // of the checkpoint directory
-  std::string variant = {};          // "fp16" for model.fp16.safetensors
+  Json config = {};                       // overrides of configuration attributes: {{"num_labels", 3}}
+  std::string subfolder = {};             // of the checkpoint directory
+  std::string variant = {};               // "fp16" for model.fp16.safetensors
   std::shared_ptr<Runtime> runtime = {};  // where to run; default: one of its own, on all CPUs the process may use
-  bool add_pooling_layer = true;     // base models: build the pooler
+  bool add_pooling_layer = true;          // base models: build the pooler
 };
 
 /// How a checkpoint's tensors and the model's weights matched; names are the checkpoint's.
@@ -90,7 +91,8 @@ class PreTrainedModel {
 /// The checkpoint directory of `path` with the subfolder; throws not_found when it is not there.
 std::string checkpoint_directory(const std::string& path, const std::string& subfolder);
 /// The weights in `directory` for a model whose names may carry `base_prefix`.
-Weights open_weights(const std::string& directory, const LoadOptions& options, const char* base_prefix, double initializer_range);
+Weights open_weights(const std::string& directory, const LoadOptions& options, const char* base_prefix,
+                     double initializer_range);
 /// What `w` was asked for and did not have, and the reverse. Throws bad_file when `w` had nothing that was asked for.
 LoadingInfo loading_info_of(const Weights& w, const std::string& path);
 

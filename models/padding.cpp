@@ -6,7 +6,9 @@
 namespace caracal {
 namespace {
 
-std::string describe(const Tensor& x) { return x.defined() ? x.shape().str() + " " + std::string(name_of(x.dtype())) : "nothing"; }
+std::string describe(const Tensor& x) {
+  return x.defined() ? x.shape().str() + " " + std::string(name_of(x.dtype())) : "nothing";
+}
 
 // Calls f(values) with the tensor's elements as a typed span of integers (or floats, for masks).
 template <class F>
@@ -17,13 +19,16 @@ void with_values(std::string_view where, const Tensor& x, bool floats, F f) {
     case DType::I16: return f(x.values<int16_t>());
     case DType::I8: return f(x.values<int8_t>());
     case DType::U8: return f(x.values<uint8_t>());
-    case DType::BOOL: return f(std::span(static_cast<const uint8_t*>(x.raw()), size_t(x.numel())));  // a file's byte may be 2
+    case DType::BOOL:
+      return f(std::span(static_cast<const uint8_t*>(x.raw()), size_t(x.numel())));  // a file's byte may be 2
     case DType::F32:
       if (floats) return f(x.values<float>());
       break;
     default: break;
   }
-  throw Error(ErrorCode::invalid_argument, where, "expected " + std::string(floats ? "a mask of integers, BOOL or F32" : "integers") + " but got " + describe(x));
+  throw Error(
+      ErrorCode::invalid_argument, where,
+      "expected " + std::string(floats ? "a mask of integers, BOOL or F32" : "integers") + " but got " + describe(x));
 }
 
 Tensor integers(Ctx& ctx, int64_t n) { return ctx.empty({n}, DType::I64); }
@@ -33,22 +38,31 @@ Tensor integers(Ctx& ctx, int64_t n) { return ctx.empty({n}, DType::I64); }
 TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, bool keep_first) {
   const std::string where(model);
   if (inputs.input_ids.defined() == inputs.inputs_embeds.defined())
-    throw Error(ErrorCode::invalid_argument, where, std::string("expected either input_ids or inputs_embeds but got ") + (inputs.input_ids.defined() ? "both" : "neither"));
+    throw Error(ErrorCode::invalid_argument, where,
+                std::string("expected either input_ids or inputs_embeds but got ") +
+                    (inputs.input_ids.defined() ? "both" : "neither"));
   const bool from_ids = inputs.input_ids.defined();
   const Tensor& leading = from_ids ? inputs.input_ids : inputs.inputs_embeds;
   if (leading.rank() != (from_ids ? 2 : 3))
-    throw Error(ErrorCode::invalid_argument, where, std::string("expected ") + (from_ids ? "input_ids of shape (B, S)" : "inputs_embeds of shape (B, S, H)") + " but got " + describe(leading));
+    throw Error(ErrorCode::invalid_argument, where,
+                std::string("expected ") +
+                    (from_ids ? "input_ids of shape (B, S)" : "inputs_embeds of shape (B, S, H)") + " but got " +
+                    describe(leading));
   TextBatch text;
   text.batch = leading.size(0);
   text.length = leading.size(1);
   if (text.batch > 0 && text.length == 0)
-    throw Error(ErrorCode::invalid_argument, where, "expected at least one token per sequence but got shape " + leading.shape().str());
+    throw Error(ErrorCode::invalid_argument, where,
+                "expected at least one token per sequence but got shape " + leading.shape().str());
   const Tensor& mask = inputs.attention_mask;
   const bool one_mask = mask.defined() && mask.shape() == Shape{1, text.length};
   if (mask.defined() && !one_mask && mask.shape() != Shape{text.batch, text.length})
-    throw Error(ErrorCode::invalid_argument, where, "expected attention_mask of shape " + Shape{text.batch, text.length}.str() + " but got " + describe(mask));
+    throw Error(
+        ErrorCode::invalid_argument, where,
+        "expected attention_mask of shape " + Shape{text.batch, text.length}.str() + " but got " + describe(mask));
 
-  Tensor offsets = integers(ctx, text.batch + 1), keys = integers(ctx, text.batch), rows = integers(ctx, text.batch * text.length);
+  Tensor offsets = integers(ctx, text.batch + 1), keys = integers(ctx, text.batch),
+         rows = integers(ctx, text.batch * text.length);
   if (keep_first) text.first_rows = integers(ctx, text.batch);
   int64_t count = 0;
   auto split = [&](auto counts) {
@@ -65,8 +79,10 @@ TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, boo
     }
     offsets.data<int64_t>()[text.batch] = count;
   };
-  if (mask.defined()) with_values(where, mask, true, [&](auto values) { split([values](int64_t i) { return values[size_t(i)] != 0; }); });
-  else split([](int64_t) { return true; });
+  if (mask.defined())
+    with_values(where, mask, true, [&](auto values) { split([values](int64_t i) { return values[size_t(i)] != 0; }); });
+  else
+    split([](int64_t) { return true; });
 
   text.sequences.batch = text.batch;
   text.sequences.tokens = count;
@@ -76,7 +92,8 @@ TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, boo
   return text;
 }
 
-Tensor gather_ids(Ctx& ctx, std::string_view where, const Tensor& ids, Fallback fallback, int64_t limit, const TextBatch& text) {
+Tensor gather_ids(Ctx& ctx, std::string_view where, const Tensor& ids, Fallback fallback, int64_t limit,
+                  const TextBatch& text) {
   const int64_t* rows = text.rows.data<int64_t>();
   const int64_t count = text.sequences.tokens;
   Tensor out = ctx.empty({count}, DType::I64);
@@ -87,11 +104,13 @@ Tensor gather_ids(Ctx& ctx, std::string_view where, const Tensor& ids, Fallback 
   }
   const bool shared = ids.shape() == Shape{1, text.length};
   if (!shared && ids.shape() != Shape{text.batch, text.length})
-    throw Error(ErrorCode::invalid_argument, where, "expected shape " + Shape{text.batch, text.length}.str() + " but got " + describe(ids));
+    throw Error(ErrorCode::invalid_argument, where,
+                "expected shape " + Shape{text.batch, text.length}.str() + " but got " + describe(ids));
   with_values(where, ids, false, [&](auto values) {
     for (auto id : values) {  // masked ones too: the reference looks them up as well
       if (int64_t(id) < 0 || int64_t(id) >= limit)
-        throw Error(ErrorCode::invalid_argument, where, "expected ids from 0 to " + std::to_string(limit - 1) + " but got " + std::to_string(int64_t(id)));
+        throw Error(ErrorCode::invalid_argument, where,
+                    "expected ids from 0 to " + std::to_string(limit - 1) + " but got " + std::to_string(int64_t(id)));
     }
     for (int64_t t = 0; t < count; t++) to[t] = int64_t(values[size_t(shared ? rows[t] % text.length : rows[t])]);
   });

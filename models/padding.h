@@ -13,8 +13,8 @@ namespace caracal {
 struct TextBatch {
   int64_t batch = 0, length = 0;  // B, S
   Ragged sequences;
-  Tensor rows;         // (T) I64: row t is padded position b · S + s
-  Tensor first_rows;   // (B) I64: row of each sequence's first token; only with keep_first
+  Tensor rows;        // (T) I64: row t is padded position b · S + s
+  Tensor first_rows;  // (B) I64: row of each sequence's first token; only with keep_first
 };
 
 /// Reads B, S and the mask from `inputs` (input_ids or inputs_embeds). Throws invalid_argument naming `model` when
@@ -24,7 +24,8 @@ TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, boo
 /// Integer argument `ids` (B, S) or (1, S) at the batch's rows, (T) I64. Every id must be in [0, limit). An undefined
 /// argument gives `fallback`: zeros or positions.
 enum class Fallback { zeros, positions };
-Tensor gather_ids(Ctx& ctx, std::string_view where, const Tensor& ids, Fallback fallback, int64_t limit, const TextBatch& text);
+Tensor gather_ids(Ctx& ctx, std::string_view where, const Tensor& ids, Fallback fallback, int64_t limit,
+                  const TextBatch& text);
 
 /// Rows (T, H) back to `out` (B, S, H), 0 where no row belongs.
 void pad_rows(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out);

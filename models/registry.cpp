@@ -42,7 +42,8 @@ ConfigEntry find_config(const std::string& model_type) {
   for (const ConfigEntry& entry : r.configs)
     if (entry.model_type == model_type) return entry;
   throw Error(ErrorCode::unsupported, "AutoConfig",
-              "expected a model_type among " + list(r.configs, [](const ConfigEntry& e) { return e.model_type; }) + " but got '" + model_type + "'");
+              "expected a model_type among " + list(r.configs, [](const ConfigEntry& e) { return e.model_type; }) +
+                  " but got '" + model_type + "'");
 }
 
 ModelEntry find_model(const std::string& auto_class, const PretrainedConfig& config) {
@@ -55,9 +56,12 @@ ModelEntry find_model(const std::string& auto_class, const PretrainedConfig& con
     served.push_back(entry);
   }
   if (served.empty())
-    throw Error(ErrorCode::unsupported, auto_class, "expected an Auto class among " + list(r.models, [](const ModelEntry& e) { return e.auto_class; }) + " but got '" + auto_class + "'");
+    throw Error(ErrorCode::unsupported, auto_class,
+                "expected an Auto class among " + list(r.models, [](const ModelEntry& e) { return e.auto_class; }) +
+                    " but got '" + auto_class + "'");
   throw Error(ErrorCode::unsupported, auto_class,
-              std::string("unrecognized configuration class ") + config.class_name() + " for this kind of AutoModel; model type should be one of " +
+              std::string("unrecognized configuration class ") + config.class_name() +
+                  " for this kind of AutoModel; model type should be one of " +
                   list(served, [](const ModelEntry& e) { return e.model_type; }));
 }
 
@@ -71,7 +75,9 @@ void register_config(ConfigEntry entry) {
 void register_model(ModelEntry entry) {
   Registry& r = registry();
   std::lock_guard lock(r.mutex);
-  std::erase_if(r.models, [&](const ModelEntry& e) { return e.auto_class == entry.auto_class && e.model_type == entry.model_type; });
+  std::erase_if(r.models, [&](const ModelEntry& e) {
+    return e.auto_class == entry.auto_class && e.model_type == entry.model_type;
+  });
   r.models.push_back(std::move(entry));
 }
 

@@ -23,7 +23,8 @@ struct ModelEntry {
   std::string model_type;   // "bert"
   std::string class_name;   // "BertModel"
   std::string base_prefix;  // "bert"
-  std::unique_ptr<PreTrainedModel> (*make)(const PretrainedConfig& config, const Weights& weights, const LoadOptions& options);
+  std::unique_ptr<PreTrainedModel> (*make)(const PretrainedConfig& config, const Weights& weights,
+                                           const LoadOptions& options);
 };
 
 /// Throw unsupported, listing what there is, when nothing is registered.
@@ -38,14 +39,16 @@ void register_model(ModelEntry entry);
 template <class Model>
 ModelEntry model_entry(std::string auto_class) {
   return {std::move(auto_class), Model::Config::kModelType, Model::kClassName, Model::kBaseModelPrefix,
-          [](const PretrainedConfig& config, const Weights& weights, const LoadOptions& options) -> std::unique_ptr<PreTrainedModel> {
+          [](const PretrainedConfig& config, const Weights& weights,
+             const LoadOptions& options) -> std::unique_ptr<PreTrainedModel> {
             return std::make_unique<Model>(dynamic_cast<const typename Model::Config&>(config), weights, options);
           }};
 }
 
 template <class Config>
 ConfigEntry config_entry() {
-  return {Config::kModelType, Config::kClassName, []() -> std::unique_ptr<PretrainedConfig> { return std::make_unique<Config>(); }};
+  return {Config::kModelType, Config::kClassName,
+          []() -> std::unique_ptr<PretrainedConfig> { return std::make_unique<Config>(); }};
 }
 
 }  // namespace caracal

@@ -1,8 +1,8 @@
 // The workspace of one call: bump allocation that reaches a steady state without system calls.
 #pragma once
 
-#include <atomic>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <vector>

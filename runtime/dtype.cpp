@@ -9,9 +9,9 @@ struct Name {
 };
 
 constexpr Name kNames[] = {
-    {DType::F64, "F64", "float64"}, {DType::F32, "F32", "float32"},  {DType::F16, "F16", "float16"},
-    {DType::BF16, "BF16", "bfloat16"}, {DType::I64, "I64", "int64"}, {DType::I32, "I32", "int32"},
-    {DType::I16, "I16", "int16"},   {DType::I8, "I8", "int8"},       {DType::U8, "U8", "uint8"},
+    {DType::F64, "F64", "float64"},    {DType::F32, "F32", "float32"}, {DType::F16, "F16", "float16"},
+    {DType::BF16, "BF16", "bfloat16"}, {DType::I64, "I64", "int64"},   {DType::I32, "I32", "int32"},
+    {DType::I16, "I16", "int16"},      {DType::I8, "I8", "int8"},      {DType::U8, "U8", "uint8"},
     {DType::BOOL, "BOOL", "bool"},
 };
 

@@ -41,8 +41,10 @@ Tensor pool(Ctx& ctx, const char* op, const Tensor& x, const Ragged& sequences, 
   ctx.parallel(sequences.batch, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t b = begin; b < end; b++) {
       const int64_t rows = sequences.keys[b];
-      if (rows == 0) std::memset(result + b * cols, 0, size_t(cols) * sizeof(float));
-      else kernel(result + b * cols, in + sequences.offsets[b] * cols, rows, cols);
+      if (rows == 0)
+        std::memset(result + b * cols, 0, size_t(cols) * sizeof(float));
+      else
+        kernel(result + b * cols, in + sequences.offsets[b] * cols, rows, cols);
     }
   });
   return out;
@@ -50,9 +52,11 @@ Tensor pool(Ctx& ctx, const char* op, const Tensor& x, const Ragged& sequences, 
 
 }  // namespace
 
-Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases) {
+Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<Tensor>& weights,
+                   const std::vector<Tensor>& biases) {
   const char* op = "pack_linear";
-  if (weights.empty() || weights.size() != biases.size()) fail(op, "as many biases as weights", std::to_string(biases.size()));
+  if (weights.empty() || weights.size() != biases.size())
+    fail(op, "as many biases as weights", std::to_string(biases.size()));
   Linear result;
   bool any_bias = false;
   result.in_features = weights[0].size(-1);
@@ -99,7 +103,8 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
   const int64_t width = cpu.panel_width_f32(), panels = (n + width - 1) / width;
   // Few panels for the threads at hand: cut the rows too.
   const int64_t wanted = 2 * ctx.runtime().threads();
-  const int64_t blocks = panels >= wanted || ctx.runtime().threads() == 1 ? 1 : std::clamp<int64_t>(rows / 32, 1, wanted);
+  const int64_t blocks =
+      panels >= wanted || ctx.runtime().threads() == 1 ? 1 : std::clamp<int64_t>(rows / 32, 1, wanted);
   const int64_t block_rows = blocks == 1 ? rows : (rows + blocks - 1) / blocks;
 
   kernels::GemmArgs args{};
@@ -135,7 +140,8 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
 
 Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const AttentionOptions& options) {
   if (qkv.rank() != 2 || options.heads < 1 || qkv.size(1) % (3 * options.heads) != 0)
-    fail("attention", "qkv of shape (T, 3 · heads · head_dim) for " + std::to_string(options.heads) + " heads", qkv.shape().str());
+    fail("attention", "qkv of shape (T, 3 · heads · head_dim) for " + std::to_string(options.heads) + " heads",
+         qkv.shape().str());
   expect_matrix("attention", "qkv", qkv, qkv.size(1));
   if (qkv.size(0) != sequences.tokens) fail("attention", std::to_string(sequences.tokens) + " rows", qkv.shape().str());
   const int64_t heads = options.heads, hidden = qkv.size(1) / 3, head_dim = hidden / heads;
@@ -149,7 +155,8 @@ Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const Att
   // One item is a block of query rows of one head of one sequence; blocks only where heads are too few for the threads.
   const int64_t wanted = 2 * ctx.runtime().threads();
   const int64_t pairs = sequences.batch * heads;
-  const int64_t blocks = pairs == 0 || pairs >= wanted ? 1 : std::clamp<int64_t>(sequences.longest / 32, 1, (wanted + pairs - 1) / pairs);
+  const int64_t blocks =
+      pairs == 0 || pairs >= wanted ? 1 : std::clamp<int64_t>(sequences.longest / 32, 1, (wanted + pairs - 1) / pairs);
   const int64_t per_item = 4 * head_dim * sequences.longest * std::max<int64_t>(1, sequences.longest / blocks);
   const int64_t grain = kWorthATask / std::max<int64_t>(1, per_item);
   const float* base = qkv.data<float>();
@@ -177,7 +184,8 @@ Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const Att
       args.ldo = hidden;
       if (probs != nullptr) {
         int64_t before = 0;
-        for (int64_t i = 0; i < b; i++) before += heads * (sequences.offsets[i + 1] - sequences.offsets[i]) * sequences.keys[i];
+        for (int64_t i = 0; i < b; i++)
+          before += heads * (sequences.offsets[i + 1] - sequences.offsets[i]) * sequences.keys[i];
         args.probs = probs + before + (head * rows + row_begin) * keys;
         args.ldp = keys;
       }
@@ -205,11 +213,13 @@ Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto)
   expect_ids("embedding", ids, -1);
   expect_matrix("embedding", "table", table, table.rank() == 2 ? table.size(1) : 0);
   const int64_t rows = ids.size(0), cols = table.size(1);
-  if (onto != nullptr && onto->shape() != Shape{rows, cols}) fail("embedding", "a sum of shape " + Shape{rows, cols}.str(), onto->shape().str());
+  if (onto != nullptr && onto->shape() != Shape{rows, cols})
+    fail("embedding", "a sum of shape " + Shape{rows, cols}.str(), onto->shape().str());
   Tensor out = onto != nullptr ? *onto : ctx.empty({rows, cols});
   float* to = out.data<float>();
   ctx.parallel(rows, row_grain(cols), [&](int64_t begin, int64_t end, int) {
-    ctx.cpu().embedding_f32(to + begin * cols, table.data<float>(), ids.data<int64_t>() + begin, end - begin, cols, onto != nullptr);
+    ctx.cpu().embedding_f32(to + begin * cols, table.data<float>(), ids.data<int64_t>() + begin, end - begin, cols,
+                            onto != nullptr);
   });
   return out;
 }
@@ -217,12 +227,17 @@ Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto)
 void check_ids(std::string_view where, const Tensor& ids, int64_t rows) {
   for (int64_t id : ids.values<int64_t>()) {
     if (id < 0 || id >= rows)
-      throw Error(ErrorCode::invalid_argument, where, "expected ids from 0 to " + std::to_string(rows - 1) + " but got " + std::to_string(id));
+      throw Error(ErrorCode::invalid_argument, where,
+                  "expected ids from 0 to " + std::to_string(rows - 1) + " but got " + std::to_string(id));
   }
 }
 
-Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) { return pool(ctx, "mean_pool", x, sequences, ctx.cpu().mean_rows_f32); }
-Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) { return pool(ctx, "max_pool", x, sequences, ctx.cpu().max_rows_f32); }
+Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
+  return pool(ctx, "mean_pool", x, sequences, ctx.cpu().mean_rows_f32);
+}
+Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
+  return pool(ctx, "max_pool", x, sequences, ctx.cpu().max_rows_f32);
+}
 
 void l2_normalize(Ctx& ctx, Tensor& x, float eps) {
   expect_matrix("l2_normalize", "x", x, x.rank() == 2 ? x.size(1) : 0);
@@ -244,7 +259,8 @@ void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out) {
   const int64_t* rows = index.data<int64_t>();
   float* to = out.data<float>();
   ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++) std::memcpy(to + rows[i] * cols, from + i * cols, size_t(cols) * sizeof(float));
+    for (int64_t i = begin; i < end; i++)
+      std::memcpy(to + rows[i] * cols, from + i * cols, size_t(cols) * sizeof(float));
   });
 }
 

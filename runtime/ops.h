@@ -25,7 +25,8 @@ struct Linear {
 
 /// Packs weights (out_i, in) stacked along out, and their biases (out_i; undefined counts as zero unless all are).
 /// Memory comes from `store`. Throws when the shapes do not fit.
-Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<Tensor>& weights, const std::vector<Tensor>& biases);
+Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<Tensor>& weights,
+                   const std::vector<Tensor>& biases);
 
 /// A torch.nn.LayerNorm over the last dimension.
 struct LayerNorm {

@@ -36,7 +36,8 @@ const kernels::Kernels& choose_kernels(const std::string& requested) {
     std::string have;
     for (Isa each : kIsas)
       if (isa_supported(each)) have += std::string(have.empty() ? "" : ", ") + isa_name(each);
-    throw Error(ErrorCode::invalid_argument, "Runtime", "expected an instruction set of this machine (" + have + ") but got '" + name + "'");
+    throw Error(ErrorCode::invalid_argument, "Runtime",
+                "expected an instruction set of this machine (" + have + ") but got '" + name + "'");
   }
   return cpu_kernels(isa);
 }
@@ -53,8 +54,10 @@ int available_cpus() {
 
 Runtime::Runtime(const RuntimeOptions& options) : cpu_(&choose_kernels(options.isa)), executor_(options.executor) {
   if (options.threads < 0)
-    throw Error(ErrorCode::invalid_argument, "Runtime", "expected threads of at least 0 but got " + std::to_string(options.threads));
-  if (executor_ == nullptr) executor_ = std::make_shared<ThreadPool>(options.threads > 0 ? options.threads : available_cpus(), options.spin_us);
+    throw Error(ErrorCode::invalid_argument, "Runtime",
+                "expected threads of at least 0 but got " + std::to_string(options.threads));
+  if (executor_ == nullptr)
+    executor_ = std::make_shared<ThreadPool>(options.threads > 0 ? options.threads : available_cpus(), options.spin_us);
 }
 
 Tensor Ctx::empty(const Shape& shape, DType dtype) {

@@ -53,7 +53,8 @@ int available_cpus();
 class Ctx {
  public:
   /// With `planning`, ops allocate but compute nothing: how prepare() finds out the size of the workspace.
-  Ctx(const Runtime& runtime, Arena& arena, bool planning = false) : runtime_(runtime), arena_(arena), planning_(planning) {}
+  Ctx(const Runtime& runtime, Arena& arena, bool planning = false)
+      : runtime_(runtime), arena_(arena), planning_(planning) {}
 
   const Runtime& runtime() const noexcept { return runtime_; }
   const kernels::Kernels& cpu() const noexcept { return runtime_.cpu(); }
@@ -98,10 +99,13 @@ void Runtime::parallel(int64_t n, int64_t grain, const F& f) const {
     const F& f;
     int64_t n, tasks;
   } job{f, n, tasks};
-  executor_->run(int(tasks), [](void* context, int i) {
-    const Job& self = *static_cast<const Job*>(context);
-    self.f(self.n * i / self.tasks, self.n * (i + 1) / self.tasks, i);
-  }, &job);
+  executor_->run(
+      int(tasks),
+      [](void* context, int i) {
+        const Job& self = *static_cast<const Job*>(context);
+        self.f(self.n * i / self.tasks, self.n * (i + 1) / self.tasks, i);
+      },
+      &job);
 }
 
 }  // namespace caracal

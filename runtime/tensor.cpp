@@ -20,8 +20,10 @@ float f16_to_float(uint16_t h) {
     const float value = std::ldexp(float(mantissa), -24);
     return sign ? -value : value;
   }
-  if (exponent == 31) bits = sign | 0x7f800000 | mantissa << 13;
-  else bits = sign | (exponent + 112) << 23 | mantissa << 13;
+  if (exponent == 31)
+    bits = sign | 0x7f800000 | mantissa << 13;
+  else
+    bits = sign | (exponent + 112) << 23 | mantissa << 13;
   float result;
   std::memcpy(&result, &bits, 4);
   return result;
@@ -33,7 +35,7 @@ uint16_t float_to_f16(float f) {
   std::memcpy(&bits, &f, 4);
   const uint16_t sign = uint16_t(bits >> 16 & 0x8000);
   const uint32_t magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return uint16_t(sign | 0x7e00);  // NaN
+  if (magnitude > 0x7f800000) return uint16_t(sign | 0x7e00);   // NaN
   if (magnitude >= 0x477ff000) return uint16_t(sign | 0x7c00);  // rounds to 65536 or more: infinity
   if (magnitude < 0x38800000) {                                 // subnormal: units of 2^-24
     float abs;
@@ -77,7 +79,8 @@ void read_elements(const void* data, DType dtype, F f) {
   }
 }
 
-// Float to integer as torch on x86: truncates; out of range and NaN give the type's minimum instead of undefined behaviour.
+// Float to integer as torch on x86: truncates; out of range and NaN give the type's minimum instead of undefined
+// behaviour.
 template <class To, class From>
 To convert(From value) {
   if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
@@ -93,11 +96,13 @@ To convert(From value) {
 
 Shape::Shape(std::span<const int64_t> dims) {
   if (dims.size() > size_t(kMaxRank))
-    throw Error(ErrorCode::invalid_argument, "Shape", "expected at most 8 dimensions but got " + std::to_string(dims.size()));
+    throw Error(ErrorCode::invalid_argument, "Shape",
+                "expected at most 8 dimensions but got " + std::to_string(dims.size()));
   rank_ = int(dims.size());
   for (size_t i = 0; i < dims.size(); i++) {
     if (dims[i] < 0)
-      throw Error(ErrorCode::invalid_argument, "Shape", "expected sizes of at least 0 but got " + std::to_string(dims[i]));
+      throw Error(ErrorCode::invalid_argument, "Shape",
+                  "expected sizes of at least 0 but got " + std::to_string(dims[i]));
     dims_[i] = dims[i];
   }
 }
@@ -148,7 +153,8 @@ int64_t Tensor::size(int i) const {
 Tensor Tensor::reshape(const Shape& shape) const {
   if (shape.numel() != numel())
     throw Error(ErrorCode::invalid_argument, "Tensor::reshape",
-                "expected " + std::to_string(numel()) + " elements but shape " + shape.str() + " has " + std::to_string(shape.numel()));
+                "expected " + std::to_string(numel()) + " elements but shape " + shape.str() + " has " +
+                    std::to_string(shape.numel()));
   Tensor result = *this;
   result.shape_ = shape;
   return result;
@@ -157,13 +163,14 @@ Tensor Tensor::reshape(const Shape& shape) const {
 Tensor Tensor::rows(int64_t begin, int64_t end) const {
   if (rank() < 1 || begin < 0 || begin > end || end > shape_[0])
     throw Error(ErrorCode::invalid_argument, "Tensor::rows",
-                "expected a row range within " + shape_.str() + " but got [" + std::to_string(begin) + ", " + std::to_string(end) + ")");
+                "expected a row range within " + shape_.str() + " but got [" + std::to_string(begin) + ", " +
+                    std::to_string(end) + ")");
   std::array<int64_t, Shape::kMaxRank> dims;
   std::copy(shape_.begin(), shape_.end(), dims.begin());
   const size_t row_bytes = shape_[0] == 0 ? 0 : nbytes() / size_t(shape_[0]);
   dims[0] = end - begin;
-  return view(static_cast<const char*>(data_) + size_t(begin) * row_bytes, Shape(std::span<const int64_t>(dims.data(), size_t(rank()))),
-              dtype_, keep_alive_);
+  return view(static_cast<const char*>(data_) + size_t(begin) * row_bytes,
+              Shape(std::span<const int64_t>(dims.data(), size_t(rank()))), dtype_, keep_alive_);
 }
 
 Tensor Tensor::to(DType dtype) const {
@@ -219,7 +226,8 @@ void Tensor::resize(const Shape& shape, DType dtype) {
 void Tensor::require(DType dtype) const {
   if (dtype != dtype_)
     throw Error(ErrorCode::invalid_argument, "Tensor::data",
-                "expected a tensor of dtype " + std::string(name_of(dtype)) + " but got " + (defined_ ? std::string(name_of(dtype_)) : "an undefined one"));
+                "expected a tensor of dtype " + std::string(name_of(dtype)) + " but got " +
+                    (defined_ ? std::string(name_of(dtype_)) : "an undefined one"));
 }
 
 }  // namespace caracal

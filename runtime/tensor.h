@@ -33,13 +33,14 @@ class Shape {
   int64_t numel() const;
   /// "(2, 3)", as PyTorch prints a shape.
   std::string str() const;
-  friend bool operator==(const Shape& a, const Shape& b) noexcept { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
+  friend bool operator==(const Shape& a, const Shape& b) noexcept {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end());
+  }
 
  private:
   std::array<int64_t, kMaxRank> dims_{};
   int rank_ = 0;
 };
-
 
 /// A contiguous array. Either owns its memory (shared between copies, as torch's tensors do) or views memory that
 /// someone else keeps alive: a mapped weight file or a call's workspace.
@@ -52,12 +53,15 @@ class Tensor {
   static Tensor empty(const Shape& shape, DType dtype = DType::F32);
   static Tensor zeros(const Shape& shape, DType dtype = DType::F32);
   /// A view: `data` must stay alive and hold shape.numel() elements. `keep_alive` is held by the tensor when given.
-  static Tensor view(const void* data, const Shape& shape, DType dtype, std::shared_ptr<const void> keep_alive = nullptr);
+  static Tensor view(const void* data, const Shape& shape, DType dtype,
+                     std::shared_ptr<const void> keep_alive = nullptr);
   /// Copies `values` into a new tensor of this shape; throws when the counts differ.
   template <class T>
   static Tensor from(std::span<const T> values, const Shape& shape);
   template <class T>
-  static Tensor from(const std::vector<T>& values, const Shape& shape) { return from(std::span<const T>(values), shape); }
+  static Tensor from(const std::vector<T>& values, const Shape& shape) {
+    return from(std::span<const T>(values), shape);
+  }
 
   bool defined() const noexcept { return defined_; }
   const Shape& shape() const noexcept { return shape_; }
@@ -73,12 +77,20 @@ class Tensor {
   void* raw() noexcept { return data_; }
   /// Typed pointer; throws invalid_argument when T is not the tensor's dtype.
   template <class T>
-  const T* data() const { require(dtype_of<T>()); return static_cast<const T*>(data_); }
+  const T* data() const {
+    require(dtype_of<T>());
+    return static_cast<const T*>(data_);
+  }
   template <class T>
-  T* data() { require(dtype_of<T>()); return static_cast<T*>(data_); }
+  T* data() {
+    require(dtype_of<T>());
+    return static_cast<T*>(data_);
+  }
   /// All elements as a span of T, for range-for and the standard algorithms.
   template <class T>
-  std::span<const T> values() const { return {data<T>(), size_t(numel())}; }
+  std::span<const T> values() const {
+    return {data<T>(), size_t(numel())};
+  }
 
   /// The same elements under another shape of equal count; shares memory.
   Tensor reshape(const Shape& shape) const;
@@ -98,7 +110,7 @@ class Tensor {
   Shape shape_;
   DType dtype_ = DType::F32;
   bool defined_ = false;
-  size_t capacity_ = 0;                      // bytes owned; 0 for a view
+  size_t capacity_ = 0;                     // bytes owned; 0 for a view
   std::shared_ptr<const void> keep_alive_;  // owned memory, or what keeps a view valid
 };
 
@@ -107,7 +119,8 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape) {
   Tensor result = empty(shape, dtype_of<T>());
   if (int64_t(values.size()) != shape.numel()) {
     throw Error(ErrorCode::invalid_argument, "Tensor::from",
-                "expected " + std::to_string(shape.numel()) + " values for shape " + shape.str() + " but got " + std::to_string(values.size()));
+                "expected " + std::to_string(shape.numel()) + " values for shape " + shape.str() + " but got " +
+                    std::to_string(values.size()));
   }
   std::copy(values.begin(), values.end(), result.data<T>());
   return result;

@@ -48,13 +48,15 @@ void ThreadPool::run(int tasks, void (*task)(void*, int), void* context) {
   tasks_.store(tasks, std::memory_order_relaxed);
   unfinished_.store(tasks, std::memory_order_relaxed);
   for (int i = 0; i < concurrency(); i++)
-    queues_[size_t(i)].next.store(uint64_t(epoch) << 32 | range_begin(tasks, i, concurrency()), std::memory_order_release);
+    queues_[size_t(i)].next.store(uint64_t(epoch) << 32 | range_begin(tasks, i, concurrency()),
+                                  std::memory_order_release);
   epoch_.store(epoch, std::memory_order_release);
   epoch_.notify_all();
 
   work(epoch, 0);
   if (!spin_until([&] { return unfinished_.load(std::memory_order_acquire) == 0; })) {
-    for (int left; (left = unfinished_.load(std::memory_order_acquire)) != 0;) unfinished_.wait(left, std::memory_order_acquire);
+    for (int left; (left = unfinished_.load(std::memory_order_acquire)) != 0;)
+      unfinished_.wait(left, std::memory_order_acquire);
   }
   busy_.store(false, std::memory_order_release);
 }
@@ -62,7 +64,8 @@ void ThreadPool::run(int tasks, void (*task)(void*, int), void* context) {
 void ThreadPool::worker(int self) {
   uint32_t seen = 0;
   while (true) {
-    if (!spin_until([&] { return epoch_.load(std::memory_order_acquire) != seen; })) epoch_.wait(seen, std::memory_order_acquire);
+    if (!spin_until([&] { return epoch_.load(std::memory_order_acquire) != seen; }))
+      epoch_.wait(seen, std::memory_order_acquire);
     seen = epoch_.load(std::memory_order_acquire);
     if (stop_.load(std::memory_order_relaxed)) return;
     work(seen, self);
@@ -81,7 +84,8 @@ void ThreadPool::work(uint32_t epoch, int self) {
       void* context = context_.load(std::memory_order_relaxed);
       const uint64_t end = range_begin(tasks_.load(std::memory_order_relaxed), owner + 1, concurrency());
       if (uint32_t(claimed) >= end) break;
-      if (!next.compare_exchange_weak(claimed, claimed + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (!next.compare_exchange_weak(claimed, claimed + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+        continue;
       task(context, int(uint32_t(claimed)));
       if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
       claimed = next.load(std::memory_order_acquire);

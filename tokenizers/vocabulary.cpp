@@ -33,6 +33,7 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
   const size_t slots = std::bit_ceil(entries.size() * 2 + 2);
   slots_.resize(slots);
   shift_ = 64 - std::countr_zero(slots);
+  present_.resize(slots / 8 + 1);
   for (const Entry& e : entries) {
     const uint64_t mixed = mix(hash(kSeed, e.token));
     const auto fingerprint = uint32_t(mixed);
@@ -47,6 +48,7 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
     }
     slots_[slot] = {fingerprint, e.id, uint32_t(characters_.size()), uint32_t(e.token.size())};
     characters_ += e.token;
+    present_[bit_of(mixed) / 64] |= uint64_t(1) << bit_of(mixed) % 64;
     longest_ = std::max(longest_, e.token.size());
     ++size_;
   }
@@ -58,6 +60,8 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
 
 int32_t Vocabulary::find(uint64_t hash, std::string_view head, std::string_view tail) const noexcept {
   const uint64_t mixed = mix(hash);
+  const size_t bit = bit_of(mixed);
+  if ((present_[bit / 64] >> bit % 64 & 1) == 0) return -1;
   const auto fingerprint = uint32_t(mixed);
   for (size_t slot = slot_of(mixed);; slot = (slot + 1) & (slots_.size() - 1)) {
     const Slot& s = slots_[slot];

@@ -52,12 +52,14 @@ class Vocabulary {
   };
 
   static uint64_t mix(uint64_t hash) noexcept { return (hash ^ hash >> 32) * 0x9E3779B97F4A7C15u; }
+  size_t bit_of(uint64_t mixed) const noexcept { return size_t(mixed >> (shift_ - 3)); }
   size_t slot_of(uint64_t mixed) const noexcept { return size_t(mixed >> shift_); }
   std::string_view text_of(const Slot& s) const noexcept { return {characters_.data() + s.begin, s.size}; }
 
   std::string characters_;
-  std::vector<Slot> slots_;     // a power of two, at most half full
-  std::vector<int32_t> by_id_;  // index into slots_, or -1
+  std::vector<Slot> slots_;        // a power of two, at most half full
+  std::vector<uint64_t> present_;  // a bit for each eighth of a slot: most lookups of absent tokens end here
+  std::vector<int32_t> by_id_;     // index into slots_, or -1
   int shift_ = 63;
   size_t size_ = 0;
   size_t longest_ = 0;

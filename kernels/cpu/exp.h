@@ -5,7 +5,7 @@
 
 namespace caracal::kernels::CARACAL_TIER {
 
-/// e^x, at most 1 ulp off over all floats; 0 from -104 down, inf from 88.73 up, NaN stays NaN.
+/// e^x, at most 1 ulp off (0.99 measured over the floats); 0 from -104 down, inf from 88.73 up, NaN stays NaN.
 /// x = n ln 2 + r with |r| <= ln 2 / 2; e^r = 1 + r + r² q(r), q of degree 4 (minimax, 3.3e-9).
 CARACAL_INLINE f32x16 exp(f32x16 x) {
   x = min(set1(89.0f), max(set1(-104.0f), x));  // in this operand order NaN passes through

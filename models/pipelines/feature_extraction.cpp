@@ -4,7 +4,8 @@
 
 namespace caracal {
 
-FeatureExtractionPipeline FeatureExtractionPipeline::from_pretrained(const std::string& path, const LoadOptions& options) {
+FeatureExtractionPipeline FeatureExtractionPipeline::from_pretrained(const std::string& path,
+                                                                     const LoadOptions& options) {
   LoadOptions base = options;
   base.add_pooling_layer = false;
   return {AutoModel::from_pretrained(path, base), AutoTokenizer::from_pretrained(path)};

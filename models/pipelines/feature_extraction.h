@@ -12,7 +12,8 @@ namespace caracal {
 /// transformers.FeatureExtractionPipeline.
 class FeatureExtractionPipeline {
  public:
-  FeatureExtractionPipeline(AnyModel model, PreTrainedTokenizerBase tokenizer) : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {}
+  FeatureExtractionPipeline(AnyModel model, PreTrainedTokenizerBase tokenizer)
+      : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {}
   static FeatureExtractionPipeline from_pretrained(const std::string& path, const LoadOptions& options = {});
 
   /// The last hidden state of each text's tokens, (S, H) F32 each. Texts are not cut: one longer than the model allows

@@ -14,7 +14,7 @@
 namespace caracal {
 
 struct EncodeOptions {
-  int64_t batch_size = 32;                     // texts per call of the model; results do not depend on it
+  int64_t batch_size = 32;                          // texts per call of the model; results do not depend on it
   std::function<void(int64_t done)> progress = {};  // called after each batch with the number of texts in it
 };
 
@@ -35,7 +35,8 @@ class SentenceTransformer {
  private:
   enum class Pooling { cls, mean, max };
 
-  SentenceTransformer(AnyModel model, PreTrainedTokenizerBase tokenizer) : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {}
+  SentenceTransformer(AnyModel model, PreTrainedTokenizerBase tokenizer)
+      : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {}
 
   AnyModel model_;
   PreTrainedTokenizerBase tokenizer_;

@@ -28,7 +28,9 @@ void* calloc(size_t n, size_t size) { return allocations++, __libc_calloc(n, siz
 void* realloc(void* p, size_t n) { return allocations++, __libc_realloc(p, n); }
 void* aligned_alloc(size_t alignment, size_t n) { return allocations++, __libc_memalign(alignment, n); }
 void* memalign(size_t alignment, size_t n) { return allocations++, __libc_memalign(alignment, n); }
-int posix_memalign(void** p, size_t alignment, size_t n) { return allocations++, (*p = __libc_memalign(alignment, n)) == nullptr ? 12 : 0; }
+int posix_memalign(void** p, size_t alignment, size_t n) {
+  return allocations++, (*p = __libc_memalign(alignment, n)) == nullptr ? 12 : 0;
+}
 void* mmap(void* p, size_t n, int protection, int flags, int fd, off_t offset) noexcept {
   allocations++;
   return reinterpret_cast<void*>(syscall(SYS_mmap, p, n, protection, flags, fd, offset));
@@ -56,10 +58,11 @@ TEST(Allocation, NoneInSteadyState) {
     const AnyModel model = tiny_bert(threads);
     model->prepare(/*max_tokens=*/160, /*max_batch=*/8);
     ModelOutput output;
-    model->forward(make_inputs(rows({64, 64, 32})), output);                          // the largest last_hidden_state
+    model->forward(make_inputs(rows({64, 64, 32})), output);                      // the largest last_hidden_state
     model->forward(make_inputs(rows({20, 20, 20, 20, 20, 20, 20, 20})), output);  // the largest pooler_output
-    const ModelInputs shapes[] = {make_inputs(rows({64, 64, 32})), make_inputs(rows({1})), make_inputs(rows({3, 20, 7, 1})),
-                                  make_inputs(rows({20, 20, 20, 20, 20, 20, 20, 20})), make_inputs(rows({64}))};
+    const ModelInputs shapes[] = {make_inputs(rows({64, 64, 32})), make_inputs(rows({1})),
+                                  make_inputs(rows({3, 20, 7, 1})), make_inputs(rows({20, 20, 20, 20, 20, 20, 20, 20})),
+                                  make_inputs(rows({64}))};
     const int64_t before = allocations;
     for (int round = 0; round < 20; round++)
       for (const ModelInputs& inputs : shapes) model->forward(inputs, output);

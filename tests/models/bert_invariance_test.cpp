@@ -19,12 +19,17 @@ Rows random_sentences(size_t count, uint64_t seed) {
 }
 
 // Row `b` of a (B, S, H) tensor without its padding, and its pooled vector, against the sentence alone.
-void expect_same_row(const ModelOutput& batch, int64_t b, int64_t first, const ModelOutput& alone, const std::string& what) {
-  const int64_t length = batch.last_hidden_state.size(1), hidden = batch.last_hidden_state.size(2), own = alone.last_hidden_state.size(1);
+void expect_same_row(const ModelOutput& batch, int64_t b, int64_t first, const ModelOutput& alone,
+                     const std::string& what) {
+  const int64_t length = batch.last_hidden_state.size(1), hidden = batch.last_hidden_state.size(2),
+                own = alone.last_hidden_state.size(1);
   const float* row = batch.last_hidden_state.data<float>() + (b * length + first) * hidden;
   EXPECT_EQ(std::memcmp(row, alone.last_hidden_state.raw(), size_t(own * hidden) * sizeof(float)), 0) << what;
   if (first > 0) return;  // the pooler reads position 0, which is padding here
-  EXPECT_EQ(std::memcmp(batch.pooler_output.data<float>() + b * hidden, alone.pooler_output.raw(), size_t(hidden) * sizeof(float)), 0) << what;
+  EXPECT_EQ(std::memcmp(batch.pooler_output.data<float>() + b * hidden, alone.pooler_output.raw(),
+                        size_t(hidden) * sizeof(float)),
+            0)
+      << what;
 }
 
 TEST(BertInvariance, BatchMatesAndThreads) {
@@ -45,7 +50,8 @@ TEST(BertInvariance, BatchMatesAndThreads) {
     for (const AnyModel& model : {one, two}) {
       const ModelOutput batch = model(make_inputs(rows));
       for (size_t b = 0; b < size; b++)
-        expect_same_row(batch, int64_t(b), 0, alone[picked[b]], "batch of " + std::to_string(size) + ", sentence " + std::to_string(picked[b]));
+        expect_same_row(batch, int64_t(b), 0, alone[picked[b]],
+                        "batch of " + std::to_string(size) + ", sentence " + std::to_string(picked[b]));
     }
   }
 }
@@ -58,7 +64,8 @@ TEST(BertInvariance, PaddingSide) {
   for (const auto& s : sentences) longest = std::max(longest, s.size());
   longest += 3;
   ModelInputs inputs;
-  for (Tensor* t : {&inputs.input_ids, &inputs.attention_mask, &inputs.position_ids}) *t = Tensor::zeros({8, int64_t(longest)}, DType::I64);
+  for (Tensor* t : {&inputs.input_ids, &inputs.attention_mask, &inputs.position_ids})
+    *t = Tensor::zeros({8, int64_t(longest)}, DType::I64);
   for (size_t b = 0; b < 8; b++) {
     const size_t first = longest - sentences[b].size();
     for (size_t s = 0; s < sentences[b].size(); s++) {
@@ -68,16 +75,25 @@ TEST(BertInvariance, PaddingSide) {
     }
   }
   const ModelOutput batch = model(inputs);
-  for (size_t b = 0; b < 8; b++) expect_same_row(batch, int64_t(b), int64_t(longest - sentences[b].size()), model(make_inputs({sentences[b]})), "left padded");
+  for (size_t b = 0; b < 8; b++)
+    expect_same_row(batch, int64_t(b), int64_t(longest - sentences[b].size()), model(make_inputs({sentences[b]})),
+                    "left padded");
 }
 
 // AVX2 and AVX-512 share one lane tree.
 TEST(BertInvariance, SameBytesOnAvx2AndAvx512) {
   if (!kernels::isa_supported(kernels::Isa::avx512)) GTEST_SKIP() << "no AVX-512 here";
-  const BertConfig config = BertConfig::with({{"vocab_size", 120}, {"hidden_size", 60}, {"num_hidden_layers", 2}, {"num_attention_heads", 4}, {"intermediate_size", 90}, {"initializer_range", 0.15}});
+  const BertConfig config = BertConfig::with({{"vocab_size", 120},
+                                              {"hidden_size", 60},
+                                              {"num_hidden_layers", 2},
+                                              {"num_attention_heads", 4},
+                                              {"intermediate_size", 90},
+                                              {"initializer_range", 0.15}});
   std::vector<ModelOutput> outputs;
   for (const char* isa : {"avx2", "avx512"})
-    outputs.push_back(AutoModel::from_config(config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .isa = isa})})(make_inputs(random_sentences(20, 5))));
+    outputs.push_back(AutoModel::from_config(
+        config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .isa = isa})})(
+        make_inputs(random_sentences(20, 5))));
   EXPECT_TRUE(bytes_equal(outputs[0].last_hidden_state, outputs[1].last_hidden_state));
   EXPECT_TRUE(bytes_equal(outputs[0].pooler_output, outputs[1].pooler_output));
 }

@@ -18,7 +18,8 @@ std::vector<bool> read_mask(const ModelInputs& inputs, int64_t count) {
 
 int check_case(const fs::path& directory) {
   const bool pooler = SafetensorsFile::open(directory / "expected.0.safetensors").find("pooler_output") != nullptr;
-  const BertModel model = BertModel::from_pretrained(directory, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2}), .add_pooling_layer = pooler});
+  const BertModel model = BertModel::from_pretrained(
+      directory, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2}), .add_pooling_layer = pooler});
   EXPECT_TRUE(model.loading_info().missing_keys.empty()) << model.loading_info().missing_keys[0];
   int sets = 0;
   for (; fs::exists(directory / ("inputs." + std::to_string(sets) + ".safetensors")); sets++) {
@@ -77,7 +78,8 @@ TEST(BertModel, RunsTheForcedTier) {
 TEST(BertModel, AutoModelGivesTheSame) {
   const std::string directory = data_path("bert/base");
   const ModelInputs inputs = read_inputs(directory + "/inputs.0.safetensors");
-  const ModelOutput a = BertModel::from_pretrained(directory)(inputs), b = AutoModel::from_pretrained(directory)(inputs);
+  const ModelOutput a = BertModel::from_pretrained(directory)(inputs),
+                    b = AutoModel::from_pretrained(directory)(inputs);
   EXPECT_TRUE(bytes_equal(a.last_hidden_state, b.last_hidden_state));
   EXPECT_TRUE(bytes_equal(a.pooler_output, b.pooler_output));
   EXPECT_TRUE(a.hidden_states.empty() && a.attentions.empty());

@@ -17,13 +17,14 @@ TEST(BertThreads, ConcurrentCallsGiveTheSerialResult) {
     }
     std::atomic<int> wrong{0};
     std::vector<std::thread> callers;
-    for (size_t i = 0; i < inputs.size(); i++) callers.emplace_back([&, i] {
-      ModelOutput output;
-      for (int round = 0; round < 100; round++) {
-        model->forward(inputs[i], output);
-        wrong += !bytes_equal(output.last_hidden_state, serial[i].last_hidden_state);
-      }
-    });
+    for (size_t i = 0; i < inputs.size(); i++)
+      callers.emplace_back([&, i] {
+        ModelOutput output;
+        for (int round = 0; round < 100; round++) {
+          model->forward(inputs[i], output);
+          wrong += !bytes_equal(output.last_hidden_state, serial[i].last_hidden_state);
+        }
+      });
     for (std::thread& caller : callers) caller.join();
     EXPECT_EQ(wrong, 0);
   }
@@ -32,7 +33,8 @@ TEST(BertThreads, ConcurrentCallsGiveTheSerialResult) {
 TEST(BertThreads, TwoModelsShareOneRuntime) {
   auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2});
   const std::string directory = data_path("bert/base");
-  const BertModel a = BertModel::from_pretrained(directory, {.runtime = runtime}), b = BertModel::from_pretrained(directory, {.runtime = runtime});
+  const BertModel a = BertModel::from_pretrained(directory, {.runtime = runtime}),
+                  b = BertModel::from_pretrained(directory, {.runtime = runtime});
   const ModelInputs inputs = make_inputs({{1, 2, 3}});
   const ModelOutput want = a(inputs);
   std::thread other([&] {

@@ -44,9 +44,18 @@ TEST(BertConfig, PrintsTransformersListing) {
 
 TEST(BertConfig, OverridesAndStrictTypes) {
   EXPECT_EQ(BertConfig::with({{"hidden_act", "relu"}, {"num_hidden_layers", 2}}).num_hidden_layers, 2);
-  EXPECT_EQ(message_of([] { BertConfig::with({{"hidden_size", "768"}}); }), "[BertConfig] field 'hidden_size' expected int but got str (value: \"768\")");
-  EXPECT_EQ(message_of([] { BertConfig::with({{"layer_norm_eps", 1}}); }), "[BertConfig] field 'layer_norm_eps' expected float but got int (value: 1)");
-  EXPECT_EQ(message_of([] { BertConfig::with({{"hidden_size", true}}); }), "[BertConfig] field 'hidden_size' expected int but got bool (value: true)");
+  EXPECT_EQ(message_of([] {
+              BertConfig::with({{"hidden_size", "768"}});
+            }),
+            "[BertConfig] field 'hidden_size' expected int but got str (value: \"768\")");
+  EXPECT_EQ(message_of([] {
+              BertConfig::with({{"layer_norm_eps", 1}});
+            }),
+            "[BertConfig] field 'layer_norm_eps' expected float but got int (value: 1)");
+  EXPECT_EQ(message_of([] {
+              BertConfig::with({{"hidden_size", true}});
+            }),
+            "[BertConfig] field 'hidden_size' expected int but got bool (value: true)");
   EXPECT_NO_THROW(BertConfig::with({{"hidden_dropout_prob", 0}, {"pad_token_id", nullptr}}));
   EXPECT_EQ(BertConfig::with({{"my_key", 3}}).to_dict().at("my_key"), Json(3));
 }
@@ -65,7 +74,8 @@ TEST(BertConfig, Labels) {
 
 TEST(AutoConfig, ReadsADirectoryOrAFile) {
   const std::string directory = data_path("bert/base");
-  const auto a = AutoConfig::from_pretrained(directory), b = AutoConfig::from_pretrained(directory + "/config.json", {{"hidden_act", "relu"}});
+  const auto a = AutoConfig::from_pretrained(directory),
+             b = AutoConfig::from_pretrained(directory + "/config.json", {{"hidden_act", "relu"}});
   EXPECT_STREQ(a->class_name(), "BertConfig");
   EXPECT_EQ(dynamic_cast<BertConfig&>(*b).hidden_act, "relu");
   EXPECT_EQ(a->to_dict().at("dtype"), Json("float32"));
@@ -83,7 +93,8 @@ struct CustomConfig final : ConfigOf<CustomConfig> {
 struct CustomModel final : PreTrainedModel {
   using Config = CustomConfig;
   static constexpr const char *kClassName = "CustomModel", *kBaseModelPrefix = "custom";
-  CustomModel(const CustomConfig& config, const Weights& w, const LoadOptions& options) : PreTrainedModel(options.runtime), config_(config), table_(w.get("table", {4, config.width})) {}
+  CustomModel(const CustomConfig& config, const Weights& w, const LoadOptions& options)
+      : PreTrainedModel(options.runtime), config_(config), table_(w.get("table", {4, config.width})) {}
   const char* class_name() const override { return kClassName; }
   const CustomConfig& config() const override { return config_; }
   void run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, const ForwardOptions&) const override {

@@ -27,7 +27,8 @@ TEST(MiniLM, EqualsSentenceTransformers) {
   const Tensor got = model.encode(sentences);
   ASSERT_EQ(got.shape(), want.shape());
   float worst = 0;
-  for (int64_t i = 0; i < got.numel(); i++) worst = std::max(worst, std::abs(got.data<float>()[i] - want.data<float>()[i]));
+  for (int64_t i = 0; i < got.numel(); i++)
+    worst = std::max(worst, std::abs(got.data<float>()[i] - want.data<float>()[i]));
   EXPECT_LE(worst, 1e-5f);
   RecordProperty("max_difference", std::to_string(worst));
 

@@ -79,9 +79,11 @@ TEST_F(Scratch, UnknownActivation) {
 }
 
 TEST_F(Scratch, ConfigurationsThatCannotBe) {
-  for (const char* key : {"vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings", "type_vocab_size"}) {
+  for (const char* key : {"vocab_size", "hidden_size", "num_attention_heads", "intermediate_size",
+                          "max_position_embeddings", "type_vocab_size"}) {
     const Json before = Json::parse_file(directory / "config.json").at(key);
-    for (const Json& value : {Json(-1), Json(0), Json(int64_t(1) << 31), Json(INT64_MAX), Json("x"), Json(nullptr), Json(1.5)}) {
+    for (const Json& value :
+         {Json(-1), Json(0), Json(int64_t(1) << 31), Json(INT64_MAX), Json("x"), Json(nullptr), Json(1.5)}) {
       set_config(key, value);
       EXPECT_THROW(AutoModel::from_pretrained(directory), Error) << key << " = " << value.dump();
     }
@@ -135,7 +137,8 @@ TEST_F(Inputs, IdsOutsideTheVocabulary) {
 
 TEST_F(Inputs, SequenceTooLong) {
   EXPECT_NO_THROW(model(make_inputs({std::vector<int64_t>(64, 1)})));
-  EXPECT_EQ(error_of(make_inputs({std::vector<int64_t>(65, 1)})), "[BertModel] expected at most max_position_embeddings = 64 tokens but got 65");
+  EXPECT_EQ(error_of(make_inputs({std::vector<int64_t>(65, 1)})),
+            "[BertModel] expected at most max_position_embeddings = 64 tokens but got 65");
 }
 
 TEST_F(Inputs, WrongShapesAndTypes) {

@@ -41,17 +41,26 @@ double expect_equal(const Tensor& got, const Tensor& want, const std::string& wh
     }
   }
   if (!(worst <= 1))
-    ADD_FAILURE() << what << ": element " << bad << " of " << got.shape().str() << " is " << got.data<float>()[bad] << ", expected " << want.data<float>()[bad];
+    ADD_FAILURE() << what << ": element " << bad << " of " << got.shape().str() << " is " << got.data<float>()[bad]
+                  << ", expected " << want.data<float>()[bad];
   return worst;
 }
 
-inline bool bytes_equal(const Tensor& a, const Tensor& b) { return a.shape() == b.shape() && std::equal(a.values<float>().begin(), a.values<float>().end(), b.values<float>().begin(), [](float x, float y) {
-    return std::memcmp(&x, &y, sizeof x) == 0;
-  }); }
+inline bool bytes_equal(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() &&
+         std::equal(a.values<float>().begin(), a.values<float>().end(), b.values<float>().begin(),
+                    [](float x, float y) { return std::memcmp(&x, &y, sizeof x) == 0; });
+}
 
 /// A small BERT with random weights.
 inline AnyModel tiny_bert(int threads, const Json& overrides = {}) {
-  BertConfig config = BertConfig::with({{"vocab_size", 120}, {"hidden_size", 48}, {"num_hidden_layers", 3}, {"num_attention_heads", 4}, {"intermediate_size", 100}, {"max_position_embeddings", 64}, {"initializer_range", 0.15}});
+  BertConfig config = BertConfig::with({{"vocab_size", 120},
+                                        {"hidden_size", 48},
+                                        {"num_hidden_layers", 3},
+                                        {"num_attention_heads", 4},
+                                        {"intermediate_size", 100},
+                                        {"max_position_embeddings", 64},
+                                        {"initializer_range", 0.15}});
   config.update(overrides, "tiny_bert");
   return AutoModel::from_config(config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = threads})});
 }

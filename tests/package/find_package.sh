@@ -11,7 +11,7 @@ refuses() {
 }
 configure
 "$CMAKE" --build "$WORK/find_package"
-"$WORK/find_package/consumer"
-"$WORK/find_package/consumer_all"
+"$WORK/find_package/consumer" "$TOKENIZER"
+"$WORK/find_package/consumer_all" "$TOKENIZER"
 refuses "without the component nonsense" -DCOMPONENT=nonsense
 refuses "version: 0.1.0" -DVERSION=0.2

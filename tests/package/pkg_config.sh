@@ -6,7 +6,7 @@ PKG_CONFIG_PATH=$(dirname "$(find "$WORK/moved" -name caracal.pc)")
 "$PKG_CONFIG" --exact-version=0.1.0 caracal
 # shellcheck disable=SC2046  # flags are meant to split
 "$CXX" -std=c++20 "$SOURCE/consumer.cpp" -o "$WORK/pkg_config" $("$PKG_CONFIG" --cflags --libs caracal)
-"$WORK/pkg_config"
+"$WORK/pkg_config" "$TOKENIZER"
 # shellcheck disable=SC2046
 "$CXX" -std=c++20 "$SOURCE/consumer.cpp" -o "$WORK/pkg_config_static" -static $("$PKG_CONFIG" --static --cflags --libs caracal)
-"$WORK/pkg_config_static"
+"$WORK/pkg_config_static" "$TOKENIZER"

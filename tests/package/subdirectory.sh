@@ -3,4 +3,4 @@
 set -euo pipefail
 "$CMAKE" -S "$SOURCE/subdirectory" -B "$WORK/subdirectory" -DCMAKE_BUILD_TYPE=Debug
 "$CMAKE" --build "$WORK/subdirectory" --parallel 2
-"$WORK/subdirectory/consumer"
+"$WORK/subdirectory/consumer" "$TOKENIZER"

@@ -48,7 +48,7 @@ def commands(readme, caracal):
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/texts.txt", "w", encoding="utf-8") as file:
             file.write("A text.\nAnother one.\n")
-        golden = os.path.join(os.path.dirname(readme), "tests/data/bert/base/inputs.0.safetensors")
+        golden = os.path.join(os.path.dirname(os.path.abspath(readme)), "tests/data/bert/base/inputs.0.safetensors")
         for line in lines:
             line = line.replace("caracal", caracal, 1).replace(" DIR", " " + os.path.abspath(MODEL)).replace("in.safetensors", golden)
             done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True)

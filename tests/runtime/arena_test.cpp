@@ -13,7 +13,8 @@ namespace {
 TEST(Arena, AlignsAndDoesNotOverlap) {
   Arena arena;
   std::vector<std::pair<char*, size_t>> blocks;
-  for (size_t size : {size_t(0), size_t(1), size_t(63), size_t(64), size_t(65), size_t(1) << 20, size_t(3) << 20, size_t(100)}) {
+  for (size_t size :
+       {size_t(0), size_t(1), size_t(63), size_t(64), size_t(65), size_t(1) << 20, size_t(3) << 20, size_t(100)}) {
     char* p = static_cast<char*>(arena.allocate(size));
     EXPECT_EQ(uintptr_t(p) % 64, 0u);
     std::memset(p, int(blocks.size() + 1), size);

@@ -18,7 +18,8 @@ Tensor random(const Shape& shape, uint64_t seed, float scale = 1) {
 
 void expect_close(const Tensor& got, const std::vector<double>& want, double tolerance = 2e-5) {
   ASSERT_EQ(size_t(got.numel()), want.size());
-  for (size_t i = 0; i < want.size(); i++) ASSERT_NEAR(got.data<float>()[i], want[i], tolerance * std::max(1.0, std::abs(want[i]))) << "element " << i;
+  for (size_t i = 0; i < want.size(); i++)
+    ASSERT_NEAR(got.data<float>()[i], want[i], tolerance * std::max(1.0, std::abs(want[i]))) << "element " << i;
 }
 
 class Ops : public testing::Test {
@@ -34,7 +35,8 @@ std::vector<double> linear_reference(const Tensor& x, const Tensor& w, const Ten
   for (int64_t t = 0; t < x.size(0); t++) {
     for (int64_t n = 0; n < w.size(0); n++) {
       double sum = b.defined() ? double(b.data<float>()[n]) : 0;
-      for (int64_t k = 0; k < w.size(1); k++) sum += double(x.data<float>()[t * w.size(1) + k]) * double(w.data<float>()[n * w.size(1) + k]);
+      for (int64_t k = 0; k < w.size(1); k++)
+        sum += double(x.data<float>()[t * w.size(1) + k]) * double(w.data<float>()[n * w.size(1) + k]);
       y.push_back(sum);
     }
   }
@@ -44,7 +46,8 @@ std::vector<double> linear_reference(const Tensor& x, const Tensor& w, const Ten
 TEST_F(Ops, LinearWithEpilogue) {
   // Row counts below and above the block that few panels are cut into, and a stack of widths that fill no panel.
   for (int64_t rows : {0, 1, 5, 33, 130}) {
-    const Tensor x = random({rows, 70}, 1), w = random({37, 70}, 2, 0.1f), b = random({37}, 3), r = random({rows, 37}, 4);
+    const Tensor x = random({rows, 70}, 1), w = random({37, 70}, 2, 0.1f), b = random({37}, 3),
+                 r = random({rows, 37}, 4);
     const Linear weights = pack_linear(runtime, store, {w}, {b});
     std::vector<double> want = linear_reference(x, w, b);
     expect_close(linear(ctx, x, weights), want);
@@ -56,10 +59,12 @@ TEST_F(Ops, LinearWithEpilogue) {
 TEST_F(Ops, StackedLinearEqualsItsParts) {
   const Tensor x = random({9, 20}, 1), a = random({13, 20}, 2), b = random({50, 20}, 3), bias = random({50}, 4);
   const Tensor stacked = linear(ctx, x, pack_linear(runtime, store, {a, b}, {Tensor(), bias}));
-  const Tensor first = linear(ctx, x, pack_linear(runtime, store, {a}, {Tensor()})), second = linear(ctx, x, pack_linear(runtime, store, {b}, {bias}));
+  const Tensor first = linear(ctx, x, pack_linear(runtime, store, {a}, {Tensor()})),
+               second = linear(ctx, x, pack_linear(runtime, store, {b}, {bias}));
   for (int64_t t = 0; t < 9; t++) {
     for (int64_t n = 0; n < 63; n++)
-      EXPECT_EQ(stacked.data<float>()[t * 63 + n], n < 13 ? first.data<float>()[t * 13 + n] : second.data<float>()[t * 50 + n - 13]);
+      EXPECT_EQ(stacked.data<float>()[t * 63 + n],
+                n < 13 ? first.data<float>()[t * 13 + n] : second.data<float>()[t * 50 + n - 13]);
   }
 }
 
@@ -94,14 +99,16 @@ TEST_F(Ops, AttentionOverRaggedSequences) {
         double sum = 0;
         for (int64_t k = offsets[b]; k < offsets[b] + keys[b]; k++) {
           double score = 0;
-          for (int64_t d = 0; d < kDim; d++) score += double(x[q * 3 * kHidden + h * kDim + d]) * double(x[k * 3 * kHidden + kHidden + h * kDim + d]);
+          for (int64_t d = 0; d < kDim; d++)
+            score += double(x[q * 3 * kHidden + h * kDim + d]) * double(x[k * 3 * kHidden + kHidden + h * kDim + d]);
           p.push_back(std::exp(score / std::sqrt(double(kDim))));
           sum += p.back();
         }
         for (size_t k = 0; k < p.size(); k++) {
           want_probs.push_back(p[k] / sum);
           for (int64_t d = 0; d < kDim; d++)
-            want[size_t(q * kHidden + h * kDim + d)] += p[k] / sum * double(x[(offsets[b] + int64_t(k)) * 3 * kHidden + 2 * kHidden + h * kDim + d]);
+            want[size_t(q * kHidden + h * kDim + d)] +=
+                p[k] / sum * double(x[(offsets[b] + int64_t(k)) * 3 * kHidden + 2 * kHidden + h * kDim + d]);
         }
       }
     }
@@ -118,7 +125,8 @@ TEST_F(Ops, RowsInAndOut) {
   embedding(ctx, ids, table, &x);
   EXPECT_EQ(x.data<float>()[2 * 5 + 1], 2 * table.data<float>()[9 * 5 + 1]);
   Tensor out = Tensor::zeros({10, 5});
-  scatter_rows(ctx, gather_rows(ctx, table, Tensor::from(std::vector<int64_t>{7, 2}, {2})), Tensor::from(std::vector<int64_t>{0, 1}, {2}), out);
+  scatter_rows(ctx, gather_rows(ctx, table, Tensor::from(std::vector<int64_t>{7, 2}, {2})),
+               Tensor::from(std::vector<int64_t>{0, 1}, {2}), out);
   EXPECT_EQ(out.data<float>()[0], table.data<float>()[35]);
   EXPECT_EQ(out.data<float>()[9], table.data<float>()[14]);
   EXPECT_EQ(out.data<float>()[10], 0);

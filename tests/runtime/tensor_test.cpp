@@ -55,12 +55,16 @@ TEST(Tensor, ResizeReusesItsOwnMemoryOnly) {
 }
 
 TEST(Tensor, ConvertsAsTorch) {
-  const Tensor f = Tensor::from(std::vector<float>{0.f, -0.f, 1.f, -2.5f, 65504.f, 65519.9f, 65520.f, 1e-7f, 6e-8f, 2.9e-8f, 0.333333343f, NAN, INFINITY}, {13});
+  const Tensor f = Tensor::from(std::vector<float>{0.f, -0.f, 1.f, -2.5f, 65504.f, 65519.9f, 65520.f, 1e-7f, 6e-8f,
+                                                   2.9e-8f, 0.333333343f, NAN, INFINITY},
+                                {13});
   const Tensor half = f.to(DType::F16);
-  const uint16_t expected_half[] = {0, 0x8000, 0x3c00, 0xc100, 0x7bff, 0x7bff, 0x7c00, 0x0002, 0x0001, 0, 0x3555, 0x7e00, 0x7c00};
+  const uint16_t expected_half[] = {0,      0x8000, 0x3c00, 0xc100, 0x7bff, 0x7bff, 0x7c00,
+                                    0x0002, 0x0001, 0,      0x3555, 0x7e00, 0x7c00};
   for (int i = 0; i < 13; i++) EXPECT_EQ(static_cast<const uint16_t*>(half.raw())[i], expected_half[i]) << i;
   const Tensor brain = f.to(DType::BF16);
-  const uint16_t expected_brain[] = {0, 0x8000, 0x3f80, 0xc020, 0x4780, 0x4780, 0x4780, 0x33d7, 0x3381, 0x32f9, 0x3eab, 0x7fc0, 0x7f80};
+  const uint16_t expected_brain[] = {0,      0x8000, 0x3f80, 0xc020, 0x4780, 0x4780, 0x4780,
+                                     0x33d7, 0x3381, 0x32f9, 0x3eab, 0x7fc0, 0x7f80};
   for (int i = 0; i < 13; i++) EXPECT_EQ(static_cast<const uint16_t*>(brain.raw())[i], expected_brain[i]) << i;
   // Every finite half survives the way to float and back.
   std::vector<uint16_t> all;
@@ -71,13 +75,15 @@ TEST(Tensor, ConvertsAsTorch) {
   for (size_t i = 0; i < all.size(); i++) ASSERT_EQ(static_cast<const uint16_t*>(back.raw())[i], all[i]);
 
   EXPECT_EQ(Tensor::from(std::vector<float>{-1.9f, 1e30f, NAN}, {3}).to(DType::I64).data<int64_t>()[0], -1);
-  EXPECT_EQ(Tensor::from(std::vector<float>{1e30f}, {1}).to(DType::I64).data<int64_t>()[0], std::numeric_limits<int64_t>::min());
+  EXPECT_EQ(Tensor::from(std::vector<float>{1e30f}, {1}).to(DType::I64).data<int64_t>()[0],
+            std::numeric_limits<int64_t>::min());
   EXPECT_TRUE(Tensor::from(std::vector<float>{0.5f}, {1}).to(DType::BOOL).data<bool>()[0]);
   EXPECT_EQ(Tensor::from(std::vector<int32_t>{-7}, {1}).to(DType::F64).data<double>()[0], -7.0);
 }
 
 TEST(DType, Names) {
-  for (DType dtype : {DType::F64, DType::F32, DType::F16, DType::BF16, DType::I64, DType::I32, DType::I16, DType::I8, DType::U8, DType::BOOL})
+  for (DType dtype : {DType::F64, DType::F32, DType::F16, DType::BF16, DType::I64, DType::I32, DType::I16, DType::I8,
+                      DType::U8, DType::BOOL})
     EXPECT_EQ(dtype_from_name(name_of(dtype)), dtype);
   EXPECT_EQ(dtype_from_name("torch.bfloat16"), DType::BF16);
   EXPECT_EQ(dtype_from_name("float8"), std::nullopt);

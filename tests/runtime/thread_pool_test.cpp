@@ -69,9 +69,10 @@ TEST(ThreadPool, SeveralCallersAtOnce) {
   std::vector<Counts> counts;
   for (int i = 0; i < kCallers; i++) counts.emplace_back(17);
   std::vector<std::thread> callers;
-  for (Counts& mine : counts) callers.emplace_back([&] {
-    for (int i = 0; i < kJobs; i++) pool.run(17, Counts::task, &mine);
-  });
+  for (Counts& mine : counts)
+    callers.emplace_back([&] {
+      for (int i = 0; i < kJobs; i++) pool.run(17, Counts::task, &mine);
+    });
   for (std::thread& caller : callers) caller.join();
   for (const Counts& each : counts) each.expect_each(kJobs);
 }
@@ -85,10 +86,13 @@ TEST(ThreadPool, PublishesResults) {
       std::vector<int>& values;
       int round;
     } job{values, round};
-    pool.run(64, [](void* context, int i) {
-      Job& job = *static_cast<Job*>(context);
-      job.values[size_t(i)] = job.round + i;
-    }, &job);
+    pool.run(
+        64,
+        [](void* context, int i) {
+          Job& job = *static_cast<Job*>(context);
+          job.values[size_t(i)] = job.round + i;
+        },
+        &job);
     for (int i = 0; i < 64; i++) ASSERT_EQ(values[size_t(i)], round + i);
   }
 }

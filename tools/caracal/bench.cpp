@@ -29,7 +29,9 @@ double memory_mb(const char* field) {
   return 0;
 }
 
-double percentile(const std::vector<double>& sorted, double p) { return sorted[size_t(p * double(sorted.size() - 1) + 0.5)]; }
+double percentile(const std::vector<double>& sorted, double p) {
+  return sorted[size_t(p * double(sorted.size() - 1) + 0.5)];
+}
 
 double rounded(double value) { return std::round(value * 1e4) / 1e4; }
 
@@ -86,21 +88,37 @@ void bench_model(const Options& o) {
   const double mean = sum / double(ms.size());
   Json::Array all_lengths;
   for (int64_t length : lengths) all_lengths.emplace_back(length);
-  const Json report = Json::Object{
-      {"model", o.random.empty() ? o.model : o.random}, {"task", o.task}, {"batch", int64_t(lengths.size())},
-      {"seq", *std::max_element(lengths.begin(), lengths.end())}, {"lengths", std::move(all_lengths)}, {"threads", runtime->threads()},
-      {"dtype", o.common.dtype}, {"isa", runtime->isa()}, {"backend", o.common.backend}, {"load_ms", rounded(load_ms)},
-      {"first_call_ms", rounded(first_ms)}, {"p50_ms", rounded(percentile(ms, 0.5))}, {"p90_ms", rounded(percentile(ms, 0.9))},
-      {"p99_ms", rounded(percentile(ms, 0.99))}, {"min_ms", rounded(ms.front())}, {"mean_ms", rounded(mean)}, {"calls", int64_t(ms.size())},
-      {"rss_mb", rounded(memory_mb("VmHWM"))}, {"tokens_per_s", rounded(double(tokens) / mean * 1e3)}};
+  const Json report = Json::Object{{"model", o.random.empty() ? o.model : o.random},
+                                   {"task", o.task},
+                                   {"batch", int64_t(lengths.size())},
+                                   {"seq", *std::max_element(lengths.begin(), lengths.end())},
+                                   {"lengths", std::move(all_lengths)},
+                                   {"threads", runtime->threads()},
+                                   {"dtype", o.common.dtype},
+                                   {"isa", runtime->isa()},
+                                   {"backend", o.common.backend},
+                                   {"load_ms", rounded(load_ms)},
+                                   {"first_call_ms", rounded(first_ms)},
+                                   {"p50_ms", rounded(percentile(ms, 0.5))},
+                                   {"p90_ms", rounded(percentile(ms, 0.9))},
+                                   {"p99_ms", rounded(percentile(ms, 0.99))},
+                                   {"min_ms", rounded(ms.front())},
+                                   {"mean_ms", rounded(mean)},
+                                   {"calls", int64_t(ms.size())},
+                                   {"rss_mb", rounded(memory_mb("VmHWM"))},
+                                   {"tokens_per_s", rounded(double(tokens) / mean * 1e3)}};
   if (o.json) {
     std::printf("%s\n", report.dump().c_str());
     return;
   }
-  std::printf("%s, %lld tokens in %zu sequences, %d threads, %s %s (%s)\n", model->class_name(), static_cast<long long>(tokens), lengths.size(),
-              runtime->threads(), o.common.backend.c_str(), o.common.dtype.c_str(), runtime->isa());
-  std::printf("  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   peak %.0f MB\n",
-              percentile(ms, 0.5), percentile(ms, 0.9), percentile(ms, 0.99), ms.front(), first_ms, load_ms, double(tokens) / mean * 1e3, ms.size(), memory_mb("VmHWM"));
+  std::printf("%s, %lld tokens in %zu sequences, %d threads, %s %s (%s)\n", model->class_name(),
+              static_cast<long long>(tokens), lengths.size(), runtime->threads(), o.common.backend.c_str(),
+              o.common.dtype.c_str(), runtime->isa());
+  std::printf(
+      "  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   peak "
+      "%.0f MB\n",
+      percentile(ms, 0.5), percentile(ms, 0.9), percentile(ms, 0.99), ms.front(), first_ms, load_ms,
+      double(tokens) / mean * 1e3, ms.size(), memory_mb("VmHWM"));
 }
 
 void bench_tokenizer(const Options& o) {
@@ -147,11 +165,17 @@ void add_bench(CLI::App& app) {
   CLI::App* sub = app.add_subcommand("bench", "Time a model, or with --tokenize its tokenizer");
   o->common.add_to(*sub);
   CLI::Option* model = sub->add_option("--model", o->model, "checkpoint directory");
-  CLI::Option* random = sub->add_option("--random", o->random, "config.json: time a model of this shape with random weights")->excludes(model);
+  CLI::Option* random =
+      sub->add_option("--random", o->random, "config.json: time a model of this shape with random weights")
+          ->excludes(model);
   sub->add_option("--task", o->task, "Auto class")->capture_default_str();
   sub->add_option("--batch", o->batch, "sequences per call")->capture_default_str()->check(CLI::PositiveNumber);
-  CLI::Option* seq = sub->add_option("--seq", o->seq, "tokens per sequence")->capture_default_str()->check(CLI::PositiveNumber);
-  sub->add_option("--lengths", o->lengths, "tokens of each sequence, a,b,c; in place of --batch and --seq")->delimiter(',')->excludes(seq)->check(CLI::PositiveNumber);
+  CLI::Option* seq =
+      sub->add_option("--seq", o->seq, "tokens per sequence")->capture_default_str()->check(CLI::PositiveNumber);
+  sub->add_option("--lengths", o->lengths, "tokens of each sequence, a,b,c; in place of --batch and --seq")
+      ->delimiter(',')
+      ->excludes(seq)
+      ->check(CLI::PositiveNumber);
   sub->add_option("--seconds", o->seconds, "how long to measure")->capture_default_str()->check(CLI::PositiveNumber);
   sub->add_option("--tokenize", o->tokenize, "text file: time the tokenizer alone on its lines")->excludes(random);
   sub->add_flag("--json", o->json, "one line of JSON");

@@ -31,7 +31,8 @@ std::string printable(const std::string& name) {
 // The class whose weights to compare with: --task, else the first registered one for the model_type.
 void add_differences(Json& report, const Options& o) {
   try {
-    const AnyModel model = load_auto_model(o.task.empty() ? "AutoModel" : o.task, o.model, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1})});
+    const AnyModel model = load_auto_model(o.task.empty() ? "AutoModel" : o.task, o.model,
+                                           {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1})});
     auto list = [](const std::vector<std::string>& names) {
       Json::Array array;
       for (const std::string& name : names) array.emplace_back(name);
@@ -60,9 +61,15 @@ void inspect(const Options& o) {
     }
     parameters += count;
     dtypes[std::string(info.dtype_name)] += count;
-    tensors.push_back(Json::Object{{"name", name}, {"dtype", info.dtype_name}, {"shape", std::move(shape)}, {"bytes", int64_t(info.end - info.begin)}});
+    tensors.push_back(Json::Object{{"name", name},
+                                   {"dtype", info.dtype_name},
+                                   {"shape", std::move(shape)},
+                                   {"bytes", int64_t(info.end - info.begin)}});
   }
-  Json report = Json::Object{{"path", checkpoint.path()}, {"tensors", int64_t(tensors.size())}, {"parameters", parameters}, {"bytes", int64_t(checkpoint.total_bytes())}};
+  Json report = Json::Object{{"path", checkpoint.path()},
+                             {"tensors", int64_t(tensors.size())},
+                             {"parameters", parameters},
+                             {"bytes", int64_t(checkpoint.total_bytes())}};
   add_differences(report, o);
   if (o.json) {
     report.set("tensors", std::move(tensors));
@@ -73,15 +80,18 @@ void inspect(const Options& o) {
     std::printf("%-5s %-16s %12lld  %s\n", tensor.at("dtype").as_string().c_str(), tensor.at("shape").dump().c_str(),
                 static_cast<long long>(tensor.at("bytes").as_int()), printable(tensor.at("name").as_string()).c_str());
   std::printf("%zu tensors, %lld parameters (", tensors.size(), static_cast<long long>(parameters));
-  for (auto it = dtypes.begin(); it != dtypes.end(); ++it) std::printf("%s%lld %s", it == dtypes.begin() ? "" : ", ", static_cast<long long>(it->second), it->first.c_str());
+  for (auto it = dtypes.begin(); it != dtypes.end(); ++it)
+    std::printf("%s%lld %s", it == dtypes.begin() ? "" : ", ", static_cast<long long>(it->second), it->first.c_str());
   std::printf("), %.1f MB\n", double(checkpoint.total_bytes()) / 1e6);
   if (const Json* error = report.find("error")) {
     std::printf("not loadable: %s\n", error->as_string().c_str());
     return;
   }
-  std::printf("%s: %zu missing, %zu unused\n", report.at("class").as_string().c_str(), report.at("missing").as_array().size(), report.at("unused").as_array().size());
+  std::printf("%s: %zu missing, %zu unused\n", report.at("class").as_string().c_str(),
+              report.at("missing").as_array().size(), report.at("unused").as_array().size());
   for (const char* kind : {"missing", "unused"})
-    for (const Json& name : report.at(kind).as_array()) std::printf("  %s: %s\n", kind, printable(name.as_string()).c_str());
+    for (const Json& name : report.at(kind).as_array())
+      std::printf("  %s: %s\n", kind, printable(name.as_string()).c_str());
   for (const std::string& warning : checkpoint.warnings()) std::printf("  note: %s\n", printable(warning).c_str());
 }
 
@@ -89,7 +99,8 @@ void inspect(const Options& o) {
 
 void add_inspect(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("inspect", "List a checkpoint's tensors, and what the model class misses or leaves unused");
+  CLI::App* sub =
+      app.add_subcommand("inspect", "List a checkpoint's tensors, and what the model class misses or leaves unused");
   o->common.add_to(*sub);
   sub->add_option("MODEL", o->model, "checkpoint directory")->required();
   sub->add_option("--task", o->task, "Auto class to compare with; default AutoModel");
@@ -112,7 +123,9 @@ void add_version(CLI::App& app) {
   sub->callback([] {
     std::printf("caracal %s (transformers %s files)\n", CARACAL_VERSION, kTransformersVersion);
     for (kernels::Isa isa : kernels::kIsas)
-      std::printf("isa %-7s %s%s\n", kernels::isa_name(isa), kernels::isa_supported(isa) ? "supported" : "not on this CPU", isa == kernels::best_isa() ? ", default" : "");
+      std::printf("isa %-7s %s%s\n", kernels::isa_name(isa),
+                  kernels::isa_supported(isa) ? "supported" : "not on this CPU",
+                  isa == kernels::best_isa() ? ", default" : "");
   });
 }
 

@@ -17,9 +17,11 @@ void run(const Options& o) {
   const SafetensorsFile file = SafetensorsFile::open(o.inputs);
   ModelInputs inputs;
   for (const TensorInfo& info : file.tensors()) inputs.set(info.name, file.tensor(info));
-  const AnyModel model = load_auto_model(o.task, o.model, {.config = parse_settings(o.settings), .runtime = o.common.make_runtime()});
+  const AnyModel model =
+      load_auto_model(o.task, o.model, {.config = parse_settings(o.settings), .runtime = o.common.make_runtime()});
   warn_missing(*model);
-  const ModelOutput output = model(inputs, {.output_hidden_states = o.hidden_states, .output_attentions = o.attentions});
+  const ModelOutput output =
+      model(inputs, {.output_hidden_states = o.hidden_states, .output_attentions = o.attentions});
   save_safetensors(o.outputs, output.named());
 }
 
@@ -31,7 +33,9 @@ void add_run(CLI::App& app) {
   o->common.add_to(*sub);
   sub->add_option("--model", o->model, "checkpoint directory")->required();
   sub->add_option("--task", o->task, "Auto class")->capture_default_str();
-  sub->add_option("--inputs", o->inputs, "safetensors file; names are the forward arguments (input_ids, attention_mask, …)")->required();
+  sub->add_option("--inputs", o->inputs,
+                  "safetensors file; names are the forward arguments (input_ids, attention_mask, …)")
+      ->required();
   sub->add_option("--outputs", o->outputs, "safetensors file to write; names are the output's fields")->required();
   sub->add_flag("--hidden-states", o->hidden_states, "also write hidden_states.0 …");
   sub->add_flag("--attentions", o->attentions, "also write attentions.0 …");

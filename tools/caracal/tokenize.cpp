@@ -40,12 +40,14 @@ std::pair<std::string, std::optional<std::string>> split_line(const std::string&
   if (o.json) {
     const Json value = Json::parse(line, "stdin");
     if (!value.is_array()) return {value.as_string(), std::nullopt};
-    if (value.as_array().size() != 2) throw Error(ErrorCode::bad_file, "stdin", "expected a JSON string or a list of two but got " + line);
+    if (value.as_array().size() != 2)
+      throw Error(ErrorCode::bad_file, "stdin", "expected a JSON string or a list of two but got " + line);
     return {value.as_array()[0].as_string(), value.as_array()[1].as_string()};
   }
   if (!o.pair) return {line, std::nullopt};
   const size_t tab = line.find('\t');
-  if (tab == std::string::npos) throw Error(ErrorCode::invalid_argument, "stdin", "expected two texts with a tab between but got '" + line + "'");
+  if (tab == std::string::npos)
+    throw Error(ErrorCode::invalid_argument, "stdin", "expected two texts with a tab between but got '" + line + "'");
   return {line.substr(0, tab), line.substr(tab + 1)};
 }
 
@@ -69,7 +71,8 @@ void tokenize(const Options& o) {
     std::vector<TextInput> batch;
     for (size_t i = begin; i < begin + step; i++)
       batch.push_back(texts[i].second ? TextInput(texts[i].first, *texts[i].second) : TextInput(texts[i].first));
-    const BatchEncoding encoding = step == 1 ? tokenizer(batch[0], options) : tokenizer(std::span<const TextInput>(batch), options);
+    const BatchEncoding encoding =
+        step == 1 ? tokenizer(batch[0], options) : tokenizer(std::span<const TextInput>(batch), options);
     for (size_t i = 0; i < encoding.size(); i++) std::printf("%s\n", row_json(encoding, i).dump().c_str());
   }
 }
@@ -80,7 +83,8 @@ void detokenize(const Options& o) {
     std::vector<int32_t> ids;
     const Json json = Json::parse(line, "stdin");
     for (const Json& id : json.as_array()) {
-      if (id.as_int() < 0 || id.as_int() > INT32_MAX) throw Error(ErrorCode::invalid_argument, "stdin", "expected token ids of at least 0 but got " + id.dump());
+      if (id.as_int() < 0 || id.as_int() > INT32_MAX)
+        throw Error(ErrorCode::invalid_argument, "stdin", "expected token ids of at least 0 but got " + id.dump());
       ids.push_back(int32_t(id.as_int()));
     }
     std::printf("%s\n", tokenizer.decode(ids, o.skip_special_tokens).c_str());
@@ -99,7 +103,8 @@ void add_tokenize(CLI::App& app) {
   sub->add_flag("--no-special-tokens", o->no_special_tokens, "leave out [CLS], [SEP] …");
   sub->add_option("--max-length", o->max_length, "cut to so many tokens")->check(CLI::PositiveNumber);
   sub->add_option("--padding", o->padding, "longest or max_length")->check(CLI::IsMember({"longest", "max_length"}));
-  sub->add_option("--stride", o->stride, "with --max-length: a line for each chunk, overlapping by so many tokens")->check(CLI::NonNegativeNumber);
+  sub->add_option("--stride", o->stride, "with --max-length: a line for each chunk, overlapping by so many tokens")
+      ->check(CLI::NonNegativeNumber);
   sub->add_flag("--slow", o->slow, "accepted for the documents' sake: slow and fast tokenizers are the same here");
   sub->callback([o] { tokenize(*o); });
 }
