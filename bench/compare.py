@@ -209,8 +209,10 @@ class Caracal:
                      str(file), "--threads", self.threads)  # fmt: skip
 
     def time(self, cell, warmup, seconds):
-        shape = ["--lengths", ",".join(map(str, cell.lengths))] if cell.ragged else ["--seq", str(cell.seq)]
-        line = self.command("bench", "--model", self.model, "--task", "AutoModel", "--batch", str(cell.batch), *shape,
+        shape = ["--batch", str(cell.batch), "--seq", str(cell.seq)]
+        if cell.ragged:
+            shape = ["--lengths", ",".join(map(str, cell.lengths))]
+        line = self.command("bench", "--model", self.model, "--task", "AutoModel", *shape,
                             "--seconds", str(seconds), "--threads", self.threads, "--json")  # fmt: skip
         return json.loads(line)
 

@@ -97,7 +97,11 @@ std::vector<SafetensorsFile> open_shards(const std::string& directory, const std
 // Nothing to open: says why, looking at what the directory has instead.
 [[noreturn]] void throw_no_weights(const std::string& directory, const std::string& wanted) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory)) names.push_back(entry.path().filename().string());
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error) throw Error(ErrorCode::io, directory, "expected to list the directory but got: " + error.message());
   std::sort(names.begin(), names.end());
   for (const std::string& name : names) {
     std::string_view format = foreign_format_of_name(name);
@@ -116,10 +120,6 @@ std::vector<SafetensorsFile> open_shards(const std::string& directory, const std
 Checkpoint Checkpoint::open(const std::string& path, const CheckpointOptions& options) {
   auto state = std::make_shared<State>();
   state->path = path;
-  if (!options.subfolder.empty()) {
-    check_relative_name(options.subfolder, path);
-    state->path += "/" + options.subfolder;
-  }
   std::string dot_variant;
   if (!options.variant.empty()) {
     check_relative_name(options.variant, path);

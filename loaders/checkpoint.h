@@ -15,8 +15,7 @@
 namespace caracal {
 
 struct CheckpointOptions {
-  std::string variant = {};    // "fp16" looks for model.fp16.safetensors, and for nothing else
-  std::string subfolder = {};  // joined to the directory
+  std::string variant = {};  // "fp16" looks for model.fp16.safetensors, and for nothing else
   Access access = Access::map;
 };
 
@@ -38,7 +37,7 @@ class Checkpoint {
   /// Path of the file that holds `name`; throws not_found.
   const std::string& file_of(std::string_view name) const;
 
-  /// The path given to open, with the subfolder.
+  /// The path given to open.
   const std::string& path() const noexcept;
   /// Bytes of all tensors.
   uint64_t total_bytes() const noexcept;

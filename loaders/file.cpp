@@ -34,6 +34,13 @@ std::string reason(int error) { return std::generic_category().message(error); }
               "expected a readable file but got: " + reason(error));
 }
 
+void check_regular(const struct stat& status, const std::string& path) {
+  if (S_ISREG(status.st_mode)) return;
+  throw Error(ErrorCode::io, path,
+              std::string("expected a regular file but got ") +
+                  (S_ISDIR(status.st_mode) ? "a directory" : "a device, pipe or socket"));
+}
+
 // The folder that links may not leave, and the way from there to `root`.
 std::pair<fs::path, fs::path> confining_folder(const std::string& root) {
   std::error_code error;
@@ -75,15 +82,12 @@ int open_by_resolved_path(const fs::path& folder, const fs::path& relative) {
 
 File::File(int fd, std::string path) : fd_(fd), path_(std::move(path)) {
   struct stat status {};
-  const char* problem = nullptr;
-  if (::fstat(fd, &status) != 0) {
-    problem = "one whose size cannot be read";
-  } else if (!S_ISREG(status.st_mode)) {
-    problem = S_ISDIR(status.st_mode) ? "a directory" : "a device, pipe or socket";
-  }
-  if (problem) {
+  try {
+    if (::fstat(fd, &status) != 0) throw_open_error(path_, errno);
+    check_regular(status, path_);
+  } catch (...) {
     ::close(fd);
-    throw Error(ErrorCode::io, path_, std::string("expected a regular file but got ") + problem);
+    throw;
   }
   size_ = uint64_t(status.st_size);
 }
@@ -143,11 +147,26 @@ Bytes load_bytes(const File& file, Access access) {
 }
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+  // Renaming replaces the name itself, so whatever has it must be a regular file, and a link must be followed first.
+  struct stat status {};
+  const bool exists = ::lstat(path.c_str(), &status) == 0;
+  if (!exists && errno != ENOENT) fail("create");
+  if (exists) {
+    std::error_code error;
+    path_ = fs::canonical(path, error).string();
+    if (error || ::stat(path_.c_str(), &status) != 0) {
+      if (error) errno = error.value();
+      path_ = path;
+      fail("replace");
+    }
+    check_regular(status, path);
+  }
   for (int attempt = 0; fd_ < 0; ++attempt) {
-    temporary_ = path + "." + std::to_string(::getpid()) + "-" + std::to_string(attempt) + ".tmp";
+    temporary_ = path_ + "." + std::to_string(::getpid()) + "-" + std::to_string(attempt) + ".tmp";
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail("create");
   }
+  if (exists && ::fchmod(fd_, status.st_mode & 0777) != 0) fail("set the mode of");
 }
 
 AtomicFile::~AtomicFile() {

@@ -54,7 +54,9 @@ struct Bytes {
 Bytes load_bytes(const File& file, Access access);
 
 /// A file written beside its final place and moved there by commit(), so that `path` never holds half of it, whatever
-/// happens; without commit() nothing remains. Every step throws io or not_found.
+/// happens; without commit() nothing remains. A file that is there keeps its mode, and a link to one stays a link.
+/// Every step throws io or not_found; io also for a path that is a directory, device, pipe or socket, which is left
+/// alone.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);
@@ -67,7 +69,7 @@ class AtomicFile {
 
  private:
   [[noreturn]] void fail(const char* step) const;
-  std::string path_, temporary_;
+  std::string path_, temporary_;  // path_ is behind all links
   int fd_ = -1;
 };
 

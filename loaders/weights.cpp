@@ -1,9 +1,11 @@
 #include <caracal/loaders/weights.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <unordered_map>
 
+#include <caracal/runtime/checked.h>
 #include <caracal/runtime/error.h>
 
 namespace caracal {
@@ -74,6 +76,19 @@ struct Weights::State {
     return it == stored.end() ? nullptr : &it->second;
   }
 
+  // A tiny file whose config asks for a huge layer must not cost gigabytes.
+  void check_drawable(const std::string& name, const Shape& shape) const {
+    constexpr uint64_t kAlwaysDrawn = uint64_t(64) << 20;
+    const uint64_t stored_bytes = checkpoint->total_bytes();
+    const uint64_t limit = stored_bytes > UINT64_MAX / 4 ? UINT64_MAX : std::max(kAlwaysDrawn, 4 * stored_bytes);
+    const uint64_t bytes = checked_mul(uint64_t(shape.numel()), uint64_t(sizeof(float)), name);
+    if (bytes <= limit) return;
+    throw Error(ErrorCode::bad_file, name,
+                "expected at most " + std::to_string(limit) + " bytes of a tensor to draw, as the checkpoint " +
+                    checkpoint->path() + " has " + std::to_string(stored_bytes) +
+                    " bytes and not this tensor, but got " + std::to_string(bytes) + " for shape " + shape.str());
+  }
+
   Tensor load(const std::string& name, const std::string& stored_name, const Shape& shape) {
     const TensorInfo& info = *checkpoint->find(stored_name);
     const std::string& file = checkpoint->file_of(stored_name);
@@ -124,7 +139,10 @@ Tensor Weights::get(std::string_view name, const Shape& shape) const {
   Tensor tensor = get_optional(name, shape);
   if (tensor.defined()) return tensor;
   std::string full = full_name(name);
-  if (state_->options.init_missing) return draw(*state_->options.init_missing, full, shape);
+  if (state_->options.init_missing) {
+    state_->check_drawable(full, shape);
+    return draw(*state_->options.init_missing, full, shape);
+  }
   throw Error(
       ErrorCode::not_found, full,
       "expected a tensor of shape " + shape.str() + " but got none of this name in " + state_->checkpoint->path());

@@ -1,7 +1,7 @@
 // Weights: where a model takes its parameters from. A cursor over dotted names, so that a model file reads
 //
-//   Linear::Linear(const Weights& w) : weight(w.get("weight", {out, in})), bias(w.get("bias", {out})) {}
-//   query = Linear(w / "encoder" / "layer" / i / "attention" / "self" / "query");
+//   Weights dense = w / "encoder" / "layer" / i / "output" / "dense";
+//   Tensor weight = dense.get("weight", {out, in}), bias = dense.get("bias", {out});
 //
 // and does not care whether they come from a checkpoint or are drawn at random.
 #pragma once
@@ -27,7 +27,7 @@ struct RandomInit {
 
 struct WeightsOptions {
   std::string base_prefix = {};                 // "bert": added or stripped where checkpoint and model differ by it
-  std::optional<RandomInit> init_missing = {};  // absent tensors are drawn and listed by missing(), not an error
+  std::optional<RandomInit> init_missing = {};  // absent tensors are drawn by get() and listed by missing()
 };
 
 /// A prefix into a source of float32 parameters. Cheap to copy; copies share the source and the record of what was
@@ -49,7 +49,8 @@ class Weights {
   /// True when the tensor exists; always for a random source.
   bool has(std::string_view name) const;
   /// The float32 tensor prefix.name of exactly this shape: a view of the file where it is stored as aligned F32, else
-  /// converted from F16, BF16 or F64. Throws with the full name: not_found, or bad_file for another shape or dtype.
+  /// converted from F16, BF16 or F64. Throws with the full name: not_found, bad_file for another shape or dtype, or for
+  /// an absent tensor to draw that is larger than 64 MiB and than four times the checkpoint: its config is not its own.
   Tensor get(std::string_view name, const Shape& shape) const;
   /// The same, but an undefined tensor when there is none (then listed by missing()).
   Tensor get_optional(std::string_view name, const Shape& shape) const;

@@ -52,6 +52,55 @@ const ConfigField* find_field(const std::vector<ConfigField>& fields, std::strin
   return at == fields.end() ? nullptr : &*at;
 }
 
+// Parameters of generation that old configurations carry: transformers drops them (GenerationConfig has them now).
+constexpr std::string_view kGenerationKeys[] = {"assistant_confidence_threshold",
+                                                "assistant_lookbehind",
+                                                "bad_words_ids",
+                                                "begin_suppress_tokens",
+                                                "diversity_penalty",
+                                                "do_sample",
+                                                "early_stopping",
+                                                "encoder_no_repeat_ngram_size",
+                                                "encoder_repetition_penalty",
+                                                "epsilon_cutoff",
+                                                "eta_cutoff",
+                                                "exponential_decay_length_penalty",
+                                                "forced_bos_token_id",
+                                                "forced_eos_token_id",
+                                                "length_penalty",
+                                                "max_length",
+                                                "min_length",
+                                                "no_repeat_ngram_size",
+                                                "num_assistant_tokens",
+                                                "num_assistant_tokens_schedule",
+                                                "num_beam_groups",
+                                                "num_beams",
+                                                "num_return_sequences",
+                                                "output_scores",
+                                                "remove_invalid_values",
+                                                "repetition_penalty",
+                                                "return_dict_in_generate",
+                                                "suppress_tokens",
+                                                "target_lookbehind",
+                                                "temperature",
+                                                "top_k",
+                                                "top_p",
+                                                "typical_p",
+                                                "use_cache"};
+
+// Keys that are no attributes: handled elsewhere, or of meaning to Python only.
+constexpr std::string_view kOtherKeys[] = {"id2label",
+                                           "label2id",
+                                           "num_labels",
+                                           "model_type",
+                                           "transformers_version",
+                                           "_name_or_path",
+                                           "name_or_path",
+                                           "_commit_hash",
+                                           "attn_implementation",
+                                           "_attn_implementation",
+                                           "experts_implementation"};
+
 // Nothing but the base attributes, at their defaults.
 struct BareConfig final : ConfigOf<BareConfig> {
   static constexpr const char *kModelType = "", *kClassName = "";
@@ -77,14 +126,19 @@ void PretrainedConfig::update(const Json& values, const std::string& where) {
     throw Error(ErrorCode::invalid_argument, where,
                 std::string("expected an object of configuration keys but got ") + values.type_name());
   const std::vector<ConfigField> own = fields(), base = base_fields();
+  const bool first = extra.as_object().empty();
   for (const auto& [key, value] : values.as_object()) {
-    if (key == "id2label" || key == "label2id" || key == "num_labels" || key == "model_type" ||
-        key == "transformers_version" || key == "_name_or_path")
-      continue;
-    if (key == "torch_dtype") {
-      if (!values.contains("dtype")) set_field(*find_field(base, "dtype"), value, where);
-    } else if (const ConfigField* field = find_field(own, key) ? find_field(own, key) : find_field(base, key)) {
+    const ConfigField* field = find_field(own, key);
+    if (field == nullptr) field = find_field(base, key);
+    if (field != nullptr) {
       set_field(*field, value, where);
+    } else if (std::ranges::find(kOtherKeys, key) != std::end(kOtherKeys) ||
+               std::ranges::find(kGenerationKeys, key) != std::end(kGenerationKeys)) {
+      continue;
+    } else if (key == "torch_dtype") {
+      if (!values.contains("dtype")) set_field(*find_field(base, "dtype"), value, where);
+    } else if (first) {
+      extra.as_object().emplace_back(key, value);  // keys are unique: no search, which hostile files would make slow
     } else {
       extra.set(key, value);
     }
@@ -92,7 +146,7 @@ void PretrainedConfig::update(const Json& values, const std::string& where) {
   set_labels(values, where);
 }
 
-// id2label, label2id and num_labels together: num_labels builds LABEL_0 … for both maps unless id2label is given.
+// id2label, label2id and num_labels together: num_labels builds LABEL_0 … for both maps unless id2label has as many.
 void PretrainedConfig::set_labels(const Json& values, const std::string& where) {
   if (const Json* labels = values.find("label2id")) {
     if (!labels->is_object() && !labels->is_null()) wrong_type(where, "label2id", "dict | None", *labels);
@@ -116,7 +170,7 @@ void PretrainedConfig::set_labels(const Json& values, const std::string& where) 
     if (!values.contains("label2id")) label2id = nullptr;
   }
   const Json* count = values.find("num_labels");
-  if (count == nullptr || (labels != nullptr && !labels->is_null())) return;
+  if (count == nullptr) return;
   if (!count->is_integer() || count->as_int() < 0 || count->as_int() > 1'000'000)
     wrong_type(where, "num_labels", "int", *count);
   if (count->as_int() == num_labels()) return;
@@ -144,20 +198,10 @@ Json PretrainedConfig::to_dict() const {
 }
 
 Json PretrainedConfig::to_diff_dict() const {
-  static const char* const kBaseKeys[] = {"architectures",
-                                          "chunk_size_feed_forward",
-                                          "dtype",
-                                          "is_encoder_decoder",
-                                          "output_attentions",
-                                          "output_hidden_states",
-                                          "problem_type",
-                                          "return_dict",
-                                          "id2label",
-                                          "label2id"};
   Json dict = to_dict();
   const Json defaults = BareConfig().to_dict();
-  for (const char* key : kBaseKeys)
-    if (dict.at(key) == defaults.at(key)) dict.erase(key);
+  for (const auto& [key, value] : defaults.as_object())
+    if (key != "model_type" && key != "transformers_version" && dict.at(key) == value) dict.erase(key);
   return dict;
 }
 

@@ -1,6 +1,6 @@
 #include <caracal/models/modeling_utils.h>
 
-#include <algorithm>
+#include <deque>
 #include <filesystem>
 
 #include <caracal/tokenizers/batch_encoding.h>
@@ -52,20 +52,31 @@ void PreTrainedModel::forward(const ModelInputs& inputs, ModelOutput& output, co
   const ArenaPool::Lease lease(*workspaces_);
   (*lease).reset();
   Ctx ctx(*runtime_, *lease);
-  run(ctx, inputs, output, options);
+  run(ctx, inputs, output, with_defaults(options));
 }
 
-void PreTrainedModel::prepare(int64_t max_tokens, int64_t max_batch) const {
-  if (max_tokens < 1 || max_batch < 1)
+void PreTrainedModel::prepare(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const {
+  if (max_tokens < 1 || max_batch < 1 || options.callers < 1)
     throw Error(ErrorCode::invalid_argument, "prepare",
-                "expected max_tokens and max_batch of at least 1 but got " + std::to_string(max_tokens) + " and " +
-                    std::to_string(max_batch));
-  const ArenaPool::Lease lease(*workspaces_);
-  (*lease).reset();
-  Ctx ctx(*runtime_, *lease, /*planning=*/true);
-  ModelOutput unused;
-  run(ctx, largest_inputs(max_tokens, max_batch), unused, {});
-  (*lease).reserve((*lease).high_water());
+                "expected max_tokens, max_batch and callers of at least 1 but got " + std::to_string(max_tokens) +
+                    ", " + std::to_string(max_batch) + " and " + std::to_string(options.callers));
+  const ModelInputs inputs = largest_inputs(max_tokens, max_batch);
+  std::deque<ArenaPool::Lease> leases;  // held together, so that each is another workspace
+  for (int i = 0; i < options.callers; i++) {
+    Arena& arena = *leases.emplace_back(*workspaces_);
+    arena.reset();
+    Ctx ctx(*runtime_, arena, /*planning=*/true);
+    ModelOutput unused;
+    run(ctx, inputs, unused, with_defaults(options.forward));
+    arena.reserve(arena.high_water());
+  }
+}
+
+// As in transformers, the configuration's flags hold where the call does not ask.
+ForwardOptions PreTrainedModel::with_defaults(ForwardOptions options) const {
+  options.output_hidden_states |= config().output_hidden_states;
+  options.output_attentions |= config().output_attentions;
+  return options;
 }
 
 std::string checkpoint_directory(const std::string& path, const std::string& subfolder) {
@@ -81,7 +92,8 @@ std::string checkpoint_directory(const std::string& path, const std::string& sub
 
 Weights open_weights(const std::string& directory, const LoadOptions& options, const char* base_prefix,
                      double initializer_range) {
-  Checkpoint checkpoint = Checkpoint::open(directory, {.variant = options.variant});
+  Checkpoint checkpoint =
+      Checkpoint::open(directory, {.variant = options.variant, .access = options.access});
   return Weights(std::move(checkpoint),
                  {.base_prefix = base_prefix, .init_missing = RandomInit{.stddev = float(initializer_range)}});
 }

@@ -37,11 +37,18 @@ struct ForwardOptions {
   bool output_attentions = false;
 };
 
+/// Options of PreTrainedModel::prepare.
+struct PrepareOptions {
+  int callers = 1;              // threads that will call at the same time: a workspace for each
+  ForwardOptions forward = {};  // what those calls will ask for
+};
+
 /// Options of from_pretrained.
 struct LoadOptions {
   Json config = {};                       // overrides of configuration attributes: {{"num_labels", 3}}
   std::string subfolder = {};             // of the checkpoint directory
   std::string variant = {};               // "fp16" for model.fp16.safetensors
+  Access access = Access::map;            // `read` copies the weights first: survives truncation of the file by others
   std::shared_ptr<Runtime> runtime = {};  // where to run; default: one of its own, on all CPUs the process may use
   bool add_pooling_layer = true;          // base models: build the pooler
 };
@@ -62,9 +69,9 @@ class PreTrainedModel {
   ModelOutput operator()(const ModelInputs& inputs, const ForwardOptions& options = {}) const;
   /// The same into `output`, whose tensors are reused: in steady state nothing is allocated.
   void forward(const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options = {}) const;
-  /// Makes a workspace large enough for calls of up to `max_tokens` real tokens in up to `max_batch` sequences, so that
-  /// no later call within these bounds allocates one.
-  void prepare(int64_t max_tokens, int64_t max_batch = 1) const;
+  /// Makes workspaces large enough for calls of up to `max_tokens` real tokens in up to `max_batch` sequences, so that
+  /// no later call within these bounds allocates one. Throws invalid_argument for bounds below 1.
+  void prepare(int64_t max_tokens, int64_t max_batch = 1, const PrepareOptions& options = {}) const;
 
   /// "BertModel".
   virtual const char* class_name() const = 0;
@@ -83,6 +90,8 @@ class PreTrainedModel {
   virtual ModelInputs largest_inputs(int64_t max_tokens, int64_t max_batch) const = 0;
 
  private:
+  ForwardOptions with_defaults(ForwardOptions options) const;
+
   LoadingInfo loading_info_;
   std::shared_ptr<Runtime> runtime_;
   std::unique_ptr<ArenaPool> workspaces_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include <caracal/runtime/checked.h>
+
 namespace caracal {
 namespace {
 
@@ -164,7 +166,7 @@ void copy_out(Ctx& ctx, const Tensor& x, Tensor& out) {
 
 ModelInputs largest_text_inputs(int64_t max_tokens, int64_t max_batch, int64_t max_length) {
   // A masked first token is kept beside the real ones, in every sequence: so many rows more.
-  int64_t left = max_tokens + max_batch;
+  int64_t left = checked_add(max_tokens, max_batch, "prepare");
   const int64_t length = std::min(left, max_length);
   ModelInputs inputs;
   inputs.input_ids = Tensor::zeros({max_batch, length}, DType::I64);

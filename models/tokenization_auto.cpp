@@ -1,6 +1,7 @@
 #include <caracal/models/tokenization_auto.h>
 
 #include <filesystem>
+#include <system_error>
 
 #include <caracal/models/bert/tokenization_bert.h>
 #include <caracal/runtime/error.h>
@@ -21,8 +22,13 @@ constexpr TokenizerEntry kTokenizers[] = {
      }},
 };
 
-std::string string_member(const std::filesystem::path& file, const char* key) {
-  if (!std::filesystem::is_regular_file(file)) return {};
+namespace fs = std::filesystem;
+
+std::string string_member(const fs::path& file, const char* key) {
+  std::error_code ignored;
+  const fs::file_type type = fs::status(file, ignored).type();
+  // Of a file that cannot be looked at (type none) parse_file says why.
+  if (type != fs::file_type::regular && type != fs::file_type::none) return {};
   const Json json = Json::parse_file(file.string());
   const Json* value = json.find(key);
   return value != nullptr && value->is_string() ? value->as_string() : std::string();
@@ -31,8 +37,9 @@ std::string string_member(const std::filesystem::path& file, const char* key) {
 }  // namespace
 
 PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  const std::filesystem::path root(path);
-  const bool is_directory = std::filesystem::is_directory(root);
+  const fs::path root(path);
+  std::error_code ignored;
+  const bool is_directory = fs::is_directory(root, ignored);
   if (!is_directory && path.ends_with("tokenizer.json"))
     return PreTrainedTokenizerFast::from_pretrained(path, overrides);
   if (!is_directory) return BertTokenizer::from_pretrained(path, overrides);
@@ -45,7 +52,7 @@ PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& path, 
     if (class_name.empty() ? model_type == entry.model_type : class_name == entry.class_name)
       return entry.load(path, overrides);
   }
-  if (std::filesystem::is_regular_file(root / "tokenizer.json"))
+  if (fs::is_regular_file(root / "tokenizer.json", ignored))
     return PreTrainedTokenizerFast::from_pretrained(path, overrides);
   std::string known;
   for (const TokenizerEntry& entry : kTokenizers) known += (known.empty() ? "" : ", ") + std::string(entry.class_name);

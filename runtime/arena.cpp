@@ -40,10 +40,11 @@ void Arena::reset() {
 
 void Arena::reserve(size_t bytes) {
   high_water_ = std::max(high_water_, bytes);
-  if (blocks_.size() == 1 && blocks_[0].size >= bytes) return;
-  blocks_.clear();
+  if (blocks_.size() != 1 || blocks_[0].size < bytes) {
+    blocks_.clear();
+    blocks_.push_back({allocate_memory(bytes), bytes});
+  }
   at_ = {};
-  blocks_.push_back({allocate_memory(bytes), bytes});
   std::memset(blocks_[0].memory.get(), 0, bytes);
 }
 

@@ -25,7 +25,8 @@ class Arena {
   void rewind(const Mark& mark) noexcept { at_ = mark; }
   /// Takes back everything; joins several blocks into one of the largest size ever needed.
   void reset();
-  /// Makes sure that `bytes` fit one block, and touches its pages so that no call pays for page faults.
+  /// Takes back everything, makes sure that `bytes` fit one block, and touches its pages so that no call pays for page
+  /// faults.
   void reserve(size_t bytes);
   /// The most bytes that were in use at one time.
   size_t high_water() const noexcept { return high_water_; }

@@ -19,14 +19,15 @@
 namespace caracal {
 namespace {
 
-constexpr size_t kMaxDepth = 128;  // as serde_json, which reads these files for the reference library
+constexpr std::string_view kWhere = "json";  // of a value that does not know its file
+constexpr size_t kMaxDepth = 128;            // as serde_json, which reads these files for the reference library
 
 [[noreturn]] void fail(std::string_view where, const std::string& what) {
   throw Error(ErrorCode::bad_file, where, what);
 }
 
 [[noreturn]] void type_error(const char* expected, const Json& got) {
-  fail("json", std::string("expected ") + expected + " but got " + got.type_name());
+  fail(kWhere, std::string("expected ") + expected + " but got " + got.type_name());
 }
 
 // nlohmann's texts start with an id, "[json.exception.parse_error.101] ", which tells a reader nothing.
@@ -306,7 +307,6 @@ Json Json::parse(std::string_view text, std::string_view where, Duplicates dupli
 }
 
 Json Json::parse_file(const std::string& path) {
-  std::error_code status;
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(ErrorCode::not_found, path, "expected a readable file but got none");
   std::ostringstream text;
@@ -339,7 +339,7 @@ bool Json::as_bool() const {
 
 int64_t Json::as_int() const {
   if (auto v = std::get_if<int64_t>(&value_)) return *v;
-  if (auto digits = big_digits()) fail("json", "expected an int of 64 bits but got " + *digits);
+  if (auto digits = big_digits()) fail(kWhere, "expected an int of 64 bits but got " + *digits);
   type_error("int", *this);
 }
 
@@ -382,7 +382,7 @@ const Json* Json::find(std::string_view key) const noexcept {
 const Json& Json::at(std::string_view key) const {
   if (const Json* v = find(key)) return *v;
   if (!is_object()) type_error("dict", *this);
-  fail("json", "expected key \"" + std::string(key) + "\" but got a dict without it");
+  fail(kWhere, "expected key \"" + std::string(key) + "\" but got a dict without it");
 }
 
 void Json::set(std::string_view key, Json value) {
@@ -402,6 +402,13 @@ std::string Json::dump(int indent, bool sort_keys, bool ascii) const {
   Dumper dumper{indent, sort_keys, ascii};
   dumper.value(*this, 0);
   return std::move(dumper.out);
+}
+
+void rethrow_in_file(const Error& error, std::string_view path) {
+  const std::string prefix = "[" + std::string(kWhere) + "] ";
+  std::string_view text = error.what();
+  if (!text.starts_with(prefix)) throw;
+  throw Error(error.code(), path, text.substr(prefix.size()));
 }
 
 }  // namespace caracal

@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include <caracal/runtime/error.h>
+
 namespace caracal {
 
 class Json {
@@ -58,8 +60,8 @@ class Json {
   /// "null", "bool", "int", "float", "str", "list" or "dict": Python's names, for error messages.
   const char* type_name() const noexcept;
 
-  /// Typed access; throws Error(bad_file) "expected int but got str" when the type differs. as_double takes integers
-  /// too.
+  /// Typed access; throws Error(bad_file) "[json] expected int but got str" when the type differs (in_file names the
+  /// file). as_double takes integers too.
   bool as_bool() const;
   int64_t as_int() const;
   double as_double() const;
@@ -74,7 +76,8 @@ class Json {
   /// Member `key`; throws Error(bad_file) when absent.
   const Json& at(std::string_view key) const;
   bool contains(std::string_view key) const noexcept { return find(key) != nullptr; }
-  /// Sets or replaces member `key`; turns null into an object.
+  /// Sets or replaces member `key`; turns null into an object. Looks at every member, as find() and at() do: append to
+  /// as_object() to build a large object of keys that are known to differ.
   void set(std::string_view key, Json value);
   void erase(std::string_view key);
 
@@ -95,5 +98,19 @@ class Json {
   };
   std::variant<std::monostate, bool, int64_t, double, std::string, Array, Object, BigInteger> value_;
 };
+
+/// Throws `error` again, which is being handled, as in_file does.
+[[noreturn]] void rethrow_in_file(const Error& error, std::string_view path);
+
+/// Returns read(), which looks at the Json of the file `path`: at() and as_*() know no file and throw "[json] …", and
+/// from here that reads "[path] …". Errors that already name something pass unchanged, so calls may nest.
+template <class F>
+auto in_file(std::string_view path, F read) -> decltype(read()) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    rethrow_in_file(error, path);
+  }
+}
 
 }  // namespace caracal

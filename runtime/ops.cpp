@@ -28,6 +28,11 @@ void expect_ids(const char* op, const Tensor& ids, int64_t rows) {
          ids.defined() ? ids.shape().str() + " " + std::string(name_of(ids.dtype())) : "an undefined tensor");
 }
 
+void expect_rows_within(const char* op, const Tensor& index, int64_t rows) {
+  for (int64_t row : index.values<int64_t>())
+    if (row < 0 || row >= rows) fail(op, "row numbers from 0 to " + std::to_string(rows - 1), std::to_string(row));
+}
+
 int64_t row_grain(int64_t cols) { return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(cols, 1)); }
 
 using PoolKernel = void (*)(float*, const float*, int64_t, int64_t);
@@ -35,6 +40,11 @@ using PoolKernel = void (*)(float*, const float*, int64_t, int64_t);
 Tensor pool(Ctx& ctx, const char* op, const Tensor& x, const Ragged& sequences, PoolKernel kernel) {
   expect_matrix(op, "x", x, x.rank() == 2 ? x.size(1) : 0);
   const int64_t cols = x.size(1);
+  for (int64_t b = 0; b < sequences.batch; b++) {
+    if (sequences.offsets[b] < 0 || sequences.keys[b] < 0 || sequences.offsets[b] > x.size(0) - sequences.keys[b])
+      fail(op, "sequences within " + std::to_string(x.size(0)) + " rows",
+           "sequence " + std::to_string(b) + " beyond them");
+  }
   Tensor out = ctx.empty({sequences.batch, cols});
   const float* in = x.data<float>();
   float* result = out.data<float>();
@@ -162,6 +172,17 @@ Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const Att
   const float* base = qkv.data<float>();
   float* result = out.data<float>();
   float* probs = options.probs != nullptr ? options.probs->data<float>() : nullptr;
+  int64_t* probs_begin = nullptr;  // of each sequence
+  if (probs != nullptr) {
+    probs_begin = static_cast<int64_t*>(ctx.scratch(size_t(sequences.batch) * sizeof(int64_t)));
+    int64_t count = 0;
+    for (int64_t b = 0; b < sequences.batch; b++) {
+      probs_begin[b] = count;
+      count += heads * (sequences.offsets[b + 1] - sequences.offsets[b]) * sequences.keys[b];
+    }
+    if (options.probs->numel() != count)
+      fail("attention", std::to_string(count) + " probs", options.probs->shape().str());
+  }
   const float scale = float(1.0 / std::sqrt(double(head_dim)));
 
   ctx.parallel(pairs * blocks, grain, [&](int64_t begin, int64_t end, int task) {
@@ -183,10 +204,7 @@ Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const Att
       args.out = result + (start + row_begin) * hidden + head * head_dim;
       args.ldo = hidden;
       if (probs != nullptr) {
-        int64_t before = 0;
-        for (int64_t i = 0; i < b; i++)
-          before += heads * (sequences.offsets[i + 1] - sequences.offsets[i]) * sequences.keys[i];
-        args.probs = probs + before + (head * rows + row_begin) * keys;
+        args.probs = probs + probs_begin[b] + (head * rows + row_begin) * keys;
         args.ldp = keys;
       }
       args.scratch = scratch + size_t(task) * scratch_bytes;
@@ -199,7 +217,10 @@ Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const Att
 Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out) {
   const int64_t cols = weights.weight.defined() ? weights.weight.numel() : 0;
   expect_matrix("layer_norm", "x", x, cols);
-  if (out != nullptr) expect_matrix("layer_norm", "out", *out, cols);
+  if (weights.bias.shape() != weights.weight.shape())
+    fail("layer_norm", "bias of shape " + weights.weight.shape().str(), weights.bias.shape().str());
+  if (out != nullptr && out->shape() != x.shape())
+    fail("layer_norm", "out of shape " + x.shape().str(), out->shape().str());
   Tensor result = out != nullptr ? *out : ctx.empty(x.shape());
   const float *in = x.data<float>(), *weight = weights.weight.data<float>(), *bias = weights.bias.data<float>();
   float* to = result.data<float>();
@@ -224,14 +245,6 @@ Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto)
   return out;
 }
 
-void check_ids(std::string_view where, const Tensor& ids, int64_t rows) {
-  for (int64_t id : ids.values<int64_t>()) {
-    if (id < 0 || id >= rows)
-      throw Error(ErrorCode::invalid_argument, where,
-                  "expected ids from 0 to " + std::to_string(rows - 1) + " but got " + std::to_string(id));
-  }
-}
-
 Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
   return pool(ctx, "mean_pool", x, sequences, ctx.cpu().mean_rows_f32);
 }
@@ -248,13 +261,18 @@ void l2_normalize(Ctx& ctx, Tensor& x, float eps) {
   });
 }
 
-Tensor gather_rows(Ctx& ctx, const Tensor& x, const Tensor& index) { return embedding(ctx, index, x); }
+Tensor gather_rows(Ctx& ctx, const Tensor& x, const Tensor& index) {
+  expect_ids("gather_rows", index, -1);
+  expect_rows_within("gather_rows", index, x.size(0));
+  return embedding(ctx, index, x);
+}
 
 void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out) {
   const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
   expect_matrix("scatter_rows", "x", x, cols);
   expect_matrix("scatter_rows", "out", out, cols);
   expect_ids("scatter_rows", index, x.size(0));
+  expect_rows_within("scatter_rows", index, out.size(0));
   const float* from = x.data<float>();
   const int64_t* rows = index.data<int64_t>();
   float* to = out.data<float>();

@@ -61,12 +61,9 @@ Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const Att
 /// Layer norm of each row, (T, H) -> (T, H). `out` receives the result when given (it may be x itself).
 Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out = nullptr);
 
-/// Rows of `table` (rows, H) chosen by ids (T) I64, added to `onto` when given, in place. Ids must be in range
-/// already: see check_ids. Returns (T, H).
+/// Rows of `table` (rows, H) chosen by ids (T) I64, added to `onto` when given, in place. The caller has
+/// checked that the ids are in range. Returns (T, H).
 Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto = nullptr);
-
-/// Throws invalid_argument naming `where` unless every id is in [0, rows).
-void check_ids(std::string_view where, const Tensor& ids, int64_t rows);
 
 /// Mean over the rows of each sequence, (T, H) -> (B, H); 0 for an empty sequence.
 Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences);
@@ -75,9 +72,10 @@ Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences);
 /// Each row divided by max(its Euclidean length, eps), as torch.nn.functional.normalize. In place.
 void l2_normalize(Ctx& ctx, Tensor& x, float eps = 1e-12f);
 
-/// Rows of x (N, H) chosen by `index` (T) I64 -> (T, H).
+/// Rows of x (N, H) chosen by `index` (T) I64 -> (T, H). Throws for an index outside x.
 Tensor gather_rows(Ctx& ctx, const Tensor& x, const Tensor& index);
 /// Writes row i of x (T, H) to row index[i] of `out` (N, H). Rows of `out` that no index names stay as they are.
+/// Throws for an index outside `out`.
 void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out);
 
 }  // namespace caracal

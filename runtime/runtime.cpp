@@ -58,6 +58,11 @@ Runtime::Runtime(const RuntimeOptions& options) : cpu_(&choose_kernels(options.i
                 "expected threads of at least 0 but got " + std::to_string(options.threads));
   if (executor_ == nullptr)
     executor_ = std::make_shared<ThreadPool>(options.threads > 0 ? options.threads : available_cpus(), options.spin_us);
+  threads_ = executor_->concurrency();
+  if (threads_ < 1 || threads_ > ThreadPool::kMaxThreads)
+    throw Error(ErrorCode::invalid_argument, "Runtime",
+                "expected an executor with a concurrency of 1 to " + std::to_string(ThreadPool::kMaxThreads) +
+                    " but got " + std::to_string(threads_));
 }
 
 Tensor Ctx::empty(const Shape& shape, DType dtype) {

@@ -31,11 +31,12 @@ class Runtime {
   const kernels::Kernels& cpu() const noexcept { return *cpu_; }
   /// Name of the instruction-set tier in use.
   const char* isa() const noexcept { return cpu_->name; }
-  int threads() const noexcept { return executor_->concurrency(); }
+  int threads() const noexcept { return threads_; }
   Executor& executor() const noexcept { return *executor_; }
 
   /// Runs f(begin, end, task) over disjoint ranges that cover [0, n), of about `grain` items or more. `task` numbers
-  /// the ranges from 0 to at most max_tasks() - 1: for memory that ranges running at the same time must not share.
+  /// the ranges from 0 to at most max_tasks() - 1: for memory that ranges running at the same time must not share. f
+  /// must not throw.
   template <class F>
   void parallel(int64_t n, int64_t grain, const F& f) const;
   /// Four tasks a thread: enough for fast threads to help slow ones, few enough to cost nothing.
@@ -44,6 +45,7 @@ class Runtime {
  private:
   const kernels::Kernels* cpu_;
   std::shared_ptr<Executor> executor_;
+  int threads_;
 };
 
 /// How many CPUs this process may use: its affinity mask, capped by the cgroup's CPU quota; at least 1.

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <string>
+
+#include <caracal/runtime/error.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -18,17 +22,37 @@ void pause_cpu() noexcept {
 #endif
 }
 
-// First task of thread `self` of `threads`: an even split of [0, tasks) into contiguous ranges.
-uint64_t range_begin(int tasks, int self, int threads) { return uint64_t(tasks) * uint64_t(self) / uint64_t(threads); }
+constexpr int kTaskBits = 20;
+constexpr uint64_t kTaskMask = (uint64_t(1) << kTaskBits) - 1;
+constexpr uint32_t kJobMask = (uint32_t(1) << (64 - 2 * kTaskBits)) - 1;
+
+// The tasks of thread `self`: an even split of [0, tasks) into contiguous ranges.
+uint64_t pack_range(uint32_t job, int tasks, int self, int threads) {
+  const uint64_t begin = uint64_t(tasks) * uint64_t(self) / uint64_t(threads);
+  const uint64_t end = uint64_t(tasks) * uint64_t(self + 1) / uint64_t(threads);
+  return uint64_t(job & kJobMask) << (2 * kTaskBits) | begin << kTaskBits | end;
+}
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads, int spin_us) : queues_(size_t(std::max(threads, 1))), spin_us_(spin_us) {
+ThreadPool::ThreadPool(int threads, int spin_us)
+    : queues_(size_t(std::clamp(threads, 1, kMaxThreads))), spin_us_(spin_us) {
+  if (threads < 1 || threads > kMaxThreads)
+    throw Error(ErrorCode::invalid_argument, "ThreadPool",
+                "expected 1 to " + std::to_string(kMaxThreads) + " threads but got " + std::to_string(threads));
   threads_.reserve(queues_.size() - 1);
-  for (int i = 1; i < concurrency(); i++) threads_.emplace_back([this, i] { worker(i); });
+  try {
+    for (int i = 1; i < concurrency(); i++) threads_.emplace_back([this, i] { worker(i); });
+  } catch (const std::exception& e) {
+    stop();
+    throw Error(ErrorCode::io, "ThreadPool",
+                "expected to start " + std::to_string(threads - 1) + " threads but got: " + e.what());
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   stop_.store(true, std::memory_order_relaxed);
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();
@@ -37,19 +61,19 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::run(int tasks, void (*task)(void*, int), void* context) {
   if (tasks <= 0) return;
-  if (tasks == 1 || threads_.empty() || busy_.exchange(true, std::memory_order_acquire)) {
+  if (tasks == 1 || threads_.empty() || uint64_t(tasks) > kTaskMask ||
+      busy_.exchange(true, std::memory_order_acquire)) {
     for (int i = 0; i < tasks; i++) task(context, i);
     return;
   }
-  // No worker touches these: every task of the previous job was claimed, and a claim carries the job's epoch.
+  // A worker may still look at the previous job's queues: all of them are empty, and stay so until the words below
+  // replace them, job number, next task and end at once. Nothing else that it reads decides what it claims.
   const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
   task_.store(task, std::memory_order_relaxed);
   context_.store(context, std::memory_order_relaxed);
-  tasks_.store(tasks, std::memory_order_relaxed);
   unfinished_.store(tasks, std::memory_order_relaxed);
   for (int i = 0; i < concurrency(); i++)
-    queues_[size_t(i)].next.store(uint64_t(epoch) << 32 | range_begin(tasks, i, concurrency()),
-                                  std::memory_order_release);
+    queues_[size_t(i)].range.store(pack_range(epoch, tasks, i, concurrency()), std::memory_order_release);
   epoch_.store(epoch, std::memory_order_release);
   epoch_.notify_all();
 
@@ -75,20 +99,18 @@ void ThreadPool::worker(int self) {
 // Claims and runs tasks of job `epoch`: first of the thread's own range, then of the others'.
 void ThreadPool::work(uint32_t epoch, int self) {
   for (int step = 0; step < concurrency(); step++) {
-    const int owner = (self + step) % concurrency();
-    std::atomic<uint64_t>& next = queues_[size_t(owner)].next;
-    uint64_t claimed = next.load(std::memory_order_acquire);
-    while (uint32_t(claimed >> 32) == epoch) {
-      // May belong to a later job by now; the exchange below then fails on the epoch.
-      auto* task = task_.load(std::memory_order_relaxed);
-      void* context = context_.load(std::memory_order_relaxed);
-      const uint64_t end = range_begin(tasks_.load(std::memory_order_relaxed), owner + 1, concurrency());
-      if (uint32_t(claimed) >= end) break;
-      if (!next.compare_exchange_weak(claimed, claimed + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+    std::atomic<uint64_t>& range = queues_[size_t((self + step) % concurrency())].range;
+    uint64_t seen = range.load(std::memory_order_acquire);
+    while (true) {
+      const uint64_t next = seen >> kTaskBits & kTaskMask, end = seen & kTaskMask;
+      if (uint32_t(seen >> (2 * kTaskBits)) != (epoch & kJobMask) || next == end) break;
+      if (!range.compare_exchange_weak(seen, seen + (uint64_t(1) << kTaskBits), std::memory_order_acq_rel,
+                                       std::memory_order_acquire))
         continue;
-      task(context, int(uint32_t(claimed)));
+      // The claimed task keeps its job from ending, so these are the job's.
+      task_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), int(next));
       if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
-      claimed = next.load(std::memory_order_acquire);
+      seen = range.load(std::memory_order_acquire);
     }
   }
 }

@@ -13,9 +13,10 @@ namespace caracal {
 class Executor {
  public:
   virtual ~Executor() = default;
-  /// How many tasks may run at once; work is cut into a small multiple of it.
+  /// How many tasks may run at once, at least 1; work is cut into a small multiple of it. Asked once, by Runtime.
   virtual int concurrency() const noexcept = 0;
-  /// Calls task(context, i) once for every i in [0, tasks), on any threads, and returns when all have returned.
+  /// Calls task(context, i) once for every i in [0, tasks), on any threads, and returns when all have returned. `tasks`
+  /// is below 2^20.
   /// Tasks do not throw and do not block on each other. Must accept calls from several threads at once.
   virtual void run(int tasks, void (*task)(void* context, int index), void* context) = 0;
 };
@@ -27,20 +28,24 @@ class Executor {
 /// weights; a thread that is done takes tasks of those that lag (or that the system has put to sleep).
 class ThreadPool final : public Executor {
  public:
+  static constexpr int kMaxThreads = 1024;
   /// `threads` counts the caller; at least 1. `spin_us`: microseconds a thread without work spins before it sleeps.
+  /// Throws invalid_argument for more than kMaxThreads, io when the system refuses to start a thread.
   explicit ThreadPool(int threads, int spin_us = 200);
   ~ThreadPool() override;
   int concurrency() const noexcept override { return int(queues_.size()); }
   void run(int tasks, void (*task)(void* context, int index), void* context) override;
 
  private:
-  // next: epoch in the upper half, next unclaimed task of this thread's range in the lower.
+  // The unclaimed tasks of this thread's range and the job they belong to, in one word so that a claim is one exchange:
+  // 24 bits of job number, 20 bits of the next task, 20 bits of the range's end.
   struct alignas(64) Queue {
-    std::atomic<uint64_t> next{0};
+    std::atomic<uint64_t> range{0};
   };
 
   void worker(int self);
   void work(uint32_t epoch, int self);
+  void stop();
   template <class Done>
   bool spin_until(Done done) const;
 
@@ -50,7 +55,6 @@ class ThreadPool final : public Executor {
   alignas(64) std::atomic<uint32_t> epoch_{0};  // counts jobs; workers wait for it to change
   std::atomic<void (*)(void*, int)> task_{nullptr};
   std::atomic<void*> context_{nullptr};
-  std::atomic<int> tasks_{0};
   alignas(64) std::atomic<int> unfinished_{0};
   std::atomic<bool> busy_{false}, stop_{false};
 };

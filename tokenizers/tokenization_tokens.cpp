@@ -205,7 +205,8 @@ PreTrainedTokenizerFast PreTrainedTokenizerFast::from_pretrained(const std::stri
   if (files.tokenizer_file.empty()) {
     throw Error(ErrorCode::not_found, path, "expected a tokenizer.json but found none");
   }
-  return {tokenizers::Tokenizer::from_json(files.tokenizer_json), files, "PreTrainedTokenizerFast"};
+  auto pipeline = in_file(files.tokenizer_file, [&] { return tokenizers::Tokenizer::from_json(files.tokenizer_json); });
+  return {std::move(pipeline), files, "PreTrainedTokenizerFast"};
 }
 
 }  // namespace caracal

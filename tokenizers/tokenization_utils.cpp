@@ -63,9 +63,8 @@ Truncate::Truncate(const char* name) {
                  std::string(n) + "'");
 }
 
-PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline, const TokenizerFiles& files,
-                                                 std::string class_name)
-    : model_input_names_{"input_ids", "attention_mask"}, class_name_(std::move(class_name)) {
+// What init_kwargs holds besides tokens.
+void PreTrainedTokenizerBase::read_settings(const TokenizerFiles& files) {
   const Json& init = files.init_kwargs;
   const auto given = [&init](const char* key) {
     const Json* value = init.find(key);
@@ -91,9 +90,15 @@ PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline,
   }
   if (const Json* v = given("clean_up_tokenization_spaces")) clean_up_tokenization_spaces_ = v->as_bool();
   if (const Json* v = given("split_special_tokens")) split_special_tokens_ = v->as_bool();
+}
 
-  const auto named = named_special_tokens(init);
-  const auto extra = caracal::extra_special_tokens(init);
+PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline, const TokenizerFiles& files,
+                                                 std::string class_name)
+    : model_input_names_{"input_ids", "attention_mask"}, class_name_(std::move(class_name)) {
+  const auto [named, extra] = in_file(files.init_source, [&] {
+    read_settings(files);
+    return std::pair(named_special_tokens(files.init_kwargs), caracal::extra_special_tokens(files.init_kwargs));
+  });
   for (const auto& [name, token] : named) special_tokens_.emplace_back(name, token.content);
   for (const AddedToken& token : extra) extra_special_tokens_.push_back(token.content);
 

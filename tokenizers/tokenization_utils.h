@@ -80,6 +80,7 @@ struct TextInput {
 /// What transformers' from_pretrained gathers from a directory before it makes a tokenizer.
 struct TokenizerFiles {
   Json init_kwargs{Json::Object{}};      ///< tokenizer_config.json, special_tokens_map.json, then the overrides
+  std::string init_source;               ///< what init_kwargs came from, for in_file: a path, and "or …"
   std::vector<AddedToken> added_tokens;  ///< in the order of their ids
   Json tokenizer_json;                   ///< tokenizer.json, or null
   std::string tokenizer_file;            ///< path of tokenizer.json, or empty
@@ -197,6 +198,7 @@ class PreTrainedTokenizerBase {
   };
   BatchEncoding encode(std::span<const Sample> samples, const TokenizeOptions& options) const;
   void set_special_token(const std::string& name, const std::string& content);
+  void read_settings(const TokenizerFiles& files);
 
   std::shared_ptr<const tokenizers::Tokenizer> pipeline_;
   std::vector<std::pair<std::string, std::string>> special_tokens_;  // "cls_token" -> "[CLS]"; transformers' order

@@ -48,7 +48,9 @@ Tokenizer Tokenizer::from_json(const Json& json) {
   return tokenizer;
 }
 
-Tokenizer Tokenizer::from_file(const std::string& path) { return from_json(Json::parse_file(path)); }
+Tokenizer Tokenizer::from_file(const std::string& path) {
+  return in_file(path, [&] { return from_json(Json::parse_file(path)); });
+}
 
 size_t Tokenizer::add_tokens(const std::vector<AddedToken>& tokens) {
   return added_.add(tokens, *parts_.model, parts_.normalizer.get());

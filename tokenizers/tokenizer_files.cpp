@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <system_error>
 
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/special_tokens.h>
@@ -12,9 +13,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Json read_optional(const fs::path& path) {
-  return fs::is_regular_file(path) ? Json::parse_file(path.string()) : Json();
+// False when there is nothing; throws io when that cannot be told (no permission, too long a name, a loop of links).
+bool has_type(const fs::path& path, fs::file_type wanted) {
+  std::error_code error;
+  const fs::file_type type = fs::status(path, error).type();
+  if (type == fs::file_type::none) {
+    throw Error(ErrorCode::io, path.string(), "expected a file or directory but got: " + error.message());
+  }
+  return type == wanted;
 }
+
+bool is_file(const fs::path& path) { return has_type(path, fs::file_type::regular); }
+
+Json read_optional(const fs::path& path) { return is_file(path) ? Json::parse_file(path.string()) : Json(); }
 
 Json read_object(const fs::path& path) {
   Json json = read_optional(path);
@@ -49,14 +60,19 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   const fs::path root(path);
   TokenizerFiles files;
   Json special_tokens_map, added_tokens;
-  if (fs::is_directory(root)) {
-    if (fs::is_regular_file(root / "tokenizer.json")) files.tokenizer_file = (root / "tokenizer.json").string();
-    if (fs::is_regular_file(root / "vocab.txt")) files.vocab_file = (root / "vocab.txt").string();
-    if (Json config = read_object(root / "tokenizer_config.json"); !config.is_null())
+  const auto add_source = [&](const std::string& name) {
+    files.init_source += (files.init_source.empty() ? "" : " or ") + name;
+  };
+  if (has_type(root, fs::file_type::directory)) {
+    if (is_file(root / "tokenizer.json")) files.tokenizer_file = (root / "tokenizer.json").string();
+    if (is_file(root / "vocab.txt")) files.vocab_file = (root / "vocab.txt").string();
+    if (Json config = read_object(root / "tokenizer_config.json"); !config.is_null()) {
       files.init_kwargs = std::move(config);
+      add_source((root / "tokenizer_config.json").string());
+    }
     special_tokens_map = read_object(root / "special_tokens_map.json");
     added_tokens = read_object(root / "added_tokens.json");
-  } else if (fs::is_regular_file(root)) {
+  } else if (is_file(root)) {
     (path.ends_with("tokenizer.json") ? files.tokenizer_file : files.vocab_file) = path;
   }
   if (files.tokenizer_file.empty() && files.vocab_file.empty()) {
@@ -67,6 +83,7 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   Json& init = files.init_kwargs;
   if (overrides.is_object()) {
     for (const auto& [key, value] : overrides.as_object()) init.set(key, value);
+    if (!overrides.as_object().empty()) add_source("the arguments");
   }
   const auto empty = [](const Json* list) {
     return list == nullptr || list->is_null() || (list->is_array() && list->as_array().empty());
@@ -80,23 +97,27 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   if (const Json* decoder = init.find("added_tokens_decoder"); decoder != nullptr && decoder->is_object()) {
     for (const auto& [id, token] : decoder->as_object()) {
       try {
-        by_id[std::stoll(id)] = added_token_from_json(token, false);
+        by_id[std::stoll(id)] = in_file(files.init_source, [&] { return added_token_from_json(token, false); });
       } catch (const std::logic_error&) {  // of stoll
         throw Error(ErrorCode::bad_file, path, "expected ids as keys of added_tokens_decoder but got '" + id + "'");
       }
     }
   } else {
     merge_special_tokens_map(init, special_tokens_map, overrides);
+    if (!special_tokens_map.is_null()) add_source((root / "special_tokens_map.json").string());
     if (!added_tokens.is_null()) {
-      const std::vector<AddedToken> special = special_tokens_of(init);
+      const std::vector<AddedToken> special = in_file(files.init_source, [&] { return special_tokens_of(init); });
       for (const auto& [content, id] : added_tokens.as_object()) {
         const bool is_special =
             std::any_of(special.begin(), special.end(), [&](const AddedToken& t) { return t.content == content; });
-        by_id[id.as_int()] = {.content = content, .normalized = !is_special, .special = is_special};
+        const int64_t number = in_file((root / "added_tokens.json").string(), [&] { return id.as_int(); });
+        by_id[number] = {.content = content, .normalized = !is_special, .special = is_special};
       }
     }
     if (const Json* list = files.tokenizer_json.find("added_tokens"); list != nullptr && list->is_array()) {
-      for (const Json& token : list->as_array()) by_id[token.at("id").as_int()] = added_token_from_json(token, false);
+      in_file(files.tokenizer_file, [&] {
+        for (const Json& token : list->as_array()) by_id[token.at("id").as_int()] = added_token_from_json(token, false);
+      });
     }
   }
   for (auto& [id, token] : by_id) files.added_tokens.push_back(std::move(token));

@@ -50,12 +50,12 @@ static void finish_rows(const GemmArgs& g, const float* tile, int64_t row, int64
       f32x16 y = load(tile + i * kWidth + v * kLanes);
       if (g.bias) y = y + bias;
       y = activate<activation>(y);
-      const float* residual = g.residual + (row + i) * g.ldr + column;
+      const float* residual = g.residual ? g.residual + (row + i) * g.ldr + column : nullptr;
       float* c = g.c + (row + i) * g.ldc + column;
       if (n == kLanes) {
-        store(c, g.residual ? y + load(residual) : y);
+        store(c, residual ? y + load(residual) : y);
       } else {
-        store_n(c, g.residual ? y + load_n(residual, n) : y, n);
+        store_n(c, residual ? y + load_n(residual, n) : y, n);
       }
     }
   }

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <limits>
 
+#include <caracal/loaders/file.h>
 #include <caracal/models/tokenization_auto.h>
 
 namespace caracal {
@@ -15,14 +15,35 @@ namespace fs = std::filesystem;
 // "sentence_transformers.models.Pooling" -> "Pooling"
 std::string last_part(const std::string& dotted) { return dotted.substr(dotted.rfind('.') + 1); }
 
-// A module's folder, which comes from a file: it may not leave the directory.
-fs::path module_folder(const std::string& root, const std::string& name) {
-  const fs::path path(name);
-  for (const fs::path& part : path)
-    if (part == ".." || path.is_absolute())
-      throw Error(ErrorCode::bad_file, root + "/modules.json",
-                  "expected a path inside the directory but got '" + name + "'");
-  return fs::path(root) / path;
+bool exists(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+// The type and folder of each module, in order. Folder names come from a file: they may not leave the directory.
+struct Module {
+  std::string type;
+  fs::path folder;
+};
+std::vector<Module> read_modules(const std::string& root) {
+  const std::string file = root + "/modules.json";
+  if (!exists(file)) return {{"Transformer", root}, {"Pooling", {}}};  // a plain model: mean pooling
+  std::vector<Module> modules;
+  const Json list = Json::parse_file(file);
+  in_file(file, [&] {
+    for (const Json& module : list.as_array()) {
+      const std::string& path = module.at("path").as_string();
+      if (!path.empty()) check_relative_name(path, file);
+      modules.push_back(
+          {last_part(module.at("type").as_string()), path.empty() ? fs::path(root) : fs::path(root) / path});
+    }
+  });
+  std::string types;
+  for (const Module& module : modules) types += (types.empty() ? "" : ", ") + module.type;
+  if (types != "Transformer, Pooling" && types != "Transformer, Pooling, Normalize")
+    throw Error(ErrorCode::unsupported, file,
+                "expected modules Transformer, Pooling and perhaps Normalize but got " + types);
+  return modules;
 }
 
 // The one pooling mode that is on: "cls", "mean" or "max".
@@ -42,50 +63,39 @@ std::string pooling_mode(const Json& config, const std::string& where) {
 }  // namespace
 
 SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path, const LoadOptions& options) {
-  const std::string root = checkpoint_directory(path, options.subfolder);
-  std::string transformer = root;
-  Pooling pooling = Pooling::mean;
-  bool normalize = false;
-  if (fs::exists(fs::path(root) / "modules.json")) {
-    const Json modules = Json::parse_file(root + "/modules.json");
-    for (const Json& module : modules.as_array()) {
-      const std::string type = last_part(module.at("type").as_string());
-      const fs::path folder = module_folder(root, module.at("path").as_string());
-      if (type == "Transformer") {
-        transformer = folder.string();
-      } else if (type == "Pooling") {
-        const std::string file = (folder / "config.json").string(), mode = pooling_mode(Json::parse_file(file), file);
-        if (mode == "cls")
-          pooling = Pooling::cls;
-        else if (mode == "max")
-          pooling = Pooling::max;
-        else if (mode != "mean")
-          throw Error(ErrorCode::unsupported, file, "expected pooling mode cls, mean or max but got '" + mode + "'");
-      } else if (type == "Normalize") {
-        normalize = true;
-      } else {
-        throw Error(ErrorCode::unsupported, root + "/modules.json",
-                    "expected modules Transformer, Pooling and Normalize but got '" + type + "'");
-      }
-    }
-  }
+  const std::vector<Module> modules = read_modules(checkpoint_directory(path, options.subfolder));
+  const std::string transformer = modules[0].folder.string();
   LoadOptions base = options;
   base.subfolder.clear();
   base.add_pooling_layer = false;
   SentenceTransformer result(AutoModel::from_pretrained(transformer, base),
                              AutoTokenizer::from_pretrained(transformer));
-  result.pooling_ = pooling;
-  result.normalize_ = normalize;
-
-  // The shortest of what the module, the tokenizer and the model allow.
-  result.max_seq_length_ = result.tokenizer_.model_max_length();
-  if (const Json positions = result.model_->config().to_dict();
-      const Json* limit = positions.find("max_position_embeddings"))
-    result.max_seq_length_ = std::min(result.max_seq_length_, limit->as_int());
-  if (const std::string file = transformer + "/sentence_bert_config.json"; fs::exists(file)) {
+  result.normalize_ = modules.size() == 3;
+  if (!modules[1].folder.empty()) {
+    const std::string file = (modules[1].folder / "config.json").string();
     const Json settings = Json::parse_file(file);
-    if (const Json* limit = settings.find("max_seq_length"); limit != nullptr && limit->is_integer())
+    const std::string mode = in_file(file, [&] { return pooling_mode(settings, file); });
+    if (mode == "cls")
+      result.pooling_ = Pooling::cls;
+    else if (mode == "max")
+      result.pooling_ = Pooling::max;
+    else if (mode != "mean")
+      throw Error(ErrorCode::unsupported, file, "expected pooling mode cls, mean or max but got '" + mode + "'");
+  }
+
+  // What the tokenizer and the model allow, unless the Transformer module says less.
+  int64_t most = result.tokenizer_.model_max_length();
+  const Json config = result.model_->config().to_dict();
+  if (const Json* positions = config.find("max_position_embeddings")) most = std::min(most, positions->as_int());
+  result.max_seq_length_ = most;
+  if (const std::string file = transformer + "/sentence_bert_config.json"; exists(file)) {
+    const Json settings = Json::parse_file(file);
+    if (const Json* limit = settings.find("max_seq_length"); limit != nullptr && limit->is_integer()) {
+      if (limit->as_int() < 1 || limit->as_int() > most)
+        throw Error(ErrorCode::bad_file, file,
+                    "expected max_seq_length from 1 to " + std::to_string(most) + " but got " + limit->dump());
       result.max_seq_length_ = limit->as_int();
+    }
     if (const Json* lower = settings.find("do_lower_case"); lower != nullptr && lower->is_bool() && lower->as_bool())
       throw Error(ErrorCode::unsupported, file,
                   "expected do_lower_case false but got true: let the tokenizer lower the case");

@@ -106,6 +106,20 @@ TEST(Gemm, Epilogues) {
   }
 }
 
+// A stride without a residual is no reason to count from a null pointer, which UBSan would report.
+TEST(Gemm, StrideOfAnAbsentResidual) {
+  for (int64_t ldr : {int64_t(0), int64_t(39), int64_t(1) << 62}) {
+    Case c{5, 39, 12, 12, 40, 39};
+    Data d = data_of(c);
+    Packed packed(tier(), d, c.n, c.k);
+    Guarded expected(c.rows * c.ldc), out(c.rows * c.ldc);
+    run(tier(), c, d, packed, expected);
+    c.ldr = ldr;
+    run(tier(), c, d, packed, out);
+    EXPECT_TRUE(same_bits(expected.data(), out.data(), out.size())) << ldr;
+  }
+}
+
 // Adding to C itself: the residual stream of an encoder layer.
 TEST(Gemm, ResidualMayBeC) {
   for (int64_t k : {20, 1600}) {

@@ -107,6 +107,24 @@ TEST_F(WeightsTest, MissingTensorsCanBeDrawn) {
   expect_error(ErrorCode::bad_file, {"[a]"}, [&] { w.get("a", {2}); });
 }
 
+TEST_F(WeightsTest, HugeMissingTensorsAreNotDrawn) {
+  Checkpoint small = save({{"a", values({1, 2})}});
+  constexpr int64_t kFloats = (64 << 20) / 4;
+  Weights w(small, {.init_missing = RandomInit{}});
+  EXPECT_EQ(w.get("x.bias", {kFloats}).numel(), kFloats);
+  expect_error(ErrorCode::bad_file, {"[x.bias]", "67108868", "has 8 bytes", dir.path},
+               [&] { w.get("x.bias", {kFloats + 1}); });
+  expect_error(ErrorCode::bad_file, {"[word.weight]", "1649267441664"}, [&] {
+    (w / "word").get("weight", {int64_t(1) << 30, 384});
+  });
+  expect_error(ErrorCode::invalid_argument, {"overflows"}, [&] { w.get("x", {int64_t(1) << 62}); });
+  // A larger checkpoint may have larger heads; without one the size is the caller's own wish.
+  Weights large(save({{"a", Tensor::zeros({kFloats / 2})}}), {.init_missing = RandomInit{}});
+  EXPECT_EQ(large.get("x.bias", {2 * kFloats}).numel(), 2 * kFloats);
+  expect_error(ErrorCode::bad_file, {"134217732"}, [&] { large.get("x.bias", {2 * kFloats + 1}); });
+  EXPECT_EQ(Weights::random().get("x.bias", {kFloats + 1}).numel(), kFloats + 1);
+}
+
 TEST(RandomWeights, InitialisesAsTransformers) {
   Weights w = Weights::random({.stddev = 0.5f, .seed = 1});
   EXPECT_TRUE(w.has("anything"));

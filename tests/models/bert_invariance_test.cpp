@@ -42,7 +42,7 @@ TEST(BertInvariance, BatchMatesAndThreads) {
   }
   std::mt19937_64 random(11);
   for (size_t size = 2; size <= 64; size++) {
-    // `size` random sentences; over all sizes each of the 64 rides in many batches, the first by construction.
+    // Sentence size - 1 and random mates: over all sizes each of the 64 rides in a batch.
     std::vector<size_t> picked{size - 1};
     while (picked.size() < size) picked.push_back(random() % 64);
     Rows rows;

@@ -1,4 +1,5 @@
-#include <fstream>
+#include <chrono>
+#include <functional>
 
 #include "models_testing.h"
 
@@ -70,6 +71,28 @@ TEST(BertConfig, Labels) {
   EXPECT_TRUE(named.label2id.is_null());
   EXPECT_THROW(BertConfig::with({{"id2label", {{"x", "no"}}}}), Error);
   EXPECT_THROW(BertConfig::with({{"num_labels", -1}}), Error);
+  const BertConfig rebuilt = BertConfig::with({{"id2label", {{"0", "x"}}}, {"num_labels", 3}});
+  EXPECT_EQ(rebuilt.id2label.at(0), "LABEL_0");
+  EXPECT_EQ(rebuilt.num_labels(), 3);
+}
+
+// What transformers drops on load is not kept, printed or written.
+TEST(BertConfig, DropsGenerationAndImplementationKeys) {
+  const BertConfig config = BertConfig::with(
+      {{"max_length", 20}, {"temperature", 0.5}, {"_attn_implementation", "sdpa"}, {"gradient_checkpointing", false}});
+  EXPECT_EQ(config.str().find("max_length"), std::string::npos);
+  EXPECT_EQ(config.str().find("temperature"), std::string::npos);
+  EXPECT_EQ(config.str().find("_attn"), std::string::npos);
+  EXPECT_NE(config.str().find("gradient_checkpointing"), std::string::npos);
+}
+
+// 60,000 unknown keys load in time that grows with their number, not its square.
+TEST(BertConfig, ManyUnknownKeys) {
+  Json::Object keys;
+  for (int i = 0; i < 60'000; i++) keys.emplace_back("key_" + std::to_string(i), i);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(BertConfig::with(keys).to_dict().at("key_59999"), Json(59'999));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
 }
 
 TEST(AutoConfig, ReadsADirectoryOrAFile) {

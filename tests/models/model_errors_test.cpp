@@ -193,7 +193,7 @@ TEST_F(Inputs, AllMasked) {
   for (float value : output.pooler_output.values<float>()) EXPECT_TRUE(std::isfinite(value));
 }
 
-TEST_F(Inputs, IntegerTypesAsPyTorchTakesThem) {
+TEST_F(Inputs, IntegersOfAnyWidth) {
   const ModelInputs wide = make_inputs({{1, 2, 3}, {4, 5}});
   const ModelOutput want = model(wide);
   for (DType ids : {DType::I32, DType::U8}) {

@@ -14,7 +14,7 @@ drop() { grep -vE "$1" || true; }
 
 special='(T[VTISC]|Th[n0-9_]+|Tv[n0-9_]+|GV|GR|TH|TW|Z)*'  # vtable, typeinfo, thunk, guard, local entity, …
 ours="^_Z${special}N[KVRO]*7caracal"
-standard='^(_ZT[IS]P|_Z(T[VTIS]|GV|Z)*(N[KVRO]*)?(S[tabsiod]|9__gnu_cxx)|_Zn[wa]|_Zd[la]|DW\.ref\.__gxx_personality_v0|__clang_call_terminate)'
+standard='^(_ZT[IS]P|_Z(T[VTIS]|GV|Z)*(N[KVRO]*)?(S[tabsiod]|9__gnu_cxx)|_Zn[wa]|_Zd[la]|DW\.ref\._|__clang_call_terminate)'
 
 defined=$("$NM" --defined-only --extern-only --format=posix "$ARCHIVE" | awk 'NF >= 2 {print $2, $1}' | sort -u)
 undefined=$("$NM" --undefined-only --format=posix "$ARCHIVE" | awk 'NF >= 2 {print $1}' | sort -u)

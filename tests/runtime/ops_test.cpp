@@ -130,8 +130,8 @@ TEST_F(Ops, RowsInAndOut) {
   EXPECT_EQ(out.data<float>()[0], table.data<float>()[35]);
   EXPECT_EQ(out.data<float>()[9], table.data<float>()[14]);
   EXPECT_EQ(out.data<float>()[10], 0);
-  EXPECT_THROW(check_ids("x", ids, 9), Error);
-  EXPECT_NO_THROW(check_ids("x", ids, 10));
+  EXPECT_THROW(gather_rows(ctx, table, Tensor::from(std::vector<int64_t>{10}, {1})), Error);
+  EXPECT_THROW(scatter_rows(ctx, x, Tensor::from(std::vector<int64_t>{0, 1, 2, -1}, {4}), out), Error);
 }
 
 TEST_F(Ops, PoolsAndNorms) {
@@ -146,6 +146,10 @@ TEST_F(Ops, PoolsAndNorms) {
   const LayerNorm norm{Tensor::from(std::vector<float>{1, 2}, {2}), Tensor::from(std::vector<float>{0, 1}, {2}), 0.f};
   expect_close(layer_norm(ctx, Tensor::from(std::vector<float>{1, 3}, {1, 2}), norm), {-1, 3});
   EXPECT_THROW(layer_norm(ctx, random({2, 3}, 1), norm), Error);
+  Tensor short_out = Tensor::zeros({1, 2});
+  EXPECT_THROW(layer_norm(ctx, x, norm, &short_out), Error);
+  const int64_t beyond[] = {0, 2, 3};
+  EXPECT_THROW(mean_pool(ctx, x, Ragged{2, 4, 2, beyond, beyond + 1}), Error);
 }
 
 TEST_F(Ops, PlanningComputesNothing) {

@@ -87,6 +87,15 @@ TEST(Runtime, UsesTheCallersExecutor) {
   EXPECT_EQ(executor->jobs, 1);
 }
 
+struct NoThreads final : Executor {
+  int concurrency() const noexcept override { return 0; }
+  void run(int, void (*)(void*, int), void*) override {}
+};
+
+TEST(Runtime, RefusesAnExecutorThatRunsNothing) {
+  EXPECT_THROW(Runtime({.executor = std::make_shared<NoThreads>()}), Error);
+}
+
 TEST(Runtime, CountsCpus) {
   EXPECT_GE(available_cpus(), 1);
   EXPECT_EQ(Runtime().threads(), available_cpus());

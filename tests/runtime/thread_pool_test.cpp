@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include <caracal/runtime/error.h>
+
 namespace caracal {
 namespace {
 
@@ -53,6 +55,30 @@ TEST(ThreadPool, ManyJobsInARow) {
   counts.expect_each(20'000);
 }
 
+// Job after job of another size: a thread that still looks at the last job must not claim tasks of the next.
+TEST(ThreadPool, JobsOfChangingSize) {
+  for (int spin_us : {0, 200}) {
+    for (int threads : {2, 4}) {
+      ThreadPool pool(threads, spin_us);
+      Counts counts(64);
+      std::vector<int> expected(64);
+      uint32_t random = 1;
+      for (int job = 0; job < 40'000; job++) {
+        random = random * 1664525 + 1013904223;
+        const int tasks = 2 + int(random >> 16) % 63;
+        pool.run(tasks, Counts::task, &counts);
+        for (int i = 0; i < tasks; i++) expected[size_t(i)]++;
+      }
+      for (size_t i = 0; i < 64; i++) ASSERT_EQ(counts.seen[i], expected[i]) << "task " << i;
+    }
+  }
+}
+
+TEST(ThreadPool, RefusesAbsurdCounts) {
+  EXPECT_THROW(ThreadPool(0), Error);
+  EXPECT_THROW(ThreadPool(ThreadPool::kMaxThreads + 1), Error);
+}
+
 TEST(ThreadPool, WakesSleepersAfterTheSpin) {
   ThreadPool pool(3, /*spin_us=*/1);
   Counts counts(12);
@@ -89,8 +115,8 @@ TEST(ThreadPool, PublishesResults) {
     pool.run(
         64,
         [](void* context, int i) {
-          Job& job = *static_cast<Job*>(context);
-          job.values[size_t(i)] = job.round + i;
+          Job& mine = *static_cast<Job*>(context);
+          mine.values[size_t(i)] = mine.round + i;
         },
         &job);
     for (int i = 0; i < 64; i++) ASSERT_EQ(values[size_t(i)], round + i);

@@ -41,8 +41,8 @@ TEST_P(Corpus, BatchEqualsSingles) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Vocabularies, Corpus, ::testing::Values("uncased", "cased", "chinese", "multilingual-cased"),
-                         [](const auto& info) {
-                           const std::string name = info.param;
+                         [](const auto& test) {
+                           const std::string name = test.param;
                            return name.substr(0, name.find('-'));
                          });
 

@@ -140,6 +140,54 @@ TEST(Loading, MissingAndDamagedFiles) {
   EXPECT_THROW(BertTokenizer::from_pretrained(folder.path()), Error);
 }
 
+TEST(Loading, ErrorsNameTheFile) {
+  const Folder folder;
+  folder.write("tokenizer.json", R"({"added_tokens":[]})");
+  const auto load = [&] { AutoTokenizer::from_pretrained(folder.path()); };
+  const auto expect_where = [&](const std::string& text) {
+    expect_error(load, ErrorCode::bad_file, "[" + folder.path() + "/" + text);
+  };
+  const std::string no_model = "tokenizer.json] expected key \"model\"";
+  expect_where(no_model);
+  expect_error([&] { tokenizers::Tokenizer::from_file(folder.path() + "/tokenizer.json"); }, ErrorCode::bad_file,
+               "[" + folder.path() + "/" + no_model);
+  folder.write("tokenizer.json", R"({"added_tokens":[{"content":"a"}]})");
+  expect_where("tokenizer.json] expected key \"id\"");
+  folder.write("tokenizer.json", kTokenizerJson);
+  EXPECT_NO_THROW(load());
+  folder.write("added_tokens.json", R"({"x":"1"})");
+  expect_where("added_tokens.json] expected int but got str");
+  folder.write("added_tokens.json", "{}");
+  folder.write("tokenizer_config.json", R"({"split_special_tokens":1})");
+  expect_where("tokenizer_config.json] expected bool but got int");
+  folder.write("tokenizer_config.json", R"({"added_tokens_decoder":{"0":{}}})");
+  expect_where("tokenizer_config.json] expected key \"content\"");
+  folder.write("tokenizer_config.json", "{}");
+  folder.write("special_tokens_map.json", R"({"cls_token":{}})");
+  expect_where("tokenizer_config.json or " + folder.path() + "/special_tokens_map.json] expected key \"content\"");
+  folder.write("special_tokens_map.json", "{}");
+  expect_error(
+      [&] {
+        AutoTokenizer::from_pretrained(folder.path(), {{"padding_side", 1}});
+      },
+      ErrorCode::bad_file, "tokenizer_config.json or the arguments");
+}
+
+TEST(Loading, PathsThatCannotBeLookedAt) {
+  const std::string longer(300, 'x');  // than a name may be
+  expect_error([&] { AutoTokenizer::from_pretrained(longer); }, ErrorCode::io, longer);
+  expect_error([&] { AutoTokenizer::from_pretrained(longer + "/tokenizer.json"); }, ErrorCode::io, longer);
+  expect_error([&] { BertTokenizer::from_pretrained(longer); }, ErrorCode::io, longer);
+  const Folder folder;
+  folder.write("vocab.txt", "a\n");
+  for (const char* name : {"tokenizer_config.json", "config.json"}) {
+    const auto link = std::filesystem::path(folder.path()) / name;
+    std::filesystem::create_symlink(name, link);  // to itself
+    expect_error([&] { AutoTokenizer::from_pretrained(folder.path()); }, ErrorCode::not_found, name);
+    std::filesystem::remove(link);
+  }
+}
+
 TEST(Loading, ModelTypeAndOverrides) {
   const Folder folder;
   folder.write("vocab.txt", "[UNK]\nA\na\n");

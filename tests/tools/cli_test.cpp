@@ -29,11 +29,24 @@ class Cli : public testing::Test {
   }
   void TearDown() override { fs::remove_all(folder); }
 
+  // For arguments that redirect stdout.
+  Result caracal_to_its_own_stdout(const std::string& arguments) {
+    const std::string err = folder / "stderr";
+    const int status = std::system(("< /dev/null " CARACAL_CLI " " + arguments + " 2> " + err).c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, "", slurp(err)};
+  }
   // `arguments` go through the shell; stdin is empty unless they redirect it.
   Result caracal(const std::string& arguments) {
     const std::string out = folder / "stdout", err = folder / "stderr";
     const int status = std::system(("< /dev/null " CARACAL_CLI " " + arguments + " > " + out + " 2> " + err).c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, slurp(out), slurp(err)};
+  }
+  // A vocabulary of ten tokens in the file `name`.
+  std::string write_vocab(const std::string& name = "vocab.txt") {
+    std::string vocab;
+    for (const char* token : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "##s", "sit", "."})
+      vocab += std::string(token) + "\n";
+    return write(name, vocab);
   }
   std::string write(const std::string& name, const std::string& text) {
     std::ofstream(folder / name, std::ios::binary) << text;
@@ -74,10 +87,6 @@ TEST_F(Cli, BadInputIsOneLineAndStatus1) {
   expect_one_line_error(caracal("run --model /nowhere --inputs x --outputs y"), "[x]");
   expect_one_line_error(caracal("config /nowhere"), "/nowhere");
   expect_one_line_error(caracal("bench --model " + model + " --seq 100000"), "max_position_embeddings");
-  expect_one_line_error(caracal("bench --model " + model + " --isa mmx"), "'mmx'");
-  expect_one_line_error(caracal("bench --model " + model + " --device cuda"), "'cuda'");
-  expect_one_line_error(caracal("bench --model " + model + " --dtype int4"), "'int4'");
-  expect_one_line_error(caracal("bench --model " + model + " --backend mkl"), "'mkl'");
   expect_one_line_error(caracal("pipeline telepathy --model " + model + " hello"), "'telepathy'");
   expect_one_line_error(caracal("run --model " + model + " --task AutoModelForTelepathy --outputs y --inputs " + model +
                                 "/inputs.0.safetensors"),
@@ -91,6 +100,8 @@ TEST_F(Cli, BadUsageIsStatus2) {
   EXPECT_EQ(caracal("run --model x").status, 2);
   EXPECT_EQ(caracal("bench --model x --batch -3").status, 2);
   EXPECT_EQ(caracal("bench").status, 2);
+  EXPECT_EQ(caracal("bench --model x --batch 2 --lengths 3,5").status, 2);
+  EXPECT_EQ(caracal("bench --model x --seq 2 --lengths 3,5").status, 2);
 }
 
 TEST_F(Cli, EveryCommandHasHelpAndTheCommonOptions) {
@@ -102,6 +113,75 @@ TEST_F(Cli, EveryCommandHasHelpAndTheCommonOptions) {
   }
 }
 
+TEST_F(Cli, EveryCommandChecksTheCommonOptions) {
+  for (const std::string command :
+       {"run --model x --inputs x --outputs x", "tokenize --model x", "detokenize --model x",
+        "pipeline feature-extraction --model x", "bench --model x", "inspect x", "config x", "version"}) {
+    for (const char* unknown : {"--device gpu", "--device cuda:", "--device cuda:x", "--dtype int4", "--backend mkl",
+                                "--isa mmx", "--threads -1"}) {
+      const Result r = caracal(command + " " + unknown);
+      EXPECT_EQ(r.status, 2) << command << " " << unknown;
+      EXPECT_EQ(r.out, "");
+    }
+    // Known, but not in this build.
+    expect_one_line_error(caracal(command + " --device cuda:0"), "[--device] expected cpu but got 'cuda:0': not built");
+    expect_one_line_error(caracal(command + " --dtype bfloat16"), "[--dtype]");
+    expect_one_line_error(caracal(command + " --backend eigen"), "[--backend]");
+  }
+  EXPECT_EQ(caracal("version --device cpu --dtype float32 --backend native --isa scalar --threads 2").status, 0);
+}
+
+TEST_F(Cli, ResultsThatCannotBeWrittenAreAnError) {
+  const std::string full = " > /dev/full", tokenizer = write_vocab(), lines = write("lines", "a\ncat\n");
+  for (const std::string command :
+       {"version" + full, "--help" + full, "config " + model + full, "inspect --json " + model + full,
+        "tokenize --model " + tokenizer + " < " + lines + full})
+    expect_one_line_error(caracal_to_its_own_stdout(command), "[stdout]");
+}
+
+TEST_F(Cli, HostileTextIsEscapedAndCut) {
+  fs::copy(model, folder / "hostile");
+  fs::permissions(folder / "hostile/config.json", fs::perms::owner_write, fs::perm_options::add);
+  // ESC, DEL and the C1 control CSI, then é, in a value that the error message quotes.
+  std::string config = slurp(model + "/config.json");
+  config.replace(config.find("\"gelu\""), 6,
+                 "\"\\u001b]0;x\\u0007\\u007f\\u009b31m\\u00e9" + std::string(5000, 'A') + "\"");
+  write("hostile/config.json", config);
+  const Result r = caracal("bench --model " + (folder / "hostile").string());
+  expect_one_line_error(r,
+                        "\\x1b]0;x\\x07\\x7f\\xc2\\x9b31m\xc3\xa9"
+                        "AAA");
+  EXPECT_LT(r.err.size(), 1100u);
+  EXPECT_TRUE(r.err.ends_with("A…\n")) << r.err;
+  const Result usage = caracal("$(printf 'dan\\033ce')");
+  EXPECT_EQ(usage.status, 2);
+  EXPECT_NE(usage.err.find("dan\\x1bce"), std::string::npos) << usage.err;
+  // Bytes that are no UTF-8, in a text that is echoed.
+  fs::copy(model + "/config.json", folder / "hostile/config.json", fs::copy_options::overwrite_existing);
+  write_vocab("hostile/vocab.txt");
+  const Result echoed = caracal("pipeline feature-extraction --model " + (folder / "hostile").string() + " < " +
+                                write("text", "a \x9b\xc0\x9b cat\n"));
+  EXPECT_EQ(echoed.status, 0) << echoed.err;
+  EXPECT_NE(echoed.out.find("a \\x9b\\xc0\\x9b cat\n"), std::string::npos) << echoed.out;
+}
+
+TEST_F(Cli, SetTakesAttributesAndForwardFlagsOnly) {
+  const std::string outputs = folder / "out.safetensors", command = "run --model " + model + " --inputs " + model +
+                                                                    "/inputs.0.safetensors --outputs " + outputs;
+  const Result typo = caracal(command + " --set hiden_act=relu");
+  expect_one_line_error(typo, "'hiden_act'");
+  for (const char* meant : {"BertConfig", "hidden_act", "num_labels", "id2label", "layer_norm_eps"})
+    EXPECT_NE(typo.err.find(meant), std::string::npos) << meant << ": " << typo.err;
+  EXPECT_FALSE(fs::exists(outputs));
+  expect_one_line_error(caracal(command + " --set model_type=roberta"), "'model_type'");
+  expect_one_line_error(caracal(command + " --set output_attentions=7"), "output_attentions");
+  ASSERT_EQ(
+      caracal(command + " --set output_hidden_states=true --set output_attentions=True --set num_labels=3").status, 0);
+  const SafetensorsFile file = SafetensorsFile::open(outputs);
+  EXPECT_NE(file.find("hidden_states.2"), nullptr);
+  EXPECT_NE(file.find("attentions.1"), nullptr);
+}
+
 TEST_F(Cli, BenchReportsAsPromised) {
   const Result r = caracal("bench --random " + model +
                            "/config.json --lengths 3,5,9 --seconds 0.05 --threads 1 --isa scalar --json");
@@ -110,13 +190,55 @@ TEST_F(Cli, BenchReportsAsPromised) {
   const Json report = Json::parse(r.out, "bench");
   for (const char* key :
        {"model", "task", "batch", "seq", "threads", "dtype", "isa", "backend", "load_ms", "first_call_ms", "p50_ms",
-        "p90_ms", "p99_ms", "min_ms", "mean_ms", "calls", "rss_mb", "tokens_per_s"})
+        "p90_ms", "p99_ms", "min_ms", "mean_ms", "calls", "rss_mb", "peak_rss_mb", "tokens_per_s"})
     EXPECT_TRUE(report.contains(key)) << key;
   EXPECT_EQ(report.at("batch"), Json(3));
   EXPECT_EQ(report.at("seq"), Json(9));
   EXPECT_EQ(report.at("isa"), Json("scalar"));
   EXPECT_EQ(report.at("threads"), Json(1));
   EXPECT_GT(report.at("p50_ms").as_double(), 0);
+  EXPECT_GT(report.at("rss_mb").as_double(), 0);
+  EXPECT_GE(report.at("peak_rss_mb").as_double(), report.at("rss_mb").as_double());
+}
+
+TEST_F(Cli, BenchOfATokenizer) {
+  std::string text;
+  for (int i = 0; i < 200; i++) text += "A cats sit.\n";
+  const std::string command = " --seconds 0.02 --threads 3 --json --tokenize " + write("text", text);
+  const Result r = caracal("bench --model " + write_vocab() + command);
+  ASSERT_EQ(r.status, 0) << r.err;
+  const Json report = Json::parse(r.out, "bench");
+  for (const char* key : {"mb_per_s", "lines_per_s", "tokens_per_s", "load_ms"})
+    EXPECT_GT(report.at(key).as_double(), 0) << key;
+  EXPECT_EQ(report.at("threads"), Json(3));
+  EXPECT_EQ(report.at("tokenizer"), Json("BertTokenizer"));
+  // An error on a thread of the pool is an error like others.
+  std::string broken = R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],)"
+                       R"("normalizer": null, "pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": null,)"
+                       R"("decoder": null, "model": {"type": "WordPiece", "unk_token": "[UNK]",)"
+                       R"("continuing_subword_prefix": "##", "max_input_chars_per_word": 100, "vocab": {"a": 0}}})";
+  expect_one_line_error(caracal("bench --model " + write("tokenizer.json", broken) + command), "[UNK]");
+}
+
+TEST_F(Cli, PipelineResultAndItsWarning) {
+  fs::copy(data_path("bert/from_masked_lm"), folder / "model");
+  write_vocab("model/vocab.txt");
+  const std::string command = "pipeline feature-extraction --json --model " + (folder / "model").string();
+  const Result r = caracal(command + " 'a cats' .");
+  ASSERT_EQ(r.status, 0) << r.err;
+  EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 2);
+  const Json result = Json::parse(r.out.substr(0, r.out.find('\n')), "pipeline");
+  ModelInputs inputs = make_inputs({{2, 5, 6, 7, 3}});
+  const Tensor want = AutoModel::from_pretrained(data_path("bert/from_masked_lm"))(inputs).last_hidden_state;
+  const Json::Array& rows = result.as_array().at(0).as_array();
+  ASSERT_EQ(rows.size(), 5u);
+  for (size_t s = 0; s < rows.size(); s++)
+    for (size_t i = 0; i < rows[s].as_array().size(); i++)
+      EXPECT_NEAR(rows[s].as_array()[i].as_double(), want.data<float>()[int64_t(s) * want.size(2) + int64_t(i)], 2e-5);
+  // A masked-LM checkpoint has no pooler.
+  EXPECT_EQ(r.err,
+            "caracal: warning: BertModel: freshly initialised, not in the checkpoint: pooler.dense.bias, "
+            "pooler.dense.weight\n");
 }
 
 TEST_F(Cli, ConfigAndInspectAndVersion) {
@@ -125,15 +247,27 @@ TEST_F(Cli, ConfigAndInspectAndVersion) {
   EXPECT_EQ(report.at("class"), Json("BertModel"));
   EXPECT_TRUE(report.at("missing").as_array().empty());
   EXPECT_GT(report.at("tensors").as_array().size(), 10u);
+  EXPECT_EQ(report.at("tensor_count"), Json(int64_t(report.at("tensors").as_array().size())));
+  int64_t bytes = 0;
+  for (const Json& tensor : report.at("tensors").as_array()) {
+    EXPECT_EQ(tensor.at("dtype"), Json("F32"));
+    bytes += tensor.at("bytes").as_int();
+  }
+  EXPECT_EQ(report.at("bytes"), Json(bytes));
+  EXPECT_EQ(report.at("parameters"), Json(bytes / 4));
+  EXPECT_EQ(report.at("dtypes"), Json(Json::Object{{"F32", bytes / 4}}));
+  EXPECT_TRUE(report.at("warnings").as_array().empty());
+  const Json other = Json::parse(caracal("inspect --json " + data_path("bert/from_masked_lm")).out, "inspect");
+  EXPECT_EQ(other.at("missing"), Json(Json::Array{"pooler.dense.bias", "pooler.dense.weight"}));
+  EXPECT_FALSE(other.at("unused").as_array().empty());
+  for (const Json& name : other.at("unused").as_array())
+    EXPECT_TRUE(name.as_string().starts_with("cls.")) << name.dump();
   EXPECT_NE(caracal("inspect " + model).out.find("parameters"), std::string::npos);
   EXPECT_TRUE(caracal("version").out.starts_with("caracal "));
 }
 
 TEST_F(Cli, TokenizeAndBack) {
-  std::string vocab;
-  for (const char* token : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "##s", "sit", "."})
-    vocab += std::string(token) + "\n";
-  const std::string tokenizer = write("vocab.txt", vocab), lines = write("lines", "A cats\nsit.\n"),
+  const std::string tokenizer = write_vocab(), lines = write("lines", "A cats\nsit.\n"),
                     pairs = write("pairs", "a\tcat\n");
   Result r = caracal("tokenize --model " + tokenizer + " < " + lines);
   ASSERT_EQ(r.status, 0) << r.err;
@@ -161,8 +295,33 @@ TEST_F(Cli, TokenizeAndBack) {
       caracal("detokenize --skip-special-tokens --model " + tokenizer + " < " + write("ids", "[2, 5, 6, 7, 3]\n")).out,
       "a cats\n");
   expect_one_line_error(caracal("tokenize --pair --model " + tokenizer + " < " + lines), "tab");
+  // A line for each chunk of an input, overlapping by one token.
+  r = caracal("tokenize --no-special-tokens --max-length 3 --stride 1 --model " + tokenizer + " < " +
+              write("long", "a cats sit.\n"));
+  std::string ids;
+  std::istringstream chunks(r.out);
+  for (std::string line; std::getline(chunks, line);) ids += Json::parse(line, "tokenize").at("input_ids").dump();
+  EXPECT_EQ(ids, "[5, 6, 7][7, 8, 9]");
+  EXPECT_EQ(caracal("tokenize --slow --model " + tokenizer + " < " + lines).out,
+            caracal("tokenize --model " + tokenizer + " < " + lines).out);
   // Bytes that are not UTF-8 and empty lines are texts like others.
   EXPECT_EQ(caracal("tokenize --model " + tokenizer + " < " + write("bytes", "\xff\xfe a\n\n")).status, 0);
+}
+
+TEST_F(Cli, LinesComeOutAsTheyGoIn) {
+  // The second line is sent only when the answer to the first one is there; after 10 s it never is.
+  const std::string tokenizer = write_vocab(), out = folder / "out";
+  auto answers = [&](const std::string& command, const std::string& line) {
+    const std::string dialogue = "(echo '" + line + "'; i=0; while [ ! -s " + out +
+                                 " ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done; [ -s " + out + " ] && echo '" +
+                                 line + "') | " CARACAL_CLI " " + command + " --model " + tokenizer + " | cat > " + out;
+    EXPECT_EQ(std::system(dialogue.c_str()), 0);
+    const std::string text = slurp(out);
+    fs::remove(out);
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  EXPECT_EQ(answers("tokenize", "a cat"), 2);
+  EXPECT_EQ(answers("detokenize", "[5, 6]"), 2);
 }
 
 }  // namespace

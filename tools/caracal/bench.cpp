@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <cstdio>
+#include <exception>
 #include <fstream>
+#include <mutex>
 #include <random>
-#include <sstream>
 
 #include <caracal/models/auto.h>
 #include <caracal/models/tokenization_auto.h>
@@ -82,6 +85,7 @@ void bench_model(const Options& o) {
     model->forward(inputs, output);
     ms.push_back((now() - before) * 1e3);
   }
+  const double rss_mb = memory_mb("VmRSS");
   double sum = 0;
   for (double each : ms) sum += each;
   std::sort(ms.begin(), ms.end());
@@ -105,7 +109,8 @@ void bench_model(const Options& o) {
                                    {"min_ms", rounded(ms.front())},
                                    {"mean_ms", rounded(mean)},
                                    {"calls", int64_t(ms.size())},
-                                   {"rss_mb", rounded(memory_mb("VmHWM"))},
+                                   {"rss_mb", rounded(rss_mb)},
+                                   {"peak_rss_mb", rounded(memory_mb("VmHWM"))},
                                    {"tokens_per_s", rounded(double(tokens) / mean * 1e3)}};
   if (o.json) {
     std::printf("%s\n", report.dump().c_str());
@@ -115,10 +120,10 @@ void bench_model(const Options& o) {
               static_cast<long long>(tokens), lengths.size(), runtime->threads(), o.common.backend.c_str(),
               o.common.dtype.c_str(), runtime->isa());
   std::printf(
-      "  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   peak "
-      "%.0f MB\n",
+      "  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   "
+      "%.0f MB, peak %.0f\n",
       percentile(ms, 0.5), percentile(ms, 0.9), percentile(ms, 0.99), ms.front(), first_ms, load_ms,
-      double(tokens) / mean * 1e3, ms.size(), memory_mb("VmHWM"));
+      double(tokens) / mean * 1e3, ms.size(), rss_mb, memory_mb("VmHWM"));
 }
 
 void bench_tokenizer(const Options& o) {
@@ -133,12 +138,20 @@ void bench_tokenizer(const Options& o) {
   const auto tokenizer = AutoTokenizer::from_pretrained(o.model);
   const double load_ms = (now() - load_start) * 1e3;
   std::atomic<int64_t> tokens{0};
+  std::mutex mutex;
+  std::exception_ptr failure;  // the first one: tasks of the pool must not throw
   auto once = [&] {
     runtime->parallel(int64_t(lines.size()), 16, [&](int64_t begin, int64_t end, int) {
-      int64_t count = 0;
-      for (int64_t i = begin; i < end; i++) count += int64_t(tokenizer(lines[size_t(i)]).row(0).size());
-      tokens += count;
+      try {
+        int64_t count = 0;
+        for (int64_t i = begin; i < end; i++) count += int64_t(tokenizer(lines[size_t(i)]).row(0).size());
+        tokens += count;
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (failure == nullptr) failure = std::current_exception();
+      }
     });
+    if (failure != nullptr) std::rethrow_exception(failure);
   };
   once();
   tokens = 0;
@@ -169,11 +182,13 @@ void add_bench(CLI::App& app) {
       sub->add_option("--random", o->random, "config.json: time a model of this shape with random weights")
           ->excludes(model);
   sub->add_option("--task", o->task, "Auto class")->capture_default_str();
-  sub->add_option("--batch", o->batch, "sequences per call")->capture_default_str()->check(CLI::PositiveNumber);
+  CLI::Option* batch =
+      sub->add_option("--batch", o->batch, "sequences per call")->capture_default_str()->check(CLI::PositiveNumber);
   CLI::Option* seq =
       sub->add_option("--seq", o->seq, "tokens per sequence")->capture_default_str()->check(CLI::PositiveNumber);
   sub->add_option("--lengths", o->lengths, "tokens of each sequence, a,b,c; in place of --batch and --seq")
       ->delimiter(',')
+      ->excludes(batch)
       ->excludes(seq)
       ->check(CLI::PositiveNumber);
   sub->add_option("--seconds", o->seconds, "how long to measure")->capture_default_str()->check(CLI::PositiveNumber);

@@ -1,32 +1,77 @@
 #include "common.h"
 
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <iostream>
 
 namespace caracal::cli {
+namespace {
+
+// "" when `name` is cpu, cuda or cuda:N; as CLI11 wants it, else what is wrong.
+std::string check_device(const std::string& name) {
+  if (name == "cpu" || name == "cuda") return "";
+  const std::string_view number = name.starts_with("cuda:") ? std::string_view(name).substr(5) : "";
+  if (!number.empty() && number.size() <= 4 && number.find_first_not_of("0123456789") == number.npos) return "";
+  return "expected cpu or cuda[:N] but got '" + name + "'";
+}
+
+void check_isa(const std::string& name) {
+  kernels::Isa isa;
+  if (name.empty() || (kernels::isa_from_name(name.c_str(), isa) && kernels::isa_supported(isa))) return;
+  std::string have;
+  for (kernels::Isa each : kernels::kIsas)
+    if (kernels::isa_supported(each)) have += (have.empty() ? "" : ", ") + std::string(kernels::isa_name(each));
+  throw Error(ErrorCode::not_built, "--isa",
+              "expected " + have + " but got '" + name + "': not built, or not on this machine");
+}
+
+// Length of the UTF-8 sequence of a character that may be shown at the start of `text`, else 0.
+size_t shown_character(std::string_view text) {
+  auto byte = [&](size_t i) { return i < text.size() ? uint8_t(text[i]) : uint8_t(0); };
+  const uint8_t lead = byte(0);
+  if (lead < 0x80) return lead >= 0x20 && lead != 0x7f;
+  const size_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  for (size_t i = 1; i < length; i++)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  const bool c1 = lead == 0xc2 && byte(1) < 0xa0;
+  const bool overlong = (lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xf0 && byte(1) < 0x90);
+  return c1 || overlong ? 0 : length;
+}
+
+}  // namespace
 
 void CommonOptions::add_to(CLI::App& app) {
-  app.add_option("--device", device, "cpu or cuda[:N]")->capture_default_str();
-  app.add_option("--dtype", dtype, "float32, bfloat16, float16 or int8")->capture_default_str();
+  app.add_option("--device", device, "cpu or cuda[:N]")->capture_default_str()->check(check_device);
+  app.add_option("--dtype", dtype, "dtype to compute in")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16", "int8"}));
   app.add_option("--threads", threads, "threads per call; 0: all this process may use")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--backend", backend, "native, onednn or eigen")->capture_default_str();
-  app.add_option("--isa", isa, "instruction set: scalar, avx2 or avx512; default: the best one");
+  app.add_option("--backend", backend, "who computes")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"native", "onednn", "eigen"}));
+  app.add_option("--isa", isa, "instruction set; default: the best one")
+      ->check(CLI::IsMember({"scalar", "avx2", "avx512"}));
+  app.parse_complete_callback([this] {
+    auto only = [](const char* option, const std::string& built, const std::string& got) {
+      if (got != built)
+        throw Error(ErrorCode::not_built, option, "expected " + built + " but got '" + got + "': not built");
+    };
+    only("--device", "cpu", device);
+    only("--dtype", "float32", dtype);
+    only("--backend", "native", backend);
+    check_isa(isa);
+  });
 }
 
 std::shared_ptr<Runtime> CommonOptions::make_runtime() const {
-  auto refuse = [](const char* option, const std::string& expected, const std::string& got) {
-    throw Error(ErrorCode::not_built, option,
-                "expected " + expected + " but got '" + got + "', which this build does not have");
-  };
-  if (device != "cpu") refuse("--device", "cpu", device);
-  if (dtype != "float32") refuse("--dtype", "float32", dtype);
-  if (backend != "native") refuse("--backend", "native", backend);
   return std::make_shared<Runtime>(RuntimeOptions{.threads = threads, .isa = isa});
 }
 
@@ -50,13 +95,40 @@ Json parse_settings(const std::vector<std::string>& settings) {
   return result;
 }
 
+bool read_line(std::string& line) {
+  if (!std::getline(std::cin, line)) return false;
+  if (!line.empty() && line.back() == '\r') line.pop_back();
+  return true;
+}
+
 std::vector<std::string> read_lines() {
   std::vector<std::string> lines;
-  for (std::string line; std::getline(std::cin, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    lines.push_back(std::move(line));
-  }
+  for (std::string line; read_line(line);) lines.push_back(std::move(line));
   return lines;
+}
+
+void print_line(const std::string& line) {
+  static const bool buffered = [] {
+    struct stat status {};
+    return fstat(STDOUT_FILENO, &status) == 0 && S_ISREG(status.st_mode);
+  }();
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  std::fputc('\n', stdout);
+  if ((!buffered && std::fflush(stdout) != 0) || std::ferror(stdout))
+    throw Error(ErrorCode::io, "stdout", std::string("expected to write a line but got: ") + std::strerror(errno));
+}
+
+std::string printable(std::string_view text, size_t limit) {
+  std::string result;
+  while (!text.empty()) {
+    if (result.size() >= limit) return result + "…";
+    const size_t length = shown_character(text);
+    char hex[8];
+    std::snprintf(hex, sizeof hex, "\\x%02x", unsigned(uint8_t(text[0])));
+    result += length > 0 ? text.substr(0, length) : std::string_view(hex);
+    text.remove_prefix(std::max<size_t>(length, 1));
+  }
+  return result;
 }
 
 void warn_missing(const PreTrainedModel& model) {
@@ -66,7 +138,7 @@ void warn_missing(const PreTrainedModel& model) {
   for (size_t i = 0; i < missing.size() && i < 8; i++) names += (i ? ", " : "") + missing[i];
   if (missing.size() > 8) names += ", … (" + std::to_string(missing.size()) + " in all)";
   std::fprintf(stderr, "caracal: warning: %s: freshly initialised, not in the checkpoint: %s\n", model.class_name(),
-               names.c_str());
+               printable(names, kMessageLimit).c_str());
 }
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }

@@ -1,8 +1,10 @@
 // What the subcommands share: options that every one has, and small helpers for their output.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -17,16 +19,28 @@ struct CommonOptions {
   std::string device = "cpu", dtype = "float32", backend = "native", isa;
   int threads = 0;
 
+  /// Adds the options to a subcommand. A name the contract does not know is bad usage; one that this build or machine
+  /// lacks is an Error before the subcommand runs, whether or not it has a use for the option. `this` must outlive
+  /// `app`.
   void add_to(CLI::App& app);
-  /// Throws for a device, dtype or backend that this build does not have.
   std::shared_ptr<Runtime> make_runtime() const;
 };
 
 /// --set KEY=VALUE pairs as one JSON object; VALUE is JSON where it parses as such, else a string.
 Json parse_settings(const std::vector<std::string>& settings);
 
-/// Lines of standard input, without their ends.
+/// The next line of standard input without its end; false when there is none.
+bool read_line(std::string& line);
+/// All lines of standard input.
 std::vector<std::string> read_lines();
+/// A line on stdout, seen at once by whoever reads a pipe or terminal. Throws io.
+void print_line(const std::string& line);
+
+/// Text from a file, made safe for a terminal: control characters (C0, DEL, C1) and bytes that are not UTF-8 become
+/// \xNN. Cut with an … after about `limit` bytes.
+std::string printable(std::string_view text, size_t limit = SIZE_MAX);
+/// How much of an error or a warning is worth reading.
+inline constexpr size_t kMessageLimit = 1024;
 
 /// `caracal: warning: …` lines on stderr for weights that were missing.
 void warn_missing(const PreTrainedModel& model);

@@ -17,30 +17,21 @@ struct Options {
   bool json = false;
 };
 
-// Tensor names are any bytes: control characters must not reach the terminal.
-std::string printable(const std::string& name) {
-  std::string text;
-  for (char c : name) {
-    char hex[8];
-    std::snprintf(hex, sizeof hex, "\\x%02x", unsigned(uint8_t(c)));
-    text += uint8_t(c) < 0x20 || c == 0x7f ? hex : std::string(1, c);
-  }
-  return text;
+Json to_json(const std::vector<std::string>& names) {
+  Json::Array array;
+  for (const std::string& name : names) array.emplace_back(name);
+  return array;
 }
 
-// The class whose weights to compare with: --task, else the first registered one for the model_type.
+// Loads the model as --task (AutoModel without one) would and reports which of its weights the checkpoint lacks and
+// which tensors it does not ask for. Only the constructor knows that, so the weights are read in full.
 void add_differences(Json& report, const Options& o) {
   try {
-    const AnyModel model = load_auto_model(o.task.empty() ? "AutoModel" : o.task, o.model,
-                                           {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1})});
-    auto list = [](const std::vector<std::string>& names) {
-      Json::Array array;
-      for (const std::string& name : names) array.emplace_back(name);
-      return Json(std::move(array));
-    };
+    const AnyModel model =
+        load_auto_model(o.task.empty() ? "AutoModel" : o.task, o.model, {.runtime = o.common.make_runtime()});
     report.set("class", model->class_name());
-    report.set("missing", list(model->loading_info().missing_keys));
-    report.set("unused", list(model->loading_info().unexpected_keys));
+    report.set("missing", to_json(model->loading_info().missing_keys));
+    report.set("unused", to_json(model->loading_info().unexpected_keys));
   } catch (const Error& e) {  // the tensors are worth listing even when no class can load them
     report.set("error", e.what());
   }
@@ -67,9 +58,11 @@ void inspect(const Options& o) {
                                    {"bytes", int64_t(info.end - info.begin)}});
   }
   Json report = Json::Object{{"path", checkpoint.path()},
-                             {"tensors", int64_t(tensors.size())},
+                             {"tensor_count", int64_t(tensors.size())},
                              {"parameters", parameters},
-                             {"bytes", int64_t(checkpoint.total_bytes())}};
+                             {"bytes", int64_t(checkpoint.total_bytes())},
+                             {"dtypes", Json::Object(dtypes.begin(), dtypes.end())},
+                             {"warnings", to_json(checkpoint.warnings())}};
   add_differences(report, o);
   if (o.json) {
     report.set("tensors", std::move(tensors));
@@ -83,8 +76,9 @@ void inspect(const Options& o) {
   for (auto it = dtypes.begin(); it != dtypes.end(); ++it)
     std::printf("%s%lld %s", it == dtypes.begin() ? "" : ", ", static_cast<long long>(it->second), it->first.c_str());
   std::printf("), %.1f MB\n", double(checkpoint.total_bytes()) / 1e6);
+  for (const std::string& warning : checkpoint.warnings()) std::printf("  note: %s\n", printable(warning).c_str());
   if (const Json* error = report.find("error")) {
-    std::printf("not loadable: %s\n", error->as_string().c_str());
+    std::printf("not loadable: %s\n", printable(error->as_string(), kMessageLimit).c_str());
     return;
   }
   std::printf("%s: %zu missing, %zu unused\n", report.at("class").as_string().c_str(),
@@ -92,7 +86,6 @@ void inspect(const Options& o) {
   for (const char* kind : {"missing", "unused"})
     for (const Json& name : report.at(kind).as_array())
       std::printf("  %s: %s\n", kind, printable(name.as_string()).c_str());
-  for (const std::string& warning : checkpoint.warnings()) std::printf("  note: %s\n", printable(warning).c_str());
 }
 
 }  // namespace

@@ -1,17 +1,27 @@
 // The `caracal` command. Exit status: 0, 1 for a bad input (one line on stderr), 2 for bad usage.
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <new>
 
 #include "common.h"
 
 namespace {
 
+using caracal::cli::kMessageLimit, caracal::cli::printable;
+
 // An error message on one line.
 int complain(std::string text) {
   for (char& c : text)
     if (c == '\n' || c == '\r') c = ' ';
-  std::fprintf(stderr, "caracal: error: %s\n", text.c_str());
+  std::fprintf(stderr, "caracal: error: %s\n", printable(text, kMessageLimit).c_str());
   return 1;
+}
+
+// The status of a command that did its work: results that could not be written are an error.
+int finish() {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return 0;
+  return complain(std::string("[stdout] expected to write the results but got: ") + std::strerror(errno));
 }
 
 }  // namespace
@@ -20,6 +30,9 @@ int main(int argc, char** argv) {
   CLI::App app("Runs Hugging Face checkpoints. MODEL is a checkpoint directory.");
   app.name("caracal");
   app.require_subcommand(1);
+  app.failure_message([](const CLI::App*, const CLI::Error& e) {
+    return printable(e.what(), kMessageLimit) + "\nRun with --help for more information.\n";
+  });
   caracal::cli::add_run(app);
   caracal::cli::add_tokenize(app);
   caracal::cli::add_detokenize(app);
@@ -31,11 +44,11 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    return app.exit(e) == 0 ? finish() : 2;
   } catch (const std::bad_alloc&) {
     return complain("out of memory");
   } catch (const std::exception& e) {
     return complain(e.what());
   }
-  return 0;
+  return finish();
 }

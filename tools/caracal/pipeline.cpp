@@ -45,7 +45,7 @@ void feature_extraction(const Options& o, const std::vector<std::string>& texts,
         std::printf("%s\n", Json(Json::Array{Json(std::move(rows))}).dump().c_str());
       } else {
         std::printf("%lld tokens x %lld  %s\n", static_cast<long long>(feature.size(0)),
-                    static_cast<long long>(feature.size(1)), texts[i].c_str());
+                    static_cast<long long>(feature.size(1)), printable(texts[i]).c_str());
         for (int64_t s = 0; s < feature.size(0); s++) {
           std::printf("  %3lld ", static_cast<long long>(s));
           print_head(feature.rows(s, s + 1));
@@ -74,9 +74,9 @@ void sentence_similarity(const Options& o, const std::vector<std::string>& texts
     std::printf("%s\n", to_json(scores).dump().c_str());
     return;
   }
-  std::printf("%s\n", texts[0].c_str());
+  std::printf("%s\n", printable(texts[0]).c_str());
   for (size_t i = 1; i < texts.size(); i++)
-    std::printf("  %7.4f  %s\n", double(scores.data<float>()[i - 1]), texts[i].c_str());
+    std::printf("  %7.4f  %s\n", double(scores.data<float>()[i - 1]), printable(texts[i]).c_str());
 }
 
 struct Task {

@@ -13,16 +13,52 @@ struct Options {
   std::vector<std::string> settings;
 };
 
+struct ForwardFlag {
+  const char* name;
+  bool ForwardOptions::*member;
+};
+constexpr ForwardFlag kForwardFlags[] = {{"output_hidden_states", &ForwardOptions::output_hidden_states},
+                                         {"output_attentions", &ForwardOptions::output_attentions}};
+
+// Moves the forward flags among `settings` into `forward`; what is left must be attributes of the configuration class,
+// which would keep any other key as an extra one: a misspelt key would change nothing.
+Json split_settings(const Options& o, Json settings, ForwardOptions& forward) {
+  for (const ForwardFlag& flag : kForwardFlags) {
+    const Json* value = settings.find(flag.name);
+    if (value == nullptr) continue;
+    if (!value->is_bool())
+      throw Error(ErrorCode::invalid_argument, "--set",
+                  std::string(flag.name) + " expected true or false but got " + value->dump());
+    forward.*flag.member = value->as_bool();
+    settings.erase(flag.name);
+  }
+  if (settings.as_object().empty()) return settings;
+
+  const auto config = AutoConfig::from_pretrained(o.model);
+  Json known = config->to_dict();
+  known.set("num_labels", config->num_labels());
+  known.erase("model_type");
+  known.erase("transformers_version");
+  for (const auto& [key, value] : settings.as_object()) {
+    if (known.contains(key)) continue;
+    std::string names;
+    for (const auto& [name, unused] : known.as_object()) names += (names.empty() ? "" : ", ") + name;
+    throw Error(ErrorCode::invalid_argument, "--set",
+                "expected an attribute of " + std::string(config->class_name()) + " or a forward flag but got '" + key +
+                    "'; there are " + names);
+  }
+  return settings;
+}
+
 void run(const Options& o) {
   const SafetensorsFile file = SafetensorsFile::open(o.inputs);
   ModelInputs inputs;
   for (const TensorInfo& info : file.tensors()) inputs.set(info.name, file.tensor(info));
-  const AnyModel model =
-      load_auto_model(o.task, o.model, {.config = parse_settings(o.settings), .runtime = o.common.make_runtime()});
+  ForwardOptions forward{.output_hidden_states = o.hidden_states, .output_attentions = o.attentions};
+  const Json config = split_settings(o, parse_settings(o.settings), forward);
+  const AnyModel model = load_auto_model(o.task, o.model, {.config = config, .runtime = o.common.make_runtime()});
   warn_missing(*model);
-  const ModelOutput output =
-      model(inputs, {.output_hidden_states = o.hidden_states, .output_attentions = o.attentions});
-  save_safetensors(o.outputs, output.named());
+  save_safetensors(o.outputs, model(inputs, forward).named());
 }
 
 }  // namespace
@@ -39,7 +75,8 @@ void add_run(CLI::App& app) {
   sub->add_option("--outputs", o->outputs, "safetensors file to write; names are the output's fields")->required();
   sub->add_flag("--hidden-states", o->hidden_states, "also write hidden_states.0 …");
   sub->add_flag("--attentions", o->attentions, "also write attentions.0 …");
-  sub->add_option("--set", o->settings, "KEY=VALUE: override a configuration attribute")->take_all();
+  sub->add_option("--set", o->settings, "KEY=VALUE: override a configuration attribute, or set a forward flag")
+      ->take_all();
   sub->callback([o] { run(*o); });
 }
 

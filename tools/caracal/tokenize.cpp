@@ -35,8 +35,9 @@ Json row_json(const BatchEncoding& encoding, size_t i) {
   return row;
 }
 
-// The text or pair of a line.
-std::pair<std::string, std::optional<std::string>> split_line(const std::string& line, const Options& o) {
+using TextOrPair = std::pair<std::string, std::optional<std::string>>;
+
+TextOrPair split_line(const std::string& line, const Options& o) {
   if (o.json) {
     const Json value = Json::parse(line, "stdin");
     if (!value.is_array()) return {value.as_string(), std::nullopt};
@@ -63,23 +64,26 @@ void tokenize(const Options& o) {
   }
   options.stride = o.stride;
   options.return_overflowing_tokens = o.stride > 0;
-  std::vector<std::pair<std::string, std::optional<std::string>>> texts;
-  for (const std::string& line : read_lines()) texts.push_back(split_line(line, o));
-  // Padding to the longest needs all lines at once; else each line stands alone.
-  const size_t step = o.padding == "longest" ? texts.size() : 1;
-  for (size_t begin = 0; begin < texts.size(); begin += step) {
-    std::vector<TextInput> batch;
-    for (size_t i = begin; i < begin + step; i++)
-      batch.push_back(texts[i].second ? TextInput(texts[i].first, *texts[i].second) : TextInput(texts[i].first));
-    const BatchEncoding encoding =
-        step == 1 ? tokenizer(batch[0], options) : tokenizer(std::span<const TextInput>(batch), options);
-    for (size_t i = 0; i < encoding.size(); i++) std::printf("%s\n", row_json(encoding, i).dump().c_str());
+  auto input = [](const TextOrPair& line) {  // views of `line`
+    return line.second ? TextInput(line.first, *line.second) : TextInput(line.first);
+  };
+  auto print = [](const BatchEncoding& encoding) {
+    for (size_t i = 0; i < encoding.size(); i++) print_line(row_json(encoding, i).dump());
+  };
+  if (o.padding != "longest") {
+    for (std::string line; read_line(line);) print(tokenizer(input(split_line(line, o)), options));
+    return;
   }
+  std::vector<TextOrPair> lines;  // all at once, to know the longest
+  for (std::string line; read_line(line);) lines.push_back(split_line(line, o));
+  std::vector<TextInput> batch;
+  for (const TextOrPair& line : lines) batch.push_back(input(line));
+  if (!batch.empty()) print(tokenizer(std::span<const TextInput>(batch), options));
 }
 
 void detokenize(const Options& o) {
   const PreTrainedTokenizerBase tokenizer = AutoTokenizer::from_pretrained(o.model);
-  for (const std::string& line : read_lines()) {
+  for (std::string line; read_line(line);) {
     std::vector<int32_t> ids;
     const Json json = Json::parse(line, "stdin");
     for (const Json& id : json.as_array()) {
@@ -87,7 +91,7 @@ void detokenize(const Options& o) {
         throw Error(ErrorCode::invalid_argument, "stdin", "expected token ids of at least 0 but got " + id.dump());
       ids.push_back(int32_t(id.as_int()));
     }
-    std::printf("%s\n", tokenizer.decode(ids, o.skip_special_tokens).c_str());
+    print_line(tokenizer.decode(ids, o.skip_special_tokens));
   }
 }
 

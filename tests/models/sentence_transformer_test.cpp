@@ -1,0 +1,114 @@
+// Sentence embeddings from small directories made here; minilm_test judges a real one.
+#include <caracal/models/pipelines/feature_extraction.h>
+#include <caracal/models/pipelines/sentence_transformer.h>
+
+#include <fstream>
+
+#include "models_testing.h"
+
+namespace caracal {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SentenceTransformers : public testing::Test {
+ protected:
+  void SetUp() override {
+    root = fs::temp_directory_path() / ("caracal_sentences_" + std::to_string(getpid()));
+    fs::remove_all(root);
+    fs::create_directories(root / "1_Pooling");
+    for (const char* file : {"config.json", "model.safetensors"}) fs::copy(data_path("bert/base") + "/" + file, root);
+    write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\nsits\n");
+    write(
+        "modules.json",
+        R"([{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}, {"path": "2_Normalize", "type": "x.Normalize"}])");
+    write("1_Pooling/config.json", R"({"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false})");
+  }
+  void TearDown() override { fs::remove_all(root); }
+  void write(const std::string& name, const std::string& text) { std::ofstream(root / name) << text; }
+  std::string load_error() {
+    try {
+      SentenceTransformer::from_pretrained(root);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  }
+
+  const std::vector<std::string> texts{"a cat sits", "cat", "", "a \xff cat"};
+  fs::path root;
+};
+
+// Pooling and normalisation by hand from the token embeddings of each text.
+std::vector<double> pool(const Tensor& tokens, const std::string& mode, bool normalize) {
+  const int64_t rows = tokens.size(0), hidden = tokens.size(1);
+  std::vector<double> result;
+  double squares = 0;
+  for (int64_t h = 0; h < hidden; h++) {
+    double sum = 0, largest = -1e30;
+    for (int64_t t = 0; t < rows; t++) {
+      sum += tokens.data<float>()[t * hidden + h];
+      largest = std::max(largest, double(tokens.data<float>()[t * hidden + h]));
+    }
+    result.push_back(mode == "cls" ? double(tokens.data<float>()[h]) : mode == "max" ? largest : sum / double(rows));
+    squares += result.back() * result.back();
+  }
+  for (double& value : result) value /= normalize ? std::sqrt(squares) : 1;
+  return result;
+}
+
+TEST_F(SentenceTransformers, PoolsAndNormalises) {
+  const auto features = FeatureExtractionPipeline::from_pretrained(root)(texts);
+  ASSERT_EQ(features[2].size(0), 2);  // [CLS] [SEP]
+  for (const char* mode : {"mean", "max", "cls"}) {
+    write("1_Pooling/config.json", std::string(R"({"pooling_mode_)") + mode +
+                                       (mode == std::string("cls") ? "_token" : "_tokens") + R"(": true})");
+    for (bool normalize : {true, false}) {
+      if (!normalize)
+        write("modules.json", R"([{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}])");
+      const Tensor got = SentenceTransformer::from_pretrained(root).encode(texts, {.batch_size = 3});
+      for (size_t i = 0; i < texts.size(); i++) {
+        const std::vector<double> want = pool(features[i], mode, normalize);
+        for (size_t h = 0; h < want.size(); h++)
+          ASSERT_NEAR(got.data<float>()[i * want.size() + h], want[h], 1e-6) << mode;
+      }
+    }
+    SetUp();
+  }
+}
+
+TEST_F(SentenceTransformers, CutsLongTexts) {
+  write("sentence_bert_config.json", R"({"max_seq_length": 3})");
+  const auto model = SentenceTransformer::from_pretrained(root);
+  EXPECT_EQ(model.max_seq_length(), 3);
+  const Tensor e = model.encode({"a cat sits", "a"});
+  EXPECT_TRUE(bytes_equal(e.rows(0, 1), e.rows(1, 2)));
+  EXPECT_EQ(model.encode({}).shape(), (Shape{0, e.size(1)}));
+}
+
+TEST_F(SentenceTransformers, RefusesWhatItCannotDo) {
+  auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  write("1_Pooling/config.json", R"({"pooling_mode_lasttoken": true})");
+  EXPECT_TRUE(has(load_error(), "'lasttoken'")) << load_error();
+  write("sentence_bert_config.json", R"({"max_seq_length": -3})");
+  write("1_Pooling/config.json", R"({"pooling_mode_cls_token": true})");
+  EXPECT_TRUE(has(load_error(), "max_seq_length")) << load_error();
+  for (const char* modules :
+       {R"([{"path": "", "type": "x.Transformer"}])", R"([])", R"([{"path": "", "type": "x.Dense"}])",
+        R"([{"path": "../..", "type": "x.Transformer"}])", R"({"a": 1})", R"([1])"}) {
+    write("modules.json", modules);
+    EXPECT_TRUE(has(load_error(), "modules.json")) << load_error();
+  }
+}
+
+TEST(CosineSimilarity, OfRows) {
+  const Tensor a = Tensor::from(std::vector<float>{1, 0, 3, 4}, {2, 2}),
+               b = Tensor::from(std::vector<float>{0, 2}, {1, 2});
+  const Tensor scores = cosine_similarity(a, b);
+  EXPECT_FLOAT_EQ(scores.data<float>()[0], 0);
+  EXPECT_FLOAT_EQ(scores.data<float>()[1], 0.8f);
+  EXPECT_THROW(cosine_similarity(a, Tensor::zeros({1, 3})), Error);
+}
+
+}  // namespace
+}  // namespace caracal
