@@ -97,7 +97,8 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   if (const Json* decoder = init.find("added_tokens_decoder"); decoder != nullptr && decoder->is_object()) {
     for (const auto& [id, token] : decoder->as_object()) {
       try {
-        by_id[std::stoll(id)] = in_file(files.init_source, [&] { return added_token_from_json(token, false); });
+        by_id[std::stoll(id)] =
+            in_file(files.init_source, [&token = token] { return added_token_from_json(token, false); });
       } catch (const std::logic_error&) {  // of stoll
         throw Error(ErrorCode::bad_file, path, "expected ids as keys of added_tokens_decoder but got '" + id + "'");
       }
@@ -108,9 +109,9 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
     if (!added_tokens.is_null()) {
       const std::vector<AddedToken> special = in_file(files.init_source, [&] { return special_tokens_of(init); });
       for (const auto& [content, id] : added_tokens.as_object()) {
-        const bool is_special =
-            std::any_of(special.begin(), special.end(), [&](const AddedToken& t) { return t.content == content; });
-        const int64_t number = in_file((root / "added_tokens.json").string(), [&] { return id.as_int(); });
+        const bool is_special = std::any_of(special.begin(), special.end(),
+                                            [&content = content](const AddedToken& t) { return t.content == content; });
+        const int64_t number = in_file((root / "added_tokens.json").string(), [&id = id] { return id.as_int(); });
         by_id[number] = {.content = content, .normalized = !is_special, .special = is_special};
       }
     }

@@ -114,9 +114,9 @@ TEST_F(Cli, EveryCommandHasHelpAndTheCommonOptions) {
 }
 
 TEST_F(Cli, EveryCommandChecksTheCommonOptions) {
-  for (const std::string command :
-       {"run --model x --inputs x --outputs x", "tokenize --model x", "detokenize --model x",
-        "pipeline feature-extraction --model x", "bench --model x", "inspect x", "config x", "version"}) {
+  for (const std::string& command : std::vector<std::string>{
+           "run --model x --inputs x --outputs x", "tokenize --model x", "detokenize --model x",
+           "pipeline feature-extraction --model x", "bench --model x", "inspect x", "config x", "version"}) {
     for (const char* unknown : {"--device gpu", "--device cuda:", "--device cuda:x", "--dtype int4", "--backend mkl",
                                 "--isa mmx", "--threads -1"}) {
       const Result r = caracal(command + " " + unknown);
@@ -133,9 +133,9 @@ TEST_F(Cli, EveryCommandChecksTheCommonOptions) {
 
 TEST_F(Cli, ResultsThatCannotBeWrittenAreAnError) {
   const std::string full = " > /dev/full", tokenizer = write_vocab(), lines = write("lines", "a\ncat\n");
-  for (const std::string command :
-       {"version" + full, "--help" + full, "config " + model + full, "inspect --json " + model + full,
-        "tokenize --model " + tokenizer + " < " + lines + full})
+  for (const std::string& command : std::vector<std::string>{"version" + full, "--help" + full,
+                                                             "config " + model + full, "inspect --json " + model + full,
+                                                             "tokenize --model " + tokenizer + " < " + lines + full})
     expect_one_line_error(caracal_to_its_own_stdout(command), "[stdout]");
 }
 
@@ -153,7 +153,7 @@ TEST_F(Cli, HostileTextIsEscapedAndCut) {
                         "AAA");
   EXPECT_LT(r.err.size(), 1100u);
   EXPECT_TRUE(r.err.ends_with("A…\n")) << r.err;
-  const Result usage = caracal("$(printf 'dan\\033ce')");
+  const Result usage = caracal("version --dtype \"$(printf 'dan\\033ce')\"");
   EXPECT_EQ(usage.status, 2);
   EXPECT_NE(usage.err.find("dan\\x1bce"), std::string::npos) << usage.err;
   // Bytes that are no UTF-8, in a text that is echoed.
@@ -220,7 +220,7 @@ TEST_F(Cli, BenchOfATokenizer) {
   expect_one_line_error(caracal("bench --model " + write("tokenizer.json", broken) + command), "[UNK]");
 }
 
-TEST_F(Cli, PipelineResultAndItsWarning) {
+TEST_F(Cli, PipelineResultAndTheWarningOfMissingWeights) {
   fs::copy(data_path("bert/from_masked_lm"), folder / "model");
   write_vocab("model/vocab.txt");
   const std::string command = "pipeline feature-extraction --json --model " + (folder / "model").string();
@@ -235,8 +235,11 @@ TEST_F(Cli, PipelineResultAndItsWarning) {
   for (size_t s = 0; s < rows.size(); s++)
     for (size_t i = 0; i < rows[s].as_array().size(); i++)
       EXPECT_NEAR(rows[s].as_array()[i].as_double(), want.data<float>()[int64_t(s) * want.size(2) + int64_t(i)], 2e-5);
-  // A masked-LM checkpoint has no pooler.
-  EXPECT_EQ(r.err,
+  EXPECT_EQ(r.err, "");  // features need no pooler
+  const Result run = caracal("run --model " + (folder / "model").string() + " --inputs " + (folder / "model").string() +
+                             "/inputs.0.safetensors --outputs " + (folder / "out").string());
+  EXPECT_EQ(run.status, 0);
+  EXPECT_EQ(run.err,
             "caracal: warning: BertModel: freshly initialised, not in the checkpoint: pooler.dense.bias, "
             "pooler.dense.weight\n");
 }
@@ -264,6 +267,18 @@ TEST_F(Cli, ConfigAndInspectAndVersion) {
     EXPECT_TRUE(name.as_string().starts_with("cls.")) << name.dump();
   EXPECT_NE(caracal("inspect " + model).out.find("parameters"), std::string::npos);
   EXPECT_TRUE(caracal("version").out.starts_with("caracal "));
+}
+
+TEST_F(Cli, InspectWarnsAboutFilesThatNoClassCanLoad) {
+  // A tensor with a key of the header that is not in the format, and no config.json.
+  const std::string header = R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"extra":1}})";
+  fs::create_directories(folder / "odd");
+  write("odd/model.safetensors", std::string(1, char(header.size())) + std::string(7, '\0') + header + "1234");
+  const Result r = caracal("inspect " + (folder / "odd").string());
+  EXPECT_EQ(r.status, 0) << r.err;
+  EXPECT_NE(r.out.find("1 tensors, 1 parameters (1 F32)"), std::string::npos) << r.out;
+  EXPECT_NE(r.out.find("note: "), std::string::npos) << r.out;
+  EXPECT_NE(r.out.find("not loadable: ["), std::string::npos) << r.out;
 }
 
 TEST_F(Cli, TokenizeAndBack) {
