@@ -59,7 +59,7 @@ BertTokenizer::BertTokenizer(const TokenizerFiles& files, const std::string& cla
 }
 
 BertTokenizer BertTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return BertTokenizer(with_defaults(read_tokenizer_files(path, overrides)), "BertTokenizer");
+  return in_file(path, [&] { return BertTokenizer(with_defaults(read_tokenizer_files(path, overrides)), "BertTokenizer"); });
 }
 
 }  // namespace caracal

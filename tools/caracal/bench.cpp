@@ -18,7 +18,7 @@ namespace {
 struct Options {
   CommonOptions common;
   std::string model, random, task = "AutoModel", tokenize;
-  int64_t batch = 1, seq = 128;
+  int64_t batch = 0, seq = 128;  // batch 0: as many as lengths, or 1
   std::vector<int64_t> lengths;
   double seconds = 2;
   bool json = false;
@@ -60,7 +60,12 @@ AnyModel load(const Options& o, const std::shared_ptr<Runtime>& runtime) {
 }
 
 void bench_model(const Options& o) {
-  std::vector<int64_t> lengths = o.lengths.empty() ? std::vector<int64_t>(size_t(o.batch), o.seq) : o.lengths;
+  if (!o.lengths.empty() && o.batch != 0 && o.batch != int64_t(o.lengths.size()))
+    throw Error(ErrorCode::invalid_argument, "--lengths",
+                "expected " + std::to_string(o.batch) + " lengths, as --batch says, but got " +
+                    std::to_string(o.lengths.size()));
+  const std::vector<int64_t> lengths =
+      o.lengths.empty() ? std::vector<int64_t>(size_t(std::max<int64_t>(o.batch, 1)), o.seq) : o.lengths;
   int64_t tokens = 0;
   for (int64_t length : lengths) tokens += length;
 
@@ -182,13 +187,11 @@ void add_bench(CLI::App& app) {
       sub->add_option("--random", o->random, "config.json: time a model of this shape with random weights")
           ->excludes(model);
   sub->add_option("--task", o->task, "Auto class")->capture_default_str();
-  CLI::Option* batch =
-      sub->add_option("--batch", o->batch, "sequences per call")->capture_default_str()->check(CLI::PositiveNumber);
+  sub->add_option("--batch", o->batch, "sequences per call, default 1")->check(CLI::PositiveNumber);
   CLI::Option* seq =
       sub->add_option("--seq", o->seq, "tokens per sequence")->capture_default_str()->check(CLI::PositiveNumber);
-  sub->add_option("--lengths", o->lengths, "tokens of each sequence, a,b,c; in place of --batch and --seq")
+  sub->add_option("--lengths", o->lengths, "tokens of each sequence of the batch, a,b,c; in place of --seq")
       ->delimiter(',')
-      ->excludes(batch)
       ->excludes(seq)
       ->check(CLI::PositiveNumber);
   sub->add_option("--seconds", o->seconds, "how long to measure")->capture_default_str()->check(CLI::PositiveNumber);
