@@ -103,6 +103,26 @@ TEST(ThreadPool, SeveralCallersAtOnce) {
   for (const Counts& each : counts) each.expect_each(kJobs);
 }
 
+// A caller that has stopped spinning is woken when the last task ends on another thread.
+TEST(ThreadPool, WakesTheCaller) {
+  ThreadPool pool(2, /*spin_us=*/1);
+  for (int round = 0; round < 5; round++) {
+    std::atomic<bool> started{false};
+    pool.run(
+        2,
+        [](void* context, int index) {
+          auto& flag = *static_cast<std::atomic<bool>*>(context);
+          if (index == 0) {
+            while (!flag) std::this_thread::yield();  // until the other thread has taken task 1
+          } else {
+            flag = true;
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          }
+        },
+        &started);
+  }
+}
+
 // Results written by the tasks are visible to the caller when run() returns.
 TEST(ThreadPool, PublishesResults) {
   ThreadPool pool(4);
