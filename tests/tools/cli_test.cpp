@@ -267,6 +267,7 @@ TEST_F(Cli, ConfigAndInspectAndVersion) {
     EXPECT_TRUE(name.as_string().starts_with("cls.")) << name.dump();
   EXPECT_NE(caracal("inspect " + model).out.find("parameters"), std::string::npos);
   EXPECT_TRUE(caracal("version").out.starts_with("caracal "));
+  EXPECT_NE(caracal("version --isa scalar").out.find("isa scalar  supported, in use"), std::string::npos);
 }
 
 TEST_F(Cli, InspectWarnsAboutFilesThatNoClassCanLoad) {

@@ -113,12 +113,13 @@ void add_version(CLI::App& app) {
   auto o = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("version", "Print the version and the instruction sets of this machine");
   o->common.add_to(*sub);
-  sub->callback([] {
+  sub->callback([o] {
+    const auto runtime = o->common.make_runtime();
     std::printf("caracal %s (transformers %s files)\n", CARACAL_VERSION, kTransformersVersion);
     for (kernels::Isa isa : kernels::kIsas)
       std::printf("isa %-7s %s%s\n", kernels::isa_name(isa),
                   kernels::isa_supported(isa) ? "supported" : "not on this CPU",
-                  isa == kernels::best_isa() ? ", default" : "");
+                  isa == runtime->cpu().isa ? ", in use" : "");
   });
 }
 
