@@ -29,13 +29,16 @@ AnyModel load_auto_model(const std::string& auto_class, const std::string& path,
   const Weights weights = open_weights(directory, options, entry.base_prefix.c_str(), initializer_range_of(*config));
   std::unique_ptr<PreTrainedModel> model = entry.make(*config, weights, options);
   model->set_loading_info(loading_info_of(weights, directory));
+  model->prepare(kPreparedTokens);
   return AnyModel(std::move(model));
 }
 
 AnyModel make_auto_model(const std::string& auto_class, const PretrainedConfig& config, const LoadOptions& options,
                          uint64_t seed) {
   const Weights weights = Weights::random({.stddev = initializer_range_of(config), .seed = seed});
-  return AnyModel(find_model(auto_class, config).make(config, weights, options));
+  std::unique_ptr<PreTrainedModel> model = find_model(auto_class, config).make(config, weights, options);
+  model->prepare(kPreparedTokens);
+  return AnyModel(std::move(model));
 }
 
 }  // namespace caracal

@@ -17,6 +17,14 @@ Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws,
   return pack_linear(loader.runtime, loader.store, weights, biases);
 }
 
+Tensor load_embedding(const Weights& w, int64_t rows, int64_t cols) {
+  Tensor table = w.get("weight", {rows, cols});
+  constexpr size_t kPage = 4096;
+  const volatile char* bytes = static_cast<const char*>(table.raw());
+  for (size_t i = 0; i < table.nbytes(); i += kPage) (void)bytes[i];
+  return table;
+}
+
 LayerNorm load_layer_norm(const Weights& w, int64_t size, double eps) {
   return {w.get("weight", {size}), w.get("bias", {size}), float(eps)};
 }

@@ -19,6 +19,10 @@ Linear load_linear(const Loader& loader, const Weights& w, int64_t in_features, 
 Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features,
                            int64_t out_features);
 
+/// torch.nn.Embedding at `w`: weight (rows, cols), a view of the file where it is float32. Every page is read now, so
+/// that no call waits for the disk.
+Tensor load_embedding(const Weights& w, int64_t rows, int64_t cols);
+
 /// torch.nn.LayerNorm at `w`: weight and bias (size).
 LayerNorm load_layer_norm(const Weights& w, int64_t size, double eps);
 

@@ -92,8 +92,7 @@ std::string checkpoint_directory(const std::string& path, const std::string& sub
 
 Weights open_weights(const std::string& directory, const LoadOptions& options, const char* base_prefix,
                      double initializer_range) {
-  Checkpoint checkpoint =
-      Checkpoint::open(directory, {.variant = options.variant, .access = options.access});
+  Checkpoint checkpoint = Checkpoint::open(directory, {.variant = options.variant, .access = options.access});
   return Weights(std::move(checkpoint),
                  {.base_prefix = base_prefix, .init_missing = RandomInit{.stddev = float(initializer_range)}});
 }

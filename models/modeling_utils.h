@@ -70,7 +70,8 @@ class PreTrainedModel {
   /// The same into `output`, whose tensors are reused: in steady state nothing is allocated.
   void forward(const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options = {}) const;
   /// Makes workspaces large enough for calls of up to `max_tokens` real tokens in up to `max_batch` sequences, so that
-  /// no later call within these bounds allocates one. Throws invalid_argument for bounds below 1.
+  /// no later call within these bounds allocates one. Loading does so for one sequence of up to 512 tokens. Throws
+  /// invalid_argument for bounds below 1.
   void prepare(int64_t max_tokens, int64_t max_batch = 1, const PrepareOptions& options = {}) const;
 
   /// "BertModel".
@@ -97,6 +98,9 @@ class PreTrainedModel {
   std::unique_ptr<ArenaPool> workspaces_;
 };
 
+/// The calls that loading prepares a workspace for: one sequence of up to so many tokens.
+inline constexpr int64_t kPreparedTokens = 512;
+
 /// The checkpoint directory of `path` with the subfolder; throws not_found when it is not there.
 std::string checkpoint_directory(const std::string& path, const std::string& subfolder);
 /// The weights in `directory` for a model whose names may carry `base_prefix`.
@@ -114,6 +118,7 @@ Model load_pretrained(const std::string& path, const LoadOptions& options) {
   const Weights weights = open_weights(directory, options, Model::kBaseModelPrefix, config.initializer_range);
   Model model(config, weights, options);
   model.set_loading_info(loading_info_of(weights, directory));
+  model.prepare(kPreparedTokens);
   return model;
 }
 

@@ -35,10 +35,10 @@ const BertConfig& checked(const BertConfig& config) {
 }  // namespace
 
 BertEmbeddings::BertEmbeddings(const Weights& w, const BertConfig& config)
-    : word_embeddings((w / "word_embeddings").get("weight", {config.vocab_size, config.hidden_size})),
+    : word_embeddings(load_embedding(w / "word_embeddings", config.vocab_size, config.hidden_size)),
       position_embeddings(
-          (w / "position_embeddings").get("weight", {config.max_position_embeddings, config.hidden_size})),
-      token_type_embeddings((w / "token_type_embeddings").get("weight", {config.type_vocab_size, config.hidden_size})),
+          load_embedding(w / "position_embeddings", config.max_position_embeddings, config.hidden_size)),
+      token_type_embeddings(load_embedding(w / "token_type_embeddings", config.type_vocab_size, config.hidden_size)),
       norm(load_layer_norm(w / "LayerNorm", config.hidden_size, config.layer_norm_eps)) {}
 
 Tensor BertEmbeddings::forward(Ctx& ctx, const ModelInputs& inputs, const TextBatch& text) const {

@@ -83,6 +83,16 @@ TEST(Allocation, FirstCallAllocatesItsOutputsOnly) {
   EXPECT_LE(allocations - before, 4);  // memory and control block of last_hidden_state and pooler_output
 }
 
+// Loading prepared for a single sequence: its first call allocates its outputs and nothing else.
+TEST(Allocation, LoadingPreparesForOneSequence) {
+  const AnyModel model = tiny_bert(2);
+  const ModelInputs inputs = make_inputs(rows({64}));
+  ModelOutput output;
+  const int64_t before = allocations;
+  model->forward(inputs, output);
+  EXPECT_LE(allocations - before, 4);
+}
+
 // A workspace for each concurrent caller, with what the calls will ask for.
 TEST(Allocation, PreparesForSeveralCallersAndAttentions) {
   const AnyModel model = tiny_bert(1);
