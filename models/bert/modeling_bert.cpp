@@ -104,8 +104,8 @@ BertModel::BertModel(const BertConfig& config, const Weights& w, const LoadOptio
   const Loader loader{runtime(), *store_};
   for (int64_t i = 0; i < config_.num_hidden_layers; i++) {
     const Weights layer = w / "encoder" / "layer" / i;
-    if (!(layer / "attention" / "self" / "query")
-             .has("weight"))  // a head may be drawn at random, a layer is a damaged checkpoint
+    // A missing head is drawn at random; a missing layer is a damaged checkpoint.
+    if (!(layer / "attention" / "self" / "query").has("weight"))
       throw Error(ErrorCode::bad_file, layer.prefix(),
                   "expected num_hidden_layers = " + std::to_string(config_.num_hidden_layers) +
                       " layers of weights but got none for this one");
