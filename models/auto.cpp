@@ -18,6 +18,7 @@ std::unique_ptr<PretrainedConfig> AutoConfig::from_pretrained(const std::string&
     throw Error(ErrorCode::bad_file, path, "expected a `model_type` key in config.json but found none");
   std::unique_ptr<PretrainedConfig> config = find_config(model_type->as_string()).make();
   config->from_dict(values, overrides, path);
+  config->name_or_path = path;
   return config;
 }
 

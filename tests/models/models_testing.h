@@ -5,6 +5,9 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -16,6 +19,33 @@
 namespace caracal {
 
 inline std::string data_path(const std::string& name) { return std::string(CARACAL_TEST_DATA) + "/" + name; }
+
+inline std::string slurp(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// What f() throws, or "no error".
+inline std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+/// A fresh directory, removed at the end.
+struct TemporaryDirectory {
+  TemporaryDirectory() {
+    std::string name = (std::filesystem::temp_directory_path() / "caracal-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp " + name);
+    path = name;
+  }
+  ~TemporaryDirectory() { std::filesystem::remove_all(path); }
+  std::string operator/(const std::string& name) const { return path + "/" + name; }
+  std::string path;
+};
 
 inline ModelInputs read_inputs(const std::string& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);

@@ -246,6 +246,12 @@ TEST_F(Cli, PipelineResultAndTheWarningOfMissingWeights) {
 
 TEST_F(Cli, ConfigAndInspectAndVersion) {
   EXPECT_TRUE(caracal("config " + model).out.starts_with("BertConfig {\n  \""));
+  const std::string out = folder / "saved";
+  const Result saved = caracal("config " + model + " --set hidden_act=relu --set num_labels=3 --output " + out);
+  EXPECT_EQ(saved.out + saved.err, "");
+  EXPECT_EQ(*AutoConfig::from_pretrained(out),
+            *AutoConfig::from_pretrained(model, {{"hidden_act", "relu"}, {"num_labels", 3}}));
+  expect_one_line_error(caracal("config " + model + " --set hiden_act=relu"), "'hiden_act'");
   const Json report = Json::parse(caracal("inspect --json " + model).out, "inspect");
   EXPECT_EQ(report.at("class"), Json("BertModel"));
   EXPECT_TRUE(report.at("missing").as_array().empty());
