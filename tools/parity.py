@@ -92,9 +92,12 @@ def make_draw(path, class_name, seed, number, plain=False):
 def ask(caracal, path):
     """(report, error): the command's JSON line, or what went wrong."""
     command = [caracal, "parity", "--model", path, "--reference", path / "reference.0.safetensors", "--json"]
-    done = subprocess.run([str(x) for x in command], capture_output=True, text=True)
+    try:
+        done = subprocess.run([str(x) for x in command], capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return None, "no answer in two minutes"
     lines = done.stdout.strip().splitlines()
-    if done.returncode not in (0, 1) or not lines:
+    if done.returncode not in (0, 1) or not lines:  # a signal, a refusal
         said = (done.stderr.strip().splitlines() or ["nothing on stderr"])[-1]
         return None, f"exit {done.returncode}: {said}"
     report = json.loads(lines[-1])
@@ -214,7 +217,8 @@ def main():
                     continue
                 report, wrong = ask(args.caracal, path)
                 if wrong is None and report["first_diverging"] != first:
-                    wrong = f"planted in {weight}: expected {first}, but {report['first_diverging']} was named"
+                    wrong = f"expected {first}, but {report['first_diverging']} was named"
+                wrong = wrong and f"planted in {weight}: {wrong}"
                 planted[first] += 1
             else:
                 gap, wrong = check(draw, name, args.caracal)
