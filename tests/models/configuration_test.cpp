@@ -114,7 +114,7 @@ TEST(BertConfig, Dtype) {
   EXPECT_TRUE(BertConfig({{"torch_dtype", nullptr}}).dtype.is_null());
   EXPECT_NE(message_of([] { BertConfig({{"dtype", "float17"}}); }).find("float17"), std::string::npos);
   EXPECT_THROW(BertConfig({{"dtype", 16}}), Error);
-  const std::string file = data_path("bert/base/config.json");
+  const std::string file = data_path("models/bert/base/config.json");
   EXPECT_EQ(BertConfig::from_pretrained(file, {{"dtype", "auto"}}).dtype, Json("float32"));
   EXPECT_EQ(BertConfig::from_pretrained(file, {{"torch_dtype", "bfloat16"}}).dtype, Json("bfloat16"));
 }
@@ -163,48 +163,12 @@ TEST(BertConfig, ManyUnknownKeys) {
 }
 
 TEST(AutoConfig, ReadsADirectoryOrAFile) {
-  const std::string directory = data_path("bert/base");
+  const std::string directory = data_path("models/bert/base");
   const auto a = AutoConfig::from_pretrained(directory),
              b = AutoConfig::from_pretrained(directory + "/config.json", {{"hidden_act", "relu"}});
   EXPECT_STREQ(a->class_name(), "BertConfig");
   EXPECT_EQ(dynamic_cast<BertConfig&>(*b).hidden_act, "relu");
   EXPECT_EQ(a->to_dict().at("dtype"), Json("float32"));
-}
-
-// A user's own architecture: registered at run time, found by the Auto classes.
-struct CustomConfig final : ConfigOf<CustomConfig> {
-  static constexpr const char *kModelType = "custom-bert", *kClassName = "CustomConfig";
-  CustomConfig() = default;
-  explicit CustomConfig(const Json& overrides) { init(overrides, kClassName); }
-  int64_t width = 8;
-
- protected:
-  std::vector<ConfigField> fields() override { return {{"width", &width, "int"}}; }
-};
-
-struct CustomModel final : PreTrainedModel {
-  using Config = CustomConfig;
-  static constexpr const char *kClassName = "CustomModel", *kBaseModelPrefix = "custom";
-  CustomModel(const CustomConfig& config, const Weights& w, const LoadOptions& options)
-      : PreTrainedModel(options.runtime), config_(config), table_(w.get("table", {4, config.width})) {}
-  const char* class_name() const override { return kClassName; }
-  const CustomConfig& config() const override { return config_; }
-  void run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, const ForwardOptions&) const override {
-    output.last_hidden_state = embedding(ctx, inputs.input_ids.reshape({inputs.input_ids.numel()}), table_).clone();
-  }
-  ModelInputs largest_inputs(int64_t, int64_t) const override { return make_inputs({{0}}); }
-
- private:
-  CustomConfig config_;
-  Tensor table_;
-};
-
-TEST(AutoModel, RegistersAtRunTime) {
-  AutoConfig::register_config(config_entry<CustomConfig>());
-  AutoModel::register_model(model_entry<CustomModel>("AutoModel"));
-  const AnyModel model = AutoModel::from_config(CustomConfig({{"width", 5}}));
-  EXPECT_STREQ(model->class_name(), "CustomModel");
-  EXPECT_EQ(model(make_inputs({{3, 1}})).last_hidden_state.shape(), (Shape{2, 5}));
 }
 
 }  // namespace

@@ -15,6 +15,8 @@
 #include <caracal/loaders/safetensors.h>
 #include <caracal/models/auto.h>
 #include <caracal/models/bert/modeling_bert.h>
+#include <caracal/models/distilbert/modeling_distilbert.h>
+#include <caracal/models/vit/modeling_vit.h>
 
 namespace caracal {
 
@@ -47,30 +49,13 @@ struct TemporaryDirectory {
   std::string path;
 };
 
+/// The inputs of a reference file.
 inline ModelInputs read_inputs(const std::string& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   ModelInputs inputs;
-  for (const TensorInfo& info : file.tensors()) inputs.set(info.name, file.tensor(info));
+  for (const TensorInfo& info : file.tensors())
+    if (info.name.starts_with("inputs.")) inputs.set(info.name.substr(7), file.tensor(info));
   return inputs;
-}
-
-/// float32 against PyTorch float32: max |Δ| <= 2e-5 · max(1, |reference|). Elements where `counts(index)` is false
-/// must be exactly 0. Returns the largest difference.
-template <class Counts>
-double expect_equal(const Tensor& got, const Tensor& want, const std::string& what, Counts counts) {
-  EXPECT_EQ(got.shape(), want.shape()) << what;
-  if (got.shape() != want.shape()) return 0;
-  double worst = 0;
-  for (int64_t i = 0; i < got.numel(); i++) {
-    const double g = got.data<float>()[i], w = counts(i) ? double(want.data<float>()[i]) : 0.0;
-    const double tolerance = counts(i) ? 2e-5 * std::max(1.0, std::abs(w)) : 0.0;
-    if (!(std::abs(g - w) <= tolerance)) {  // also when g is NaN
-      ADD_FAILURE() << what << ": element " << i << " of " << got.shape().str() << " is " << g << ", expected " << w;
-      return std::abs(g - w);
-    }
-    worst = std::max(worst, std::abs(g - w));
-  }
-  return worst;
 }
 
 inline bool bytes_equal(const Tensor& a, const Tensor& b) {
