@@ -192,6 +192,10 @@ Progress::Progress(int64_t total, std::string unit)
 
 Progress::~Progress() {
   if (!terminal_ || drawn_ == 0) return;
+  if (done_ < total_) {  // given up: what comes next starts on a clean line
+    std::fputs("\r\033[K", stderr);
+    return;
+  }
   draw();
   std::fputc('\n', stderr);
 }
