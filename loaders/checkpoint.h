@@ -36,6 +36,8 @@ class Checkpoint {
   Tensor tensor(std::string_view name) const;
   /// Lets the tensor's pages leave this process's memory until they are read again; nothing for an unknown name.
   void release(std::string_view name) const noexcept;
+  /// Reads the tensor's pages into the page cache, without keeping them in this process's memory.
+  void read_ahead(std::string_view name) const noexcept;
   /// Path of the file that holds `name`; throws not_found.
   const std::string& file_of(std::string_view name) const;
 

@@ -157,6 +157,17 @@ void release(const Bytes& bytes, std::span<const uint8_t> part) noexcept {
   ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);  // advice: may fail
 }
 
+void read_ahead(const Bytes& bytes, std::span<const uint8_t> part) noexcept {
+  if (!bytes.mapped) return;
+  constexpr size_t kPiece = size_t(2) << 20, kPage = 4096;
+  for (size_t begin = 0; begin < part.size(); begin += kPiece) {
+    const std::span<const uint8_t> piece = part.subspan(begin, std::min(kPiece, part.size() - begin));
+    const volatile uint8_t* at = piece.data();
+    for (size_t i = 0; i < piece.size(); i += kPage) (void)at[i];
+    release(bytes, piece);
+  }
+}
+
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {
   // Renaming replaces the name itself, so whatever has it must be a regular file, and a link must be followed first.
   struct stat status {};

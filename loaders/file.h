@@ -58,6 +58,9 @@ Bytes load_bytes(const File& file, Access access);
 /// along with them (up to 2 MiB): they come back from the page cache when somebody reads them again. Does nothing for
 /// bytes that are not mapped.
 void release(const Bytes& bytes, std::span<const uint8_t> part) noexcept;
+/// Reads `part` of mapped `bytes`, piece by piece, and lets each piece's pages go: they are in the page cache then, and
+/// count for no process.
+void read_ahead(const Bytes& bytes, std::span<const uint8_t> part) noexcept;
 
 /// A file written beside its final place and moved there by commit(), so that `path` never holds half of it, whatever
 /// happens; without commit() nothing remains. A file that is there keeps its mode, and a link to one stays a link.

@@ -411,18 +411,31 @@ void SafetensorsFile::release(const TensorInfo& info) const noexcept {
   caracal::release(bytes_, bytes_.span.subspan(size_t(data_begin_ + info.begin), size_t(info.end - info.begin)));
 }
 
+void SafetensorsFile::read_ahead(const TensorInfo& info) const noexcept {
+  caracal::read_ahead(bytes_, bytes_.span.subspan(size_t(data_begin_ + info.begin), size_t(info.end - info.begin)));
+}
+
 void save_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
                       const Metadata& metadata) {
+  std::vector<TensorSource> sources;
+  for (const auto& [name, tensor] : tensors) {
+    if (!tensor.defined())
+      throw Error(ErrorCode::invalid_argument, path, "expected a tensor but got an undefined one for " + quote(name));
+    sources.push_back({name, tensor.dtype(), tensor.shape(), [&tensor = tensor] { return tensor; }});
+  }
+  save_safetensors(path, sources, metadata);
+}
+
+void save_safetensors(const std::string& path, const std::vector<TensorSource>& tensors, const Metadata& metadata) {
   auto refuse = [&](const std::string& what) { throw Error(ErrorCode::invalid_argument, path, what); };
-  std::vector<const std::pair<std::string, Tensor>*> order;
-  for (const auto& entry : tensors) {
-    if (entry.first == "__metadata__") refuse("expected tensor names but got the reserved name \"__metadata__\"");
-    if (!entry.second.defined()) refuse("expected a tensor but got an undefined one for " + quote(entry.first));
+  std::vector<const TensorSource*> order;
+  for (const TensorSource& entry : tensors) {
+    if (entry.name == "__metadata__") refuse("expected tensor names but got the reserved name \"__metadata__\"");
     order.push_back(&entry);
   }
   std::sort(order.begin(), order.end(), [](auto a, auto b) {
-    const TypeRow *ta = find_type(name_of(a->second.dtype())), *tb = find_type(name_of(b->second.dtype()));
-    return ta != tb ? ta > tb : a->first < b->first;
+    const TypeRow *ta = find_type(name_of(a->dtype)), *tb = find_type(name_of(b->dtype));
+    return ta != tb ? ta > tb : a->name < b->name;
   });
 
   auto text = [](std::string_view s) { return Json(s).dump(-1, false, /*ascii=*/false); };
@@ -436,12 +449,12 @@ void save_safetensors(const std::string& path, const std::vector<std::pair<std::
   std::vector<std::string_view> names;
   uint64_t position = 0;
   for (auto entry : order) {
-    const Tensor& tensor = entry->second;
-    names.push_back(entry->first);
-    uint64_t end = checked_add<uint64_t>(position, tensor.nbytes(), path);
-    header += text(entry->first) + ":{\"dtype\":\"" + std::string(name_of(tensor.dtype())) + "\",\"shape\":[";
-    for (int64_t d : tensor.shape()) header += std::to_string(d) + ",";
-    if (tensor.rank() > 0) header.pop_back();
+    names.push_back(entry->name);
+    const uint64_t bytes = checked_mul(uint64_t(entry->shape.numel()), uint64_t(size_of(entry->dtype)), path);
+    uint64_t end = checked_add<uint64_t>(position, bytes, path);
+    header += text(entry->name) + ":{\"dtype\":\"" + std::string(name_of(entry->dtype)) + "\",\"shape\":[";
+    for (int64_t d : entry->shape) header += std::to_string(d) + ",";
+    if (entry->shape.rank() > 0) header.pop_back();
     header += "],\"data_offsets\":[" + std::to_string(position) + "," + std::to_string(end) + "]},";
     position = end;
   }
@@ -457,7 +470,12 @@ void save_safetensors(const std::string& path, const std::vector<std::pair<std::
   uint64_t length = header.size();
   file.write(&length, 8);
   file.write(header.data(), header.size());
-  for (auto entry : order) file.write(entry->second.raw(), entry->second.nbytes());
+  for (auto entry : order) {
+    const Tensor tensor = entry->load();
+    if (tensor.shape() != entry->shape || tensor.dtype() != entry->dtype)
+      refuse("expected " + quote(entry->name) + " to be as announced but got another shape or dtype");
+    file.write(tensor.raw(), tensor.nbytes());
+  }
   file.commit();
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -55,6 +56,8 @@ class SafetensorsFile {
 
   /// Lets the entry's pages leave this process's memory until they are read again.
   void release(const TensorInfo& info) const noexcept;
+  /// Reads the entry's pages into the page cache, without keeping them in this process's memory.
+  void read_ahead(const TensorInfo& info) const noexcept;
 
   const Metadata& metadata() const noexcept { return metadata_; }
   /// Oddities that the reference accepts silently (unknown fields, …), at most 16 sentences.
@@ -75,6 +78,17 @@ class SafetensorsFile {
 /// padded to 8 bytes. Goes to a temporary file beside `path`, is synced and renamed, so `path` is never half-written.
 /// Throws invalid_argument (a name twice, a tensor named "__metadata__", an undefined tensor) or io.
 void save_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
+                      const Metadata& metadata = {{"format", "pt"}});
+
+/// A tensor to write that need not be in memory before its turn comes.
+struct TensorSource {
+  std::string name;
+  DType dtype;
+  Shape shape;
+  std::function<Tensor()> load;
+};
+/// The same for one tensor at a time. Throws also whatever load() throws.
+void save_safetensors(const std::string& path, const std::vector<TensorSource>& tensors,
                       const Metadata& metadata = {{"format", "pt"}});
 
 }  // namespace caracal

@@ -120,6 +120,7 @@ struct Weights::State {
   std::set<std::string> missing;            // full names asked for
   std::vector<MismatchedKey> mismatched;
   std::vector<std::string> warnings;
+  std::vector<std::string> views;  // stored tensors that the model goes on reading
   std::vector<Parameter> parameters;
   std::set<std::string> recorded;  // names in parameters
 
@@ -302,15 +303,15 @@ Tensor Weights::get(std::string_view name, const Shape& shape, const Init& init)
                     (from->name == full ? "" : " (there named " + from->name + ")"));
   }
   from->read = true;
-  if (std::ranges::find(state.mismatched, full, &MismatchedKey::name) == state.mismatched.end())
-    state.mismatched.push_back({full, from->shape, shape});
+  if (!state.recorded.contains(full)) state.mismatched.push_back({full, from->shape, shape});
   return state.draw_new(full, shape, init);
 }
 
 void Weights::release(std::string_view name) const {
   State& state = *state_;
-  if (!state.checkpoint) return;
-  if (const State::Stored* from = state.find(state.source_of(full_name(name)))) state.checkpoint->release(from->name);
+  const std::string full = full_name(name);
+  if (!state.checkpoint || state.tied.contains(full)) return;  // the source of a tied one is read on
+  if (const State::Stored* from = state.find(full)) state.checkpoint->release(from->name);
 }
 
 bool Weights::tie(const std::string& target, const std::string& source) const {
@@ -328,7 +329,12 @@ bool Weights::tie(const std::string& target, const std::string& source) const {
       return false;
     }
     from_target->read = true;
+    if (state.checkpoint)
+      for (const State::Stored* compared : {from_target, from_source}) state.checkpoint->release(compared->name);
   }
+  if (!state.random && from_target == nullptr && from_source == nullptr)
+    state.warnings.push_back("expected " + source + " or " + target +
+                             ", which is tied to it, but the checkpoint has neither");
   state.tied[target] = source;
   return true;
 }
@@ -349,8 +355,20 @@ bool Weights::found_any() const {
   return state_->random || std::ranges::any_of(state_->stored, [](const State::Stored& entry) { return entry.read; });
 }
 
+void Weights::keep(std::string_view name) const {
+  State& state = *state_;
+  const State::Stored* from = state.checkpoint ? state.find(state.source_of(full_name(name))) : nullptr;
+  if (from == nullptr) return;
+  if (from->dtype == DType::F32 && state.options.dtype.value_or(DType::F32) == DType::F32)
+    state.views.push_back(from->name);
+  else
+    state.checkpoint->release(from->name);  // get() converted it
+}
+
 void Weights::finish() const {
   State& state = *state_;
+  for (const std::string& name : state.views) state.checkpoint->read_ahead(name);
+  state.views.clear();
   if (state.options.progress && state.bytes_read < state.stored_bytes)
     state.options.progress(state.bytes_read = state.stored_bytes, state.stored_bytes);
 }

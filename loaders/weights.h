@@ -94,7 +94,8 @@ class Weights {
   /// (with init_missing that is recorded instead), or when what was drawn exceeds 64 MiB and four times the checkpoint:
   /// its config is not its own.
   Tensor get(std::string_view name, const Shape& shape, const Init& init = {}) const;
-  /// The caller has copied the tensor and needs the file's pages no more: they leave this process's memory.
+  /// The caller has copied the tensor and needs the file's pages no more: they leave this process's memory. Does
+  /// nothing for a tensor that is tied to another.
   void release(std::string_view name) const;
 
   /// Ties two parameters, given by full names, as transformers' tie_weights: from now on `target` is `source`, which
@@ -110,6 +111,9 @@ class Weights {
   const std::vector<std::string>& warnings() const;
   /// True when at least one stored tensor was read; always for a random source.
   bool found_any() const;
+  /// The model goes on reading what get() gave for this name: where that is a view of the file, finish() reads it into
+  /// the page cache, so that no call waits for the disk.
+  void keep(std::string_view name) const;
   /// Nothing more will be asked for: tensors that nobody did count as done.
   void finish() const;
   /// Everything that was asked for, each once, in that order; of tied ones the source.

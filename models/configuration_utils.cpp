@@ -275,7 +275,12 @@ bool PretrainedConfig::has(const std::string& name) const {
 
 Json PretrainedConfig::get(const std::string& name) const {
   if (name == "num_labels") return num_labels();
-  if (has(name)) return to_dict().at(own_name(name));
+  auto& self = const_cast<PretrainedConfig&>(*this);  // as in has()
+  const std::string own = own_name(name);
+  if (const auto at = extra.find(own); at != extra.end()) return at->second;
+  for (const std::vector<ConfigField>& fields : {self.fields(), self.base_fields()})
+    if (const ConfigField* field = find_field(fields, own)) return get_field(*field);
+  if (own == "id2label") return to_dict().at(own);
   throw Error(ErrorCode::invalid_argument, class_name(), "expected the name of an attribute but got '" + name + "'");
 }
 

@@ -4,24 +4,17 @@
 
 namespace caracal {
 
-int64_t cached_length(std::string_view model, const std::vector<CacheLayer>& cache, size_t layers, int64_t batch,
-                      int64_t heads, int64_t head_dim) {
-  if (cache.empty()) return 0;
-  auto fail = [&](const std::string& expected, const std::string& got) {
-    throw Error(ErrorCode::invalid_argument, model, "expected past_key_values " + expected + " but got " + got);
-  };
-  if (cache.size() != layers) fail("of " + std::to_string(layers) + " layers", std::to_string(cache.size()));
-  int64_t length = -1;
-  for (size_t i = 0; i < layers; i++) {
-    for (const Tensor* x : {&cache[i].keys, &cache[i].values}) {
-      const bool four = x->defined() && x->rank() == 4 && x->dtype() == DType::F32;
-      if (length < 0 && four) length = x->size(2);
-      const Shape want{batch, heads, std::max<int64_t>(length, 0), head_dim};
-      if (!four || x->shape() != want)
-        fail("of shape " + want.str() + " F32",
-             (x->defined() ? x->shape().str() + " " + std::string(name_of(x->dtype())) : "nothing") + " in layer " +
-                 std::to_string(i));
-    }
+int64_t cached_length(std::string_view model, const CacheLayer& cache, size_t layer, int64_t batch, int64_t heads,
+                      int64_t head_dim, int64_t length) {
+  for (const Tensor* x : {&cache.keys, &cache.values}) {
+    const bool four = x->defined() && x->rank() == 4 && x->dtype() == DType::F32;
+    if (length < 0 && four) length = x->size(2);
+    const Shape want{batch, heads, std::max<int64_t>(length, 0), head_dim};
+    if (!four || x->shape() != want)
+      throw Error(ErrorCode::invalid_argument, model,
+                  "expected past_key_values of shape " + want.str() + " F32 but got " +
+                      (x->defined() ? x->shape().str() + " " + std::string(name_of(x->dtype())) : "nothing") +
+                      " in layer " + std::to_string(layer));
   }
   return length;
 }
@@ -33,9 +26,10 @@ KeysValues join_cache(Ctx& ctx, const Tensor& keys, const Tensor& values, int64_
   if (ctx.planning()) return joined;
   float* out = joined.rows.data<float>();
   const int64_t fresh_cols = fresh.rows != nullptr ? fresh.rows->size(1) : 0;
-  const float* from_fresh = fresh.rows != nullptr ? fresh.rows->data<float>() : nullptr;
   const size_t bytes = size_t(head_dim) * sizeof(float);
   for (int64_t b = 0; b < all.batch; b++) {
+    const float* from_fresh =
+        fresh.rows != nullptr ? fresh.rows->data<float>() + fresh.text->sequences.offsets[b] * fresh_cols : nullptr;
     for (int64_t t = all.sequences.offsets[b]; t < all.sequences.offsets[b + 1]; t++, out += 2 * width) {
       const int64_t position = all.rows.data<int64_t>()[t] % all.length;
       if (position >= past) {

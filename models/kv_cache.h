@@ -6,16 +6,17 @@
 
 namespace caracal {
 
-/// The keys and values of one call as rows (T, ·) with `keys` and `values` at these columns.
+/// The keys and values of one call as rows (T, ·), those of `text`, with `keys` and `values` at these columns.
 struct FreshRows {
   const Tensor* rows = nullptr;
+  const TextBatch* text = nullptr;
   int64_t keys = 0, values = 0;
 };
 
-/// Checks that a cache has `layers` layers of keys and values (batch, heads, P, head_dim) F32 with one P, which is
-/// returned; 0 for an empty cache. Throws invalid_argument naming `model`.
-int64_t cached_length(std::string_view model, const std::vector<CacheLayer>& cache, size_t layers, int64_t batch,
-                      int64_t heads, int64_t head_dim);
+/// Checks one layer's keys and values: (batch, heads, P, head_dim) F32 with P = `length`, or any P where that is
+/// negative. Returns P; throws invalid_argument naming `model` and the layer.
+int64_t cached_length(std::string_view model, const CacheLayer& cache, size_t layer, int64_t batch, int64_t heads,
+                      int64_t head_dim, int64_t length);
 
 /// Cached keys and values (B, heads, P, head_dim), of the positions that `all` leaves, each sequence followed by its
 /// fresh rows -> rows (K, 2 · heads · head_dim). `all` covers P + S positions; `keys` and `values` may be undefined

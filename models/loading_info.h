@@ -11,7 +11,7 @@ namespace caracal {
 /// What transformers' from_pretrained(output_loading_info=True) returns beside the model. Names sorted.
 struct LoadingInfo {
   std::vector<std::string> missing_keys;       // the model's names: freshly initialised
-  std::vector<std::string> unexpected_keys;    // the checkpoint's names: unused
+  std::vector<std::string> unexpected_keys;    // the checkpoint's, old names of classes renamed: unused
   std::vector<MismatchedKey> mismatched_keys;  // of another shape: freshly initialised, with ignore_mismatched_sizes
   std::vector<std::string> warnings;           // sentences, such as about tied weights that differ
 

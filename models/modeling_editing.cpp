@@ -46,8 +46,8 @@ std::vector<std::vector<const Parameter*>> split_into_shards(const std::vector<P
 }
 
 void save_shard(const std::string& path, const std::vector<const Parameter*>& parameters) {
-  std::vector<std::pair<std::string, Tensor>> tensors;
-  for (const Parameter* p : parameters) tensors.emplace_back(p->saved_name, p->load());
+  std::vector<TensorSource> tensors;
+  for (const Parameter* p : parameters) tensors.push_back({p->saved_name, p->dtype, p->shape, p->load});
   save_safetensors(path, tensors);
 }
 
@@ -105,6 +105,9 @@ Tensor keep_blocks(const Tensor& x, const std::vector<int64_t>& blocks, int64_t 
   dims[columns ? 1 : 0] = kept;
   Tensor out = Tensor::empty(Shape(std::span<const int64_t>(dims)), x.dtype());
   const size_t stride = x.nbytes() / size_t(rows), bytes = size_t(block) * unit;
+  for (int64_t b : blocks)
+    if ((b + 1) * block > x.size(columns ? 1 : 0))
+      throw Error(ErrorCode::internal, "prune_heads", "expected heads within " + x.shape().str());
   char* to = static_cast<char*>(out.raw());
   for (int64_t r = 0; r < rows; r++) {
     for (int64_t b : blocks) {
@@ -152,18 +155,6 @@ void PreTrainedModel::save_pretrained(const std::string& directory, const SaveOp
     throw Error(ErrorCode::invalid_argument, "save_pretrained", "expected max_shard_size of at least 1 but got 0");
   if (!options.variant.empty()) check_relative_name(options.variant, "save_pretrained");
   make_directory(directory);
-  const std::unique_ptr<PretrainedConfig> saved = config().clone();
-  saved->architectures = Json::Array{class_name()};
-  saved->save_pretrained(directory);
-  if (can_generate()) {
-    Json generation = Json::Object{{"_from_model_config", true}};
-    for (const char* key :
-         {"bos_token_id", "eos_token_id", "pad_token_id", "output_attentions", "output_hidden_states", "use_cache"})
-      if (config().has(key) && !config().get(key).is_null()) generation.set(key, config().get(key));
-    generation.set("transformers_version", kTransformersVersion);
-    write_text(directory + "/generation_config.json", generation.dump(2, true) + "\n");
-  }
-
   const std::string dot_variant = options.variant.empty() ? "" : "." + options.variant, stem = "model" + dot_variant;
   const std::vector<std::vector<const Parameter*>> shards = split_into_shards(parameters_, options.max_shard_size);
   std::vector<std::string> written;
@@ -192,6 +183,18 @@ void PreTrainedModel::save_pretrained(const std::string& directory, const SaveOp
     write_text(index_path, index.dump(2, true) + "\n");
   }
   remove_stale(directory, stem, written);
+  // Last, so that a save that fails on the way leaves no configuration without its weights.
+  const std::unique_ptr<PretrainedConfig> saved = config().clone();
+  saved->architectures = Json::Array{class_name()};
+  saved->save_pretrained(directory);
+  if (can_generate()) {
+    Json generation = Json::Object{{"_from_model_config", true}};
+    for (const char* key :
+         {"bos_token_id", "eos_token_id", "pad_token_id", "output_attentions", "output_hidden_states", "use_cache"})
+      if (config().has(key) && !config().get(key).is_null()) generation.set(key, config().get(key));
+    generation.set("transformers_version", kTransformersVersion);
+    write_text(directory + "/generation_config.json", generation.dump(2, true) + "\n");
+  }
 }
 
 void PreTrainedModel::resize_token_embeddings(int64_t rows, int64_t pad_to_multiple_of) {
@@ -229,8 +232,6 @@ void PreTrainedModel::prune_heads(const std::map<int64_t, std::set<int64_t>>& he
                 std::string("expected a model with attention heads but got ") + class_name());
   const int64_t layers = config().get("num_hidden_layers").as_int();
   const int64_t all_heads = config().get("num_attention_heads").as_int();
-  const int64_t head_dim =
-      config().has("head_dim") ? config().get("head_dim").as_int() : config().get("hidden_size").as_int() / all_heads;
   std::vector<Parameter> pruned = parameters_;
   Json all_pruned = config().has("pruned_heads") ? config().get("pruned_heads") : Json();
   if (!all_pruned.is_object()) all_pruned = Json::Object{};
@@ -240,9 +241,17 @@ void PreTrainedModel::prune_heads(const std::map<int64_t, std::set<int64_t>>& he
     if (layer < 0 || layer >= layers)
       throw Error(ErrorCode::invalid_argument, op,
                   "expected layers from 0 to " + std::to_string(layers - 1) + " but got " + key);
+    const AttentionNames names = attention_names(layer);
+    const int64_t head_dim = names.head_dim;
+    // Heads that the configuration lists are gone only if the layer is as narrow as that.
     std::set<int64_t> gone;
-    if (const Json* before = all_pruned.find(key))
-      for (const Json& head : before->as_array()) gone.insert(head.as_int());
+    const Json* before = all_pruned.find(key);
+    const auto query = std::ranges::find_if(
+        pruned, [&](const Parameter& p) { return p.name.ends_with(names.projections[0] + ".weight"); });
+    if (before != nullptr && query != pruned.end() && query->shape[0] < all_heads * head_dim)
+      in_file(config().class_name(), [&] {
+        for (const Json& head : before->as_array()) gone.insert(head.as_int());
+      });
     std::vector<int64_t> kept;  // places among the heads that are left
     Json::Array gone_after;
     int64_t place = 0;
@@ -258,7 +267,6 @@ void PreTrainedModel::prune_heads(const std::map<int64_t, std::set<int64_t>>& he
                       std::to_string(*unwanted.begin()) + " to " + std::to_string(*unwanted.rbegin()) + " in layer " +
                       key);
     all_pruned.set(key, std::move(gone_after));
-    const AttentionNames names = attention_names(layer);
     for (Parameter& p : pruned) {
       const bool projection = std::ranges::any_of(names.projections, [&](const std::string& name) {
         return p.name.ends_with(name + ".weight") || p.name.ends_with(name + ".bias");

@@ -20,8 +20,8 @@ Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws,
 Linear load_patch_convolution(const Loader& loader, const Weights& w, int64_t in_channels, int64_t out_channels,
                               int64_t height, int64_t width);
 
-/// torch.nn.Embedding at `w`: weight (rows, cols), a view of the file where it is float32. Every page is read now, so
-/// that no call waits for the disk.
+/// torch.nn.Embedding at `w`: weight (rows, cols), a view of the file where it is float32, which is in the page
+/// cache when loading has finished.
 Tensor load_embedding(const Weights& w, int64_t rows, int64_t cols, const Init& init = {});
 /// The Init of an embedding whose padding_idx is this pad_token_id (an integer or null).
 Init with_padding_row(const Json& pad_token_id);

@@ -1,5 +1,6 @@
 #include <caracal/models/modeling_utils.h>
 
+#include <algorithm>
 #include <deque>
 #include <filesystem>
 
@@ -52,13 +53,16 @@ ForwardOptions PreTrainedModel::with_defaults(ForwardOptions options) const {
 void PreTrainedModel::finish(const Weights& w, const std::string& path) {
   w.finish();
   loading_info_ = {w.missing(), w.unread(), w.mismatched(), w.warnings()};
+  std::ranges::sort(loading_info_.mismatched_keys, {}, &MismatchedKey::name);
   if (!w.found_any())
     throw Error(ErrorCode::bad_file, path,
                 "expected weights of this model but found none of them; the first one missing is '" +
                     (loading_info_.missing_keys.empty() ? "" : loading_info_.missing_keys[0]) + "'");
   parameters_ = w.parameters();
-  for (const std::string& warning : loading_info_.warnings) runtime().log(LogLevel::warning, path + ": " + warning);
-  if (const std::string report = loading_info_.report(class_name(), path); !report.empty() && !path.empty())
+  const bool loaded = !path.empty();  // not drawn, and not another model's parameters
+  for (const std::string& warning : loading_info_.warnings)
+    if (loaded) runtime().log(LogLevel::warning, path + ": " + warning);
+  if (const std::string report = loading_info_.report(class_name(), path); !report.empty() && loaded)
     // Tensors of another head are no reason to worry.
     runtime().log(loading_info_.missing_keys.empty() && loading_info_.mismatched_keys.empty() ? LogLevel::info
                                                                                               : LogLevel::warning,
@@ -70,7 +74,7 @@ void PreTrainedModel::finish(const Weights& w, const std::string& path) {
     for (int64_t d : key.checkpoint_shape) got += (got.empty() ? "" : ", ") + std::to_string(d);
     throw Error(ErrorCode::bad_file, key.name,
                 "expected shape " + key.model_shape.str() + " but got (" + got +
-                    (key.checkpoint_shape.size() == 1 ? ",) in " : ") in ") + path +
+                    (key.checkpoint_shape.size() == 1 ? ",) in " : ") in ") + (loaded ? path : "another model") +
                     (others > 0 ? ", and " + std::to_string(others) + " more of other shapes" : "") +
                     "; ignore_mismatched_sizes would draw them anew");
   }

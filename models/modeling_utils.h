@@ -80,8 +80,9 @@ class PreTrainedModel {
   /// The same into `output`, whose tensors are reused: in steady state nothing is allocated.
   void forward(const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options = {}) const;
   /// Makes workspaces large enough for calls of up to `max_tokens` real tokens in up to `max_batch` sequences (images
-  /// count as their patches), so that no later call within these bounds allocates one. Loading does so for one sequence
-  /// of up to 512 tokens. Throws invalid_argument for bounds below 1.
+  /// of the configuration's size count as their patches), so that no later call within these bounds allocates one.
+  /// Encoder states, caches and images of other sizes are not planned for: the first calls with them grow the
+  /// workspace. Loading prepares for one sequence of up to 512 tokens. Throws invalid_argument for bounds below 1.
   void prepare(int64_t max_tokens, int64_t max_batch = 1, const PrepareOptions& options = {}) const;
 
   /// Writes config.json and model.safetensors, or shards and their index, that transformers loads. Throws io,
@@ -111,6 +112,7 @@ class PreTrainedModel {
   struct AttentionNames {
     std::vector<std::string> projections;
     std::string output;
+    int64_t head_dim = 0;
   };
 
   explicit PreTrainedModel(const LoadOptions& options);
@@ -136,6 +138,7 @@ class PreTrainedModel {
   /// that comes from no checkpoint. Throws bad_file when `w` had nothing of the model, or tensors of other shapes.
   void finish(const Weights& w, const std::string& path);
   const LoadOptions& load_options() const noexcept { return load_options_; }
+  void keep_loading_info(const PreTrainedModel& before) { loading_info_ = before.loading_info_; }
 
  private:
   ForwardOptions with_defaults(ForwardOptions options) const;
@@ -206,6 +209,7 @@ class ModelOf : public PreTrainedModel {
     const Weights w = open_weights(parameters, config_, load_options());
     Derived model(config_, w, load_options());
     model.finish(w, {});
+    model.keep_loading_info(*this);
     static_cast<Derived&>(*this) = std::move(model);
   }
   std::span<const char* const> vocabulary_parameters() const override {

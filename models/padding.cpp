@@ -35,10 +35,6 @@ void with_values(const ArgumentName& where, const Tensor& x, bool floats, F f) {
 
 Tensor integers(Ctx& ctx, int64_t n) { return ctx.empty({n}, DType::I64); }
 
-}  // namespace
-
-namespace {
-
 // The rows that columns [past, past + length) of a mask (B, past + length) leave.
 TextBatch rows_of(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t past, int64_t length,
                   bool keep_first) {
@@ -98,7 +94,7 @@ TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, boo
                 std::string("expected ") +
                     (from_ids ? "input_ids of shape (B, S)" : "inputs_embeds of shape (B, S, H)") + " but got " +
                     describe(leading));
-  if (leading.size(0) > 0 && leading.size(1) == 0)
+  if (leading.size(0) > 0 && leading.numel() == 0)
     throw Error(ErrorCode::invalid_argument, model,
                 "expected at least one token per sequence but got shape " + leading.shape().str());
   return rows_of(ctx, {model, "attention_mask"}, inputs.attention_mask, leading.size(0), past, leading.size(1),
@@ -118,6 +114,9 @@ ModelInputs flatten_choices(std::string_view model, const ModelInputs& inputs, i
                     (rank == 3 ? "input_ids of shape (B, choices, S)" : "inputs_embeds of shape (B, choices, S, H)") +
                     " but got " + describe(leading));
   *choices = leading.defined() ? leading.size(1) : 1;
+  if (*choices == 0)
+    throw Error(ErrorCode::invalid_argument, model,
+                "expected at least one choice but got shape " + leading.shape().str());
   ModelInputs flat = inputs;
   for (Tensor* x : {&flat.input_ids, &flat.attention_mask, &flat.token_type_ids, &flat.position_ids})
     if (x->defined() && x->rank() == 3) *x = x->reshape({x->size(0) * x->size(1), x->size(2)});

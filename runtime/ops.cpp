@@ -208,7 +208,11 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
       args.v = args.k + width;
       args.ldq = cols;
       args.ldk = args.ldv = ldk;
-      args.queries = row_end - row_begin;
+      // A causal row that is no key itself stands before all keys: it sees none, and gives 0.
+      const int64_t seeing = options.causal ? std::clamp(sequences.keys[b], row_begin, row_end) : row_end;
+      for (int64_t row = start + seeing; row < start + row_end; row++)
+        std::fill_n(result + row * width + head * head_dim, head_dim, 0.0f);
+      args.queries = seeing - row_begin;
       args.keys = key_sequences.keys[b];
       args.head_dim = head_dim;
       if (options.causal) args.hidden = std::max<int64_t>(0, sequences.keys[b] - 1 - row_begin);
@@ -218,6 +222,7 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
       if (probs != nullptr) {
         args.probs = probs + probs_begin[b] + (head * rows + row_begin) * args.keys;
         args.ldp = args.keys;
+        std::fill_n(args.probs + args.queries * args.keys, (row_end - seeing) * args.keys, 0.0f);
       }
       args.scratch = scratch + size_t(task) * scratch_bytes;
       cpu.attention_f32(args);

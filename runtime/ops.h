@@ -59,7 +59,8 @@ struct KeysValues {
 
 struct AttentionOptions {
   int64_t heads = 1;
-  /// Each row attends to the keys up to its own; the last key is that of the last row that is a key itself.
+  /// Each row attends to the keys up to its own; the last key is that of the last row that is a key itself. Rows beyond
+  /// the keys see none and give 0.
   bool causal = false;
   const KeysValues* keys_values = nullptr;
   Tensor* probs = nullptr;  // receives the softmax, (heads, rows, keys) of each sequence, one after another

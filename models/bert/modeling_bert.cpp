@@ -77,7 +77,7 @@ Tensor BertLayer::self_attention(Ctx& ctx, const Tensor& x, const BertLayerCall&
   KeysValues cached;
   if (call.past != nullptr)
     cached = join_cache(ctx, call.past->keys, call.past->values, heads, head_dim,
-                        {.rows = &qkv, .keys = width, .values = 2 * width}, call.keys);
+                        {.rows = &qkv, .text = &call.text, .keys = width, .values = 2 * width}, call.keys);
   if (call.present != nullptr) {
     const CacheLayer empty;
     const CacheLayer& past = call.past != nullptr ? *call.past : empty;
@@ -149,15 +149,21 @@ int64_t BertBase::past_length(const char* model, const ModelInputs& inputs) cons
   if (!config.is_decoder)
     throw Error(ErrorCode::invalid_argument, model,
                 "expected no past_key_values, as config.is_decoder is false, but got some");
+  if (inputs.past_key_values.size() != layers.size())
+    throw Error(ErrorCode::invalid_argument, model,
+                "expected past_key_values of " + std::to_string(layers.size()) + " layers but got " +
+                    std::to_string(inputs.past_key_values.size()));
   const Tensor& leading = inputs.input_ids.defined() ? inputs.input_ids : inputs.inputs_embeds;
   const int64_t batch = leading.defined() && leading.rank() > 0 ? leading.size(0) : 0;
-  if (layers.empty()) return 0;
-  return cached_length(model, inputs.past_key_values, layers.size(), batch, layers[0].heads, layers[0].head_dim);
+  int64_t length = -1;
+  for (size_t i = 0; i < layers.size(); i++)
+    length = cached_length(model, inputs.past_key_values[i], i, batch, layers[i].heads, layers[i].head_dim, length);
+  return length;
 }
 
 Tensor BertBase::forward(Ctx& ctx, const char* model, const ModelInputs& inputs, const TextBatch& text,
                          ModelOutput& output, const ForwardOptions& options) const {
-  const bool with_cache = config.is_decoder && options.use_cache.value_or(config.use_cache);
+  const bool with_cache = returns_cache && config.is_decoder && options.use_cache.value_or(config.use_cache);
   const TextBatch keys = text.past > 0 ? unpad_mask(ctx, {model, "attention_mask"}, inputs.attention_mask, text.batch,
                                                     text.past + text.length)
                                        : text;
@@ -200,6 +206,7 @@ Tensor BertBase::forward(Ctx& ctx, const char* model, const ModelInputs& inputs,
     BertLayerCall call{.text = text, .keys = keys, .causal = config.is_decoder};
     if (!inputs.past_key_values.empty()) call.past = &inputs.past_key_values[i];
     if (with_cache) call.present = &output.past_key_values[i];
+    if (with_cache && !cross) call.present->cross_keys = call.present->cross_values = {};  // of an earlier call
     if (cross) call.encoder = &encoder, call.encoder_text = &encoder_text;
     if (options.output_attentions) call.attentions = &output.attentions[i];
     if (options.output_attentions && cross) call.cross_attentions = &output.cross_attentions[i];
@@ -214,7 +221,9 @@ Tensor BertBase::pool(Ctx& ctx, const Tensor& x, const TextBatch& text) const {
 }
 
 BertModel::BertModel(const BertConfig& config, const Weights& w, const LoadOptions& options)
-    : BertPreTrainedModel(config, options), bert_(loader(), w, config, options.add_pooling_layer) {}
+    : BertPreTrainedModel(config, options), bert_(loader(), w, config, options.add_pooling_layer) {
+  bert_.returns_cache = true;
+}
 
 void BertModel::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options) const {
   const bool pooler = bert_.pooler.has_value();
@@ -267,7 +276,13 @@ void BertForPreTraining::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& o
 BertLMHeadModel::BertLMHeadModel(const BertConfig& config, const Weights& w, const LoadOptions& options)
     : BertPreTrainedModel(config, options),
       bert_(loader(), tied(w, config) / "bert", config, false),
-      predictions_(loader(), w / "cls" / "predictions", config) {}
+      predictions_(loader(), w / "cls" / "predictions", config) {
+  bert_.returns_cache = true;
+  if (!config.is_decoder)
+    runtime().log(LogLevel::warning,
+                  "BertLMHeadModel: config.is_decoder is false: attention is bidirectional, which no causal language "
+                  "model wants");
+}
 
 void BertLMHeadModel::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
                           const ForwardOptions& options) const {
@@ -286,7 +301,6 @@ void BertForMaskedLM::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& outp
   const TextBatch text = unpad(ctx, kClassName, inputs, false, bert_.past_length(kClassName, inputs));
   Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
   pad_rows(ctx, predictions_.forward(ctx, x), text, output.logits);
-  output.past_key_values.clear();
 }
 
 BertForNextSentencePrediction::BertForNextSentencePrediction(const BertConfig& config, const Weights& w,

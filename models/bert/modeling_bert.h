@@ -71,6 +71,7 @@ struct BertBase {
   BertEmbeddings embeddings;
   std::vector<BertLayer> layers;
   std::optional<Linear> pooler;
+  bool returns_cache = false;  // BertModel and BertLMHeadModel do
 };
 
 /// What the BERT classes have in common.
@@ -89,7 +90,9 @@ class BertPreTrainedModel : public ModelOf<Derived, BertConfig> {
   }
   PreTrainedModel::AttentionNames attention_names(int64_t layer) const override {
     const std::string attention = "encoder.layer." + std::to_string(layer) + ".attention.";
-    return {{attention + "self.query", attention + "self.key", attention + "self.value"}, attention + "output.dense"};
+    return {{attention + "self.query", attention + "self.key", attention + "self.value"},
+            attention + "output.dense",
+            this->config_.hidden_size / this->config_.num_attention_heads};
   }
 };
 

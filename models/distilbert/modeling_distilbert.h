@@ -51,7 +51,9 @@ class DistilBertPreTrainedModel : public ModelOf<Derived, DistilBertConfig> {
   }
   PreTrainedModel::AttentionNames attention_names(int64_t layer) const override {
     const std::string attention = "transformer.layer." + std::to_string(layer) + ".attention.";
-    return {{attention + "q_lin", attention + "k_lin", attention + "v_lin"}, attention + "out_lin"};
+    return {{attention + "q_lin", attention + "k_lin", attention + "v_lin"},
+            attention + "out_lin",
+            this->config_.dim / this->config_.n_heads};
   }
 };
 

@@ -4,6 +4,7 @@
 
 #include <caracal/models/activations.h>
 #include <caracal/models/padding.h>
+#include <caracal/runtime/checked.h>
 
 namespace caracal {
 namespace {
@@ -31,6 +32,14 @@ const ViTConfig& checked(const ViTConfig& config) {
                     " and " + std::to_string(config.num_attention_heads));
   activation_from_name(config.hidden_act);
   return config;
+}
+
+// encoder_stride² · num_channels, a 32-bit number.
+int64_t decoder_channels(const ViTConfig& config) {
+  const int64_t stride = config.encoder_stride;
+  const int64_t channels = checked_mul(checked_mul(stride, stride, "ViTConfig"), config.num_channels, "ViTConfig");
+  expect_positive(config, "encoder_stride² · num_channels", channels);
+  return channels;
 }
 
 // Sequences of one length, without padding: offsets and lengths of `batch` of `length` rows.
@@ -107,9 +116,10 @@ Tensor ViTEmbeddings::forward(Ctx& ctx, const char* model, const ModelInputs& in
     throw Error(
         ErrorCode::invalid_argument, model,
         "expected images of " + pixels(image_size) + " pixels, or interpolate_pos_encoding, but got " + pixels(image));
-  if (image[0] < patch_size[0] || image[1] < patch_size[1])
+  if (given.size(0) == 0 || image[0] < patch_size[0] || image[1] < patch_size[1])
     throw Error(ErrorCode::invalid_argument, model,
-                "expected images of at least a patch, " + pixels(patch_size) + " pixels, but got " + pixels(image));
+                "expected at least one image of at least a patch, " + pixels(patch_size) + " pixels, but got shape " +
+                    given.shape().str());
   *patches = {image[0] / patch_size[0], image[1] / patch_size[1]};
   Tensor x = linear(ctx, image_patches(ctx, pixel_values, patch_size[0], patch_size[1]), projection);  // (B · P, H)
   if (inputs.bool_masked_pos.defined()) mask_patches(ctx, model, inputs.bool_masked_pos, given.size(0), x);
@@ -118,17 +128,28 @@ Tensor ViTEmbeddings::forward(Ctx& ctx, const char* model, const ModelInputs& in
   return prepend_token(ctx, cls_token, x, position);  // (B · (P + 1), H)
 }
 
+int64_t ViTLayer::head_dim(const ViTConfig& config) {
+  if (!config.has("head_dim")) return config.hidden_size / config.num_attention_heads;
+  const Json given = config.get("head_dim");
+  if (!given.is_integer())
+    throw Error(
+        ErrorCode::invalid_argument, "ViTConfig",
+        "field 'head_dim' expected int but got " + std::string(given.type_name()) + " (value: " + given.dump() + ")");
+  expect_positive(config, "head_dim", given.as_int());
+  expect_positive(config, "head_dim · num_attention_heads",
+                  checked_mul(given.as_int(), config.num_attention_heads, "ViTConfig"));
+  return given.as_int();
+}
+
 ViTLayer::ViTLayer(const Loader& loader, const Weights& w, const ViTConfig& config, int64_t index)
     : activation(activation_from_name(config.hidden_act)) {
   const int64_t hidden = config.hidden_size;
-  const int64_t head_dim =
-      config.has("head_dim") ? config.get("head_dim").as_int() : hidden / config.num_attention_heads;
-  expect_positive(config, "head_dim", head_dim);
+  const int64_t width = head_dim(config);
   const Weights attention = w / "attention";
-  heads = count_heads(attention / "q_proj", config, index, config.num_attention_heads, head_dim);
+  heads = count_heads(attention / "q_proj", config, index, config.num_attention_heads, width);
   qkv = load_stacked_linear(loader, {attention / "q_proj", attention / "k_proj", attention / "v_proj"}, hidden,
-                            heads * head_dim, config.qkv_bias);
-  o_proj = load_linear(loader, attention / "o_proj", heads * head_dim, hidden);
+                            heads * width, config.qkv_bias);
+  o_proj = load_linear(loader, attention / "o_proj", heads * width, hidden);
   layernorm_before = load_layer_norm(w / "layernorm_before", hidden, config.layer_norm_eps);
   layernorm_after = load_layer_norm(w / "layernorm_after", hidden, config.layer_norm_eps);
   fc1 = load_linear(loader, w / "mlp" / "fc1", hidden, config.intermediate_size);
@@ -194,8 +215,9 @@ void ViTModel::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, con
   Tensor x = vit_.forward(ctx, kClassName, inputs, output, options, &patches);  // (T, H)
   const int64_t batch = inputs.pixel_values.size(0);
   copy_out(ctx, x.reshape({batch, patches[0] * patches[1] + 1, x.size(1)}), output.last_hidden_state);
-  output.pooler_output = pooler_ ? output.pooler_output : Tensor();
-  if (pooler_)
+  if (!pooler_)
+    output.pooler_output = {};
+  else
     copy_out(ctx, linear(ctx, vit_.class_tokens(ctx, x, batch), *pooler_, {.activation = pooler_act_}),
              output.pooler_output);
 }
@@ -204,8 +226,8 @@ ViTForMaskedImageModeling::ViTForMaskedImageModeling(const ViTConfig& config, co
                                                      const LoadOptions& options)
     : ViTPreTrainedModel(config, options),
       vit_(loader(), w / "vit", config, /*use_mask_token=*/true),
-      decoder_(load_patch_convolution(loader(), w / "decoder" / 0, config.hidden_size,
-                                      config.encoder_stride * config.encoder_stride * config.num_channels, 1, 1)) {}
+      decoder_(
+          load_patch_convolution(loader(), w / "decoder" / 0, config.hidden_size, decoder_channels(config), 1, 1)) {}
 
 void ViTForMaskedImageModeling::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
                                     const ForwardOptions& options) const {

@@ -34,6 +34,8 @@ struct ViTEmbeddings {
 /// Layer norm before self-attention and before the feed-forward network, residual after each.
 struct ViTLayer {
   ViTLayer(const Loader& loader, const Weights& w, const ViTConfig& config, int64_t index);
+  /// config.head_dim where there is such a key, else hidden_size / num_attention_heads.
+  static int64_t head_dim(const ViTConfig& config);
   /// Replaces x (T, H) by the layer's output; `attentions`, when given, receives (B, heads, S, S).
   void forward(Ctx& ctx, Tensor& x, const Ragged& images, Tensor* attentions) const;
 
@@ -84,7 +86,9 @@ class ViTPreTrainedModel : public ModelOf<Derived, ViTConfig> {
   }
   PreTrainedModel::AttentionNames attention_names(int64_t layer) const override {
     const std::string attention = "layers." + std::to_string(layer) + ".attention.";
-    return {{attention + "q_proj", attention + "k_proj", attention + "v_proj"}, attention + "o_proj"};
+    return {{attention + "q_proj", attention + "k_proj", attention + "v_proj"},
+            attention + "o_proj",
+            ViTLayer::head_dim(this->config_)};
   }
 };
 

@@ -93,6 +93,55 @@ TEST(Decoder, BatchMatesDoNotMatter) {
   }
 }
 
+// The pooler reads the first token even where it is masked; such a row is no business of the other rows' caches.
+TEST(Decoder, MaskedFirstTokensAndThePooler) {
+  const BertModel model(BertConfig({{"vocab_size", 50},
+                                    {"hidden_size", 48},
+                                    {"num_hidden_layers", 2},
+                                    {"num_attention_heads", 4},
+                                    {"intermediate_size", 60},
+                                    {"max_position_embeddings", 40},
+                                    {"initializer_range", 0.15},
+                                    {"is_decoder", true}}));
+  const ModelOutput past = model(make_inputs({{1, 2, 3}, {4, 5, 6}}));
+  ModelInputs both, second;
+  both.input_ids = Tensor::from(std::vector<int64_t>{7, 8, 9, 10, 11, 12}, {2, 3});
+  both.attention_mask = Tensor::from(std::vector<int64_t>{1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1}, {2, 6});
+  both.past_key_values = past.past_key_values;
+  second.input_ids = both.input_ids.rows(1, 2);
+  for (const CacheLayer& layer : past.past_key_values)
+    second.past_key_values.push_back({layer.keys.rows(1, 2), layer.values.rows(1, 2), {}, {}});
+  const ModelOutput batch = model(both), alone = model(second);
+  EXPECT_TRUE(bytes_equal(batch.last_hidden_state.rows(1, 2), alone.last_hidden_state));
+  EXPECT_TRUE(bytes_equal(batch.pooler_output.rows(1, 2), alone.pooler_output));
+}
+
+// What an earlier call left in a reused output does not come back as a cache.
+TEST(Decoder, ReusedOutputsHoldNoOldCrossAttention) {
+  const AnyModel model = tiny_decoder(true);
+  ModelInputs inputs = make_inputs({{1, 2, 3}});
+  ModelOutput output;
+  inputs.encoder_hidden_states = random_tensor({1, 5, 48});
+  model->forward(inputs, output);
+  EXPECT_TRUE(output.past_key_values[0].cross_keys.defined());
+  inputs.encoder_hidden_states = {};
+  model->forward(inputs, output);
+  EXPECT_FALSE(output.past_key_values[0].cross_keys.defined());
+}
+
+// A pruned decoder has narrower layers, and caches that fit them.
+TEST(Decoder, PrunedHeads) {
+  const AnyModel model = tiny_decoder(false);
+  model->prune_heads({{0, {1}}, {1, {0, 3}}});
+  ModelInputs inputs = make_inputs({{1, 2, 3}}), next;
+  const ModelOutput first = model(inputs);
+  EXPECT_EQ(first.past_key_values[1].keys.shape(), (Shape{1, 2, 3, 12}));
+  next.input_ids = Tensor::from(std::vector<int64_t>{4}, {1, 1});
+  next.past_key_values = first.past_key_values;
+  const Tensor whole = model(make_inputs({{1, 2, 3, 4}})).logits, step = model(next).logits;
+  EXPECT_EQ(std::memcmp(whole.data<float>() + 3 * 50, step.raw(), 50 * sizeof(float)), 0);
+}
+
 TEST(Decoder, RefusesCachesThatDoNotFit) {
   const AnyModel model = tiny_decoder(true);
   const ModelOutput output = model(make_inputs({{1, 2, 3}}));
@@ -132,6 +181,17 @@ TEST(Decoder, RefusesCachesThatDoNotFit) {
         i.input_ids = Tensor::zeros({1, 38}, DType::I64);  // 3 + 38 positions of 40
       },
       "max_position_embeddings");
+  const AnyModel no_layers = AutoModelForCausalLM::from_config(BertConfig({{"vocab_size", 50},
+                                                                           {"hidden_size", 48},
+                                                                           {"num_hidden_layers", 0},
+                                                                           {"num_attention_heads", 4},
+                                                                           {"is_decoder", true},
+                                                                           {"add_cross_attention", true}}));
+  ModelInputs cached = make_inputs({{1}});
+  cached.encoder_hidden_states = Tensor::zeros({1, 3, 48});
+  EXPECT_NO_THROW(no_layers(cached));
+  cached.past_key_values.resize(1);
+  EXPECT_THROW(no_layers(cached), Error);
   ModelInputs encoder = make_inputs({{1}});
   encoder.attention_mask = {};
   encoder.past_key_values = output.past_key_values;

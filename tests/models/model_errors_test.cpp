@@ -124,6 +124,33 @@ class Inputs : public testing::Test {
   AnyModel model = tiny_bert(2);
 };
 
+// Shapes without elements, whose other dimensions are huge: an error before anything is sized by them.
+TEST_F(Inputs, EmptyTensorsOfHugeShape) {
+  constexpr int64_t kHuge = int64_t(1) << 20;
+  ModelInputs inputs;
+  inputs.inputs_embeds = Tensor::zeros({kHuge, kHuge, 0});
+  EXPECT_TRUE(contains(error_of(inputs), "at least one token"));
+  const AnyModel choice = AutoModelForMultipleChoice::from_config(model->config());
+  ModelInputs none;
+  none.input_ids = Tensor::zeros({2, 0, 5}, DType::I64);
+  EXPECT_THROW(choice(none), Error);
+  const AnyModel vit = AutoModel::from_config(ViTConfig({{"hidden_size", 8},
+                                                         {"num_hidden_layers", 1},
+                                                         {"num_attention_heads", 2},
+                                                         {"intermediate_size", 8},
+                                                         {"image_size", 8},
+                                                         {"patch_size", 4}}));
+  ModelInputs images;
+  images.pixel_values = Tensor::zeros({0, 3, kHuge, kHuge});
+  EXPECT_THROW(vit(images, {.interpolate_pos_encoding = true}), Error);
+  images.pixel_values = Tensor::zeros({1, 3, 8, 3});
+  EXPECT_THROW(vit(images, {.interpolate_pos_encoding = true}), Error);
+  images.pixel_values = Tensor::zeros({1, 3, 8, 9});
+  EXPECT_THROW(vit(images), Error);
+  EXPECT_THROW(AutoModelForMaskedImageModeling::from_config(ViTConfig({{"encoder_stride", 2147483647}})), Error);
+  EXPECT_THROW(AutoModel::from_config(ViTConfig({{"head_dim", "x"}})), Error);
+}
+
 TEST_F(Inputs, IdsOutsideTheVocabulary) {
   EXPECT_EQ(error_of(make_inputs({{1, 120}})), "[BertModel: input_ids] expected ids from 0 to 119 but got 120");
   EXPECT_EQ(error_of(make_inputs({{1, -1}})), "[BertModel: input_ids] expected ids from 0 to 119 but got -1");

@@ -239,6 +239,22 @@ TEST_F(Saving, PruneHeads) {
   const AnyModel once = AutoModel::from_pretrained(kBert);
   once->prune_heads({{0, {1, 3}}, {1, {0}}});
   expect_same_parameters(*model, *once);
+  EXPECT_EQ(model->loading_info().unexpected_keys, AutoModel::from_pretrained(kBert)->loading_info().unexpected_keys);
+
+  // Keys that mean nothing to the class, or not what they say, do no harm: "head_dim" is not BERT's, and a list of
+  // pruned heads beside whole weights is ignored, as transformers 5 does.
+  const AnyModel odd = AutoModel::from_config(BertConfig({{"vocab_size", 20},
+                                                          {"hidden_size", 16},
+                                                          {"num_hidden_layers", 1},
+                                                          {"num_attention_heads", 4},
+                                                          {"intermediate_size", 8},
+                                                          {"head_dim", 8},
+                                                          {"pruned_heads", Json::Object{{"0", Json::Array{1}}}}}));
+  odd->prune_heads({{0, {2}}});
+  const auto query =
+      std::ranges::find_if(odd->parameters(), [](const Parameter& p) { return p.name.ends_with("query.weight"); });
+  EXPECT_EQ(query->shape, (Shape{12, 16}));
+  EXPECT_EQ(odd->config().get("pruned_heads"), Json(Json::Object{{"0", Json::Array{2}}}));
   const int64_t parameters = model->num_parameters();
   for (const auto& [layer, head] : std::vector<std::pair<int64_t, int64_t>>{{2, 0}, {-1, 0}, {0, 4}, {0, -1}})
     EXPECT_THROW(model->prune_heads({{layer, {head}}}), Error) << layer << " " << head;
