@@ -131,7 +131,9 @@ class Machine:
 def floor_ms(config, lengths, probes, cache_bytes):
     """The least time one forward of a transformer encoder can take here, max(FLOP / FMA peak, weight bytes / DRAM
     rate): perfect overlap of both. Weights that fit the last-level cache cost no DRAM time."""
-    names = ("n_layers", "dim", "hidden_dim") if config["model_type"] == "distilbert" else ("num_hidden_layers", "hidden_size", "intermediate_size")
+    names = ("num_hidden_layers", "hidden_size", "intermediate_size")
+    if config["model_type"] == "distilbert":
+        names = ("n_layers", "dim", "hidden_dim")
     layers, hidden, inner = (config[name] for name in names)
     weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
     flop = 2 * weights * sum(lengths) + 4 * layers * hidden * sum(n * n for n in lengths)
@@ -152,8 +154,9 @@ class Peer:
         environment = dict(os.environ, TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
         for pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[pool] = str(threads)
+        command = [sys.executable, HERE / "peers.py", name, "--model", model.path, "--work", model.work]
         self.process = subprocess.Popen(
-            [sys.executable, HERE / "peers.py", name, "--model", model.path, "--work", model.work, "--threads", str(threads)],
+            [*command, "--threads", str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment,
         )  # fmt: skip
         self.version = self.answer()["version"]
@@ -267,7 +270,8 @@ class Cell:
         self.model = models[match[1]]
         self.images = "vocab_size" not in self.model.config
         if self.images != (match[3] is None):
-            sys.exit(f"compare.py: {match[1]} takes {'images: MODEL:BATCH' if self.images else 'texts: MODEL:BATCHxLENGTH'}, but got {text}")
+            takes = "images: MODEL:BATCH" if self.images else "texts: MODEL:BATCHxLENGTH"
+            sys.exit(f"compare.py: {match[1]} takes {takes}, but got {text}")
         self.name, self.batch, self.ragged = text[len(match[1]) + 1 :], int(match[2]), bool(match[4])
         random = np.random.default_rng(20)
         if self.images:
@@ -373,7 +377,8 @@ def measure_cell(cell, systems, machine, args):
     for warning in warnings:
         note(f"{cell}: NOT CLEAN: {warning}")
     return {
-        "model": cell.model.name, "cell": cell.name, "images": cell.images, "batch": cell.batch, "seq": cell.seq, "lengths": cell.lengths, "tokens": sum(cell.lengths),
+        "model": cell.model.name, "cell": cell.name, "images": cell.images, "batch": cell.batch, "seq": cell.seq,
+        "lengths": cell.lengths, "tokens": sum(cell.lengths),
         "floor_ms": floor, "base": base, "clean": not warnings, "warnings": warnings, "probes": probes,
         "steal_ticks": steal, "systems": results, "failed": failed,
     }  # fmt: skip
@@ -384,7 +389,7 @@ def table(result):
     cpu = result["cpu"]
     lines = [
         f"{result['date']}, {cpu['name']} (family {cpu['family']}, model {cpu['model']}; {' '.join(cpu['flags'])}), "
-        f"{result['threads']} threads on CPUs {','.join(map(str, result['cores']))}, float32, random weights; "
+        f"{result['threads']} threads on CPUs {','.join(map(str, result['cores']))}, float32; "
         f"{result['rounds']} rounds of {result['seconds']} s.",
         "",
         f"Versions: {'; '.join(f'{k}: {v}' for k, v in result['versions'].items())}.",

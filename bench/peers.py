@@ -8,7 +8,7 @@ Reads one JSON request a line on stdin and answers each with one JSON line (any 
     {"do": "output", "file": FILE}     write the outputs
     {"do": "time", "warmup_s": ..., "seconds": ...}    -> {"p50_ms", "p90_ms", "p99_ms", "min_ms", "mean_ms", "calls"}
 The cell file holds input_ids and attention_mask (B, S) I64, or pixel_values (B, C, height, width) F32. Every peer
-returns what the model of transformers' AutoModel returns: last_hidden_state and, where there is a pooler, pooler_output.
+returns what transformers' AutoModel does: last_hidden_state and, where there is a pooler, pooler_output.
 """
 
 import argparse
@@ -43,7 +43,8 @@ class Torch:
 
     def prepare(self, inputs):
         self.inputs = {name: self.torch.from_numpy(array) for name, array in inputs.items()}
-        if self.inputs.get("attention_mask", self.torch.zeros(1)).all():  # without a mask SDPA takes its fastest path
+        mask = self.inputs.get("attention_mask")
+        if mask is not None and mask.all():  # without a mask SDPA takes its fastest path
             del self.inputs["attention_mask"]
         self.function = self.model
 
@@ -75,19 +76,23 @@ class Compile(Torch):
         self.call()
 
 
+def in_a_child(step, args):
+    """Makes a file in another process, so that this one never holds PyTorch's threads and memory."""
+    command = [sys.executable, __file__, step, "--model", args.model, "--work", args.work]
+    if os.spawnv(os.P_WAIT, sys.executable, command):
+        raise RuntimeError(f"{step} failed")
+
+
 class Onnx:
     """ONNX Runtime on the graph as exported, or after onnxruntime.transformers.optimizer."""
 
     def __init__(self, args, fused):
         import onnxruntime
 
-        file = Path(args.work) / ("fused.onnx" if fused else "raw.onnx")
-        if not file.exists():
-            # In a child, so that this process never holds PyTorch's threads and memory.
-            status = os.spawnv(os.P_WAIT, sys.executable, [sys.executable, __file__, "export", "--model", args.model,
-                                                           "--work", args.work])  # fmt: skip
-            if status:
-                raise RuntimeError("the ONNX export failed")
+        for step, name in [("export", "raw.onnx"), ("fuse", "fused.onnx")][: 2 if fused else 1]:
+            file = Path(args.work) / name
+            if not file.exists():
+                in_a_child(step, args)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = args.threads
         options.inter_op_num_threads = 1
@@ -116,10 +121,7 @@ class OpenVino:
         self.version = f"openvino {openvino.__version__}"
         file = Path(args.work) / "openvino.xml"
         if not file.exists():
-            status = os.spawnv(os.P_WAIT, sys.executable, [sys.executable, __file__, "export-openvino", "--model",
-                                                           args.model, "--work", args.work])  # fmt: skip
-            if status:
-                raise RuntimeError("the OpenVINO export failed")
+            in_a_child("export-openvino", args)
         self.core = openvino.Core()
         self.file = file
 
@@ -190,22 +192,39 @@ def exportable(args, attention):
 
 
 def export_onnx(args):
-    """raw.onnx and fused.onnx. Eager attention through the TorchScript exporter is the form whose every block the
-    optimizer recognises; it finds no attention to fuse in the newer exporter's graph."""
+    """raw.onnx. Eager attention through the TorchScript exporter is the form whose every block the optimizer
+    recognises; it finds no attention to fuse in the newer exporter's graph."""
     import torch
-    from onnxruntime.transformers import optimizer
 
-    model, inputs, outputs, config = exportable(args, "eager")
-    raw, fused = Path(args.work) / "raw.onnx", Path(args.work) / "fused.onnx"
+    model, inputs, outputs, _ = exportable(args, "eager")
+    raw = Path(args.work) / "raw.onnx"
     axes = {name: {0: "batch"} for name in [*inputs, *outputs]}
-    for name in ("input_ids", "attention_mask", "last_hidden_state"):
-        if name in axes and config.model_type != "vit":
+    if "input_ids" in inputs:
+        for name in ("input_ids", "attention_mask", "last_hidden_state"):
             axes[name][1] = "length"
     torch.onnx.export(model, tuple(inputs.values()), str(raw) + ".part", input_names=list(inputs), output_names=outputs,
                       dynamic_axes=axes, opset_version=17, dynamo=False)  # fmt: skip
     os.replace(str(raw) + ".part", raw)
-    kind = "vit" if config.model_type == "vit" else "bert"
-    graph = optimizer.optimize_model(str(raw), model_type=kind, num_heads=config.num_attention_heads,
+
+
+def fuse_onnx(args):
+    """fused.onnx from raw.onnx."""
+    import onnx
+    import transformers
+    from onnxruntime.transformers import optimizer
+
+    raw, fused = Path(args.work) / "raw.onnx", Path(args.work) / "fused.onnx"
+    config = transformers.AutoConfig.from_pretrained(args.model)
+    kind, source = "bert", raw
+    if config.model_type == "vit":
+        # Attention without a mask is found by the patterns made for CLIP, which want the residual as the first operand.
+        kind, source = "clip", Path(args.work) / "residual_first.onnx"
+        graph = onnx.load(raw)
+        for node in graph.graph.node:
+            if node.op_type == "Add" and "/o_proj/Add" in node.input[0]:
+                node.input[0], node.input[1] = node.input[1], node.input[0]
+        onnx.save(graph, source)
+    graph = optimizer.optimize_model(str(source), model_type=kind, num_heads=config.num_attention_heads,
                                      hidden_size=config.hidden_size, opt_level=0)  # fmt: skip
     counts = {op: n for op, n in graph.get_fused_operator_statistics().items() if n}
     print("fused operators:", counts, file=sys.stderr)
@@ -224,6 +243,9 @@ def export_openvino(args):
     for output, name in zip(converted.outputs, outputs):
         output.get_tensor().set_names({name})
     openvino.save_model(converted, Path(args.work) / "openvino.xml", compress_to_fp16=False)
+
+
+STEPS = {"export": export_onnx, "fuse": fuse_onnx, "export-openvino": export_openvino}
 
 
 def measure(call, warmup_s, seconds):
@@ -269,15 +291,13 @@ def serve(args, answer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peer", choices=NAMES + ["export", "export-openvino"])
+    parser.add_argument("peer", choices=NAMES + list(STEPS))
     parser.add_argument("--model", required=True)
     parser.add_argument("--work", required=True)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    if args.peer == "export":
-        return export_onnx(args)
-    if args.peer == "export-openvino":
-        return export_openvino(args)
+    if args.peer in STEPS:
+        return STEPS[args.peer](args)
     # Answers keep the real stdout; whatever a library prints goes to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

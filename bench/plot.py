@@ -60,7 +60,7 @@ def draw(result, stem):
         axis.set_xlabel("ms per forward (p50)")
     base = cells[0]["base"] if cells else ""
     figure.suptitle(
-        f"random weights, float32, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}\n"
+        f"float32, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}\n"
         f"in brackets: time relative to {LABELS.get(base, base)}; dotted: the machine's floor",
         fontsize=9,
     )

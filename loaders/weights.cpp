@@ -190,8 +190,11 @@ struct Weights::State {
       bytes_read += uint64_t(shape.numel()) * size_of(*from.dtype);
       if (options.progress) options.progress(bytes_read, stored_bytes);
     }
-    return take(name, from.saved_name.empty() ? saved_name_of(name, &from) : from.saved_name, shape, *from.dtype,
-                from.load);
+    const Tensor tensor = take(name, from.saved_name.empty() ? saved_name_of(name, &from) : from.saved_name, shape,
+                               *from.dtype, from.load);
+    const bool view = *from.dtype == DType::F32 && options.dtype.value_or(DType::F32) == DType::F32;
+    if (!view && checkpoint) checkpoint->release(from.name);
+    return tensor;
   }
 
   Tensor draw_new(const std::string& name, const Shape& shape, const Init& init) {

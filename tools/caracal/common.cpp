@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -79,10 +80,12 @@ void CommonOptions::add_to(CLI::App& app, bool saves) {
 std::shared_ptr<Runtime> CommonOptions::make_runtime() const {
   auto log = [](LogLevel level, const std::string& text) {
     if (level != LogLevel::warning) return;
-    std::string lines;  // control characters of a hostile file out, ends of lines in
+    std::string lines;  // control characters of a hostile file out, ends of lines in, the report's tabs as blanks
     for (size_t begin = 0; begin <= text.size();) {
       const size_t end = std::min(text.find('\n', begin), text.size());
-      lines += (begin ? "\n" : "") + printable(std::string_view(text).substr(begin, end - begin), kMessageLimit);
+      std::string line = text.substr(begin, end - begin);
+      std::replace(line.begin(), line.end(), '\t', ' ');
+      lines += (begin ? "\n" : "") + printable(line, kMessageLimit);
       begin = end + 1;
     }
     std::fprintf(stderr, "caracal: warning: %s\n", lines.c_str());
