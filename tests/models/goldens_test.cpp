@@ -1,5 +1,7 @@
 // Every output, hidden state, attention and cache of real transformers, for the checkpoints in tests/data/models
 // (tools/make_goldens.py). Runs once per instruction-set tier.
+#include <unistd.h>
+
 #include <caracal/models/parity.h>
 
 #include "models_testing.h"
@@ -76,7 +78,7 @@ TEST(Goldens, RunTheForcedTier) {
 // The judge itself: one wrong number, a wrong shape and a value at a masked position are all seen.
 TEST(Parity, SeesWhatDiffers) {
   const std::string directory = data_path("models/bert/base"),
-                    copy = testing::TempDir() + "parity_reference.safetensors";
+                    copy = testing::TempDir() + "parity_" + std::to_string(::getpid()) + ".safetensors";
   const SafetensorsFile file = SafetensorsFile::open(directory + "/reference.1.safetensors");
   auto with = [&](const std::string& name, auto change) {
     std::vector<std::pair<std::string, Tensor>> tensors;
