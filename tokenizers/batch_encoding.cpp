@@ -33,10 +33,12 @@ auto map_row(std::span<const Token> row, F f) {
 }  // namespace
 
 BatchEncoding::BatchEncoding(std::vector<tokenizers::Encoding> rows, std::vector<int64_t> samples,
-                             std::vector<std::string> names, std::shared_ptr<const tokenizers::Tokenizer> tokenizer)
+                             std::vector<std::string> names, std::vector<std::string> surfaces,
+                             std::shared_ptr<const tokenizers::Tokenizer> tokenizer)
     : rows_(std::move(rows)),
       samples_(std::move(samples)),
       names_(std::move(names)),
+      surfaces_(std::move(surfaces)),
       tokenizer_(std::move(tokenizer)) {}
 
 std::span<const Token> BatchEncoding::row(size_t i) const {
@@ -107,7 +109,7 @@ std::vector<int32_t> BatchEncoding::special_tokens_mask(size_t i) const {
   return map_row(row(i), [](const Token& t) { return int32_t(t.special); });
 }
 std::vector<std::string> BatchEncoding::tokens(size_t i) const {
-  return map_row(row(i), [this](const Token& t) { return std::string(tokenizer_->id_to_token(t.id)); });
+  return map_row(row(i), [this](const Token& t) { return std::string(tokenizer_->text_of(t, surfaces_)); });
 }
 std::vector<BatchEncoding::Span> BatchEncoding::offsets(size_t i) const {
   return map_row(row(i), [](const Token& t) { return Span(t.begin, t.end); });

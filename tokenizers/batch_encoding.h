@@ -21,7 +21,7 @@ class BatchEncoding {
  public:
   BatchEncoding() = default;
   BatchEncoding(std::vector<tokenizers::Encoding> rows, std::vector<int64_t> samples, std::vector<std::string> names,
-                std::shared_ptr<const tokenizers::Tokenizer> tokenizer);
+                std::vector<std::string> surfaces, std::shared_ptr<const tokenizers::Tokenizer> tokenizer);
 
   /// Number of rows.
   size_t size() const noexcept { return rows_.size(); }
@@ -45,7 +45,8 @@ class BatchEncoding {
   std::vector<int32_t> token_type_ids(size_t i) const;
   std::vector<int32_t> attention_mask(size_t i) const;
   std::vector<int32_t> special_tokens_mask(size_t i) const;
-  /// The vocabulary's strings.
+  /// The texts of the tokens: the vocabulary's strings, but for unknown tokens of Unigram models and added tokens that
+  /// took white space with them, which read as in the text.
   std::vector<std::string> tokens(size_t i) const;
   /// Begin and end in code points of the text (of the word, with is_split_into_words); (0, 0) for special tokens.
   std::vector<std::pair<uint32_t, uint32_t>> offsets(size_t i) const;
@@ -70,6 +71,7 @@ class BatchEncoding {
   std::vector<tokenizers::Encoding> rows_;
   std::vector<int64_t> samples_;
   std::vector<std::string> names_;
+  std::vector<std::string> surfaces_;
   std::shared_ptr<const tokenizers::Tokenizer> tokenizer_;
 };
 

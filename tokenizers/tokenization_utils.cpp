@@ -220,7 +220,8 @@ BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, c
       names.emplace_back(name);
     }
   }
-  return BatchEncoding(std::move(rows), std::move(sample_of_row), std::move(names), pipeline_);
+  return BatchEncoding(std::move(rows), std::move(sample_of_row), std::move(names), std::move(workspace.model.surfaces),
+                       pipeline_);
 }
 
 BatchEncoding PreTrainedTokenizerBase::operator()(const TextInput& text, const TokenizeOptions& options) const {

@@ -35,6 +35,13 @@ struct Truncation {
   Side side = Side::right;
 };
 
+/// The "truncation" and "padding" of a tokenizer.json. transformers' calls replace them, so nothing here applies them;
+/// they are kept for those who do, and to be saved again.
+struct BakedOptions {
+  Json truncation = {};
+  Json padding = {};
+};
+
 /// The pipeline. Its parts are immutable and shared: copies are cheap. Const functions are safe from many threads.
 class Tokenizer {
  public:
@@ -53,6 +60,11 @@ class Tokenizer {
   /// Reads a tokenizer.json file.
   static Tokenizer from_file(const std::string& path);
 
+  /// The content of a tokenizer.json, which Hugging Face's library loads to an equal tokenizer.
+  Json to_json() const;
+  /// Writes that to a file, as Hugging Face's library would lay it out. Throws io or not_found.
+  void save(const std::string& path) const;
+
   const Parts& parts() const noexcept { return parts_; }
   const AddedVocabulary& added() const noexcept { return added_; }
   void set_post_processor(std::shared_ptr<const PostProcessor> p) { parts_.post_processor = std::move(p); }
@@ -64,6 +76,7 @@ class Tokenizer {
     NormalizedText text;
     std::vector<Match> matches, inner_matches;
     std::string repaired;
+    ModelScratch model;  // its surfaces grow from call to call until they are cleared
   };
   /// Text, or a pair, to tokens: ids, offsets in code points, words, types. Not padded. `split_special_tokens` treats
   /// special tokens in the text as ordinary text.
@@ -78,11 +91,16 @@ class Tokenizer {
   int32_t token_to_id(std::string_view token) const;
   /// The token of an id; null data() when there is none.
   std::string_view id_to_token(int32_t id) const;
+  /// The text of a token of an encoding made with `workspace`.
+  std::string_view text_of(const Token& token, std::span<const std::string> surfaces) const;
+  const BakedOptions& baked() const noexcept { return baked_; }
+  void set_baked(BakedOptions baked) { baked_ = std::move(baked); }
   /// Tokens in the model's vocabulary, and with the added ones.
   size_t vocab_size() const noexcept { return parts_.model->vocabulary().size(); }
   size_t size() const;
 
  private:
+  uint32_t surface_of(int32_t id, std::string_view matched, Workspace& workspace) const;
   void encode_text(std::string_view text, bool split_special_tokens, Workspace& workspace,
                    std::vector<Token>& out) const;
   // Runs the stages behind the search for added tokens on one part of a text. `first` is the index of its first code
@@ -92,6 +110,7 @@ class Tokenizer {
 
   Parts parts_;
   AddedVocabulary added_;
+  BakedOptions baked_;
 };
 
 }  // namespace caracal::tokenizers
