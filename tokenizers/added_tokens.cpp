@@ -112,17 +112,20 @@ void AddedVocabulary::split(std::string_view text, bool normalized, bool skip_sp
     const AddedToken& token = tokens_.at(id);
     if (skip_special && is_special(token.content)) continue;
     if (token.single_word && !stands_alone(text, match, end)) continue;
-    size_t begin = std::max(match, done);
-    while (token.lstrip && begin > done &&
-           unicode::is_whitespace(code_point_at(text, unicode::previous(text, begin)))) {
-      begin = unicode::previous(text, begin);
+    // White space that the last match took is not taken again, though a match itself may begin in it.
+    size_t begin = match;
+    if (token.lstrip) {
+      while (begin > done && unicode::is_whitespace(code_point_at(text, unicode::previous(text, begin)))) {
+        begin = unicode::previous(text, begin);
+      }
+      begin = std::max(begin, done);
     }
     while (token.rstrip && end < text.size() && unicode::is_whitespace(code_point_at(text, end))) {
       end += unicode::sequence_length(text[end]);
     }
     text_until(begin);
     if (begin < end) out.push_back({begin, end, id});
-    done = std::max(done, end);
+    done = end;
   }
   text_until(text.size());
 }

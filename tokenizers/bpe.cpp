@@ -261,8 +261,9 @@ void BPE::tokenize(const NormalizedText& text, std::span<const Split> words, int
     const std::vector<Symbol>& symbols = scratch.symbols;
     size_t begin = 0;
     for (const Symbol& symbol : symbols) {
-      const size_t end = begin + symbol.size;
-      if (end <= word.size()) emit(symbol.id, begin, end);
+      // Bytes of a prefix or suffix that fell back to byte tokens are not in the word.
+      const size_t end = std::min(begin + symbol.size, word.size());
+      emit(symbol.id, std::min(begin, end - 1), end);
       begin = end;
     }
     if (whole >= 0) {

@@ -39,8 +39,9 @@ constexpr const char* kCategories[] = {"Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn",
                                        "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm",
                                        "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co"};
 
-// \w of Oniguruma also holds all numbers and the circled letters.
-bool is_onig_word(char32_t cp) { return unicode::is_word(cp) ? cp != 0x200C && cp != 0x200D : unicode::is_number(cp); }
+// \w of Oniguruma within brackets: no joiners. Outside, Latin-1's superscripts and fractions count too.
+bool is_onig_word(char32_t cp) { return unicode::is_word(cp) && cp != 0x200C && cp != 0x200D; }
+constexpr const char* kLatinNumbers = "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
 
 class Translator {
  public:
@@ -135,7 +136,7 @@ class Translator {
       } else if (in_bracket) {
         out_ += negated ? complement(name) : inside;
       } else {
-        out_ += (negated ? "[^" : "[") + inside + "]";
+        out_ += (negated ? "[^" : "[") + inside + (name == "w" ? kLatinNumbers : "") + "]";
       }
     };
     if (std::string_view("swdh").find(c) != std::string_view::npos) return put_class(std::string(1, c), false);

@@ -117,7 +117,7 @@ void Tokenizer::encode_text(std::string_view text, bool split_special_tokens, Wo
 
 // 0 when an added token reads as in the vocabulary; what it matched may hold white space around it.
 uint32_t Tokenizer::surface_of(int32_t id, std::string_view matched, Workspace& workspace) const {
-  if (added_.text(id) == matched) return 0;
+  if (text_of({.id = id}, {}) == matched) return 0;
   workspace.model.surfaces.emplace_back(matched);
   return uint32_t(workspace.model.surfaces.size());
 }
@@ -209,8 +209,9 @@ Encoding Tokenizer::encode(const Text& first, const Text* second, bool add_speci
 }
 
 std::string_view Tokenizer::text_of(const Token& token, std::span<const std::string> surfaces) const {
-  return token.surface != 0 && token.surface <= surfaces.size() ? std::string_view(surfaces[token.surface - 1])
-                                                                : id_to_token(token.id);
+  if (token.surface != 0 && token.surface <= surfaces.size()) return surfaces[token.surface - 1];
+  const std::string_view text = parts_.model->vocabulary().token(token.id);
+  return text.data() != nullptr ? text : added_.text(token.id);
 }
 
 std::string Tokenizer::join(std::vector<std::string> tokens) const {

@@ -32,6 +32,7 @@ Json row_json(const BatchEncoding& encoding, size_t i) {
   row.set("special_tokens_mask", list(encoding.special_tokens_mask(i)));
   row.set("tokens", list(encoding.tokens(i)));
   row.set("offset_mapping", std::move(offsets));
+  row.set("word_ids", list(encoding.word_ids(i)));
   return row;
 }
 
@@ -91,7 +92,8 @@ void detokenize(const Options& o) {
         throw Error(ErrorCode::invalid_argument, "stdin", "expected token ids of at least 0 but got " + id.dump());
       ids.push_back(int32_t(id.as_int()));
     }
-    print_line(tokenizer.decode(ids, o.skip_special_tokens));
+    const std::string text = tokenizer.decode(ids, o.skip_special_tokens);
+    print_line(o.json ? Json(text).dump() : text);
   }
 }
 
@@ -118,6 +120,7 @@ void add_detokenize(CLI::App& app) {
   CLI::App* sub = app.add_subcommand("detokenize", "JSON lists of ids on stdin, a line each, to texts");
   o->common.add_to(*sub);
   sub->add_option("--model", o->model, "checkpoint directory, tokenizer.json or vocab.txt")->required();
+  sub->add_flag("--json", o->json, "print each text as a JSON string");
   sub->add_flag("--skip-special-tokens", o->skip_special_tokens, "leave out [CLS], [SEP] …");
   sub->callback([o] { detokenize(*o); });
 }
