@@ -27,9 +27,20 @@ void ByteLevel::pre_tokenize(NormalizedText& text) const {
   text.rewrite_splits();
   Rewriter out(text);
   const auto write = [&](size_t begin, size_t end) {
+    auto [bytes, origin] = out.room(2 * (end - begin));
+    const char* const first = bytes;
     for (size_t i = begin; i < end; ++i) {
-      out.put(byte_level::character(text.old_text[i]), text.old_origin[i]);
+      const char32_t cp = byte_level::character(text.old_text[i]);
+      *origin++ = text.old_origin[i];
+      if (cp < 0x80) {
+        *bytes++ = static_cast<char>(cp);
+      } else {  // below U+0800
+        *bytes++ = static_cast<char>(0xC0 | cp >> 6);
+        *bytes++ = static_cast<char>(0x80 | (cp & 0x3F));
+        *origin++ = text.old_origin[i];
+      }
     }
+    out.wrote(size_t(bytes - first));
   };
   std::vector<Piece> pieces;
   std::string spaced;

@@ -122,6 +122,52 @@ class TiktokenMatcher final : public KnownMatcher {
   int digits_;
 };
 
+// CLIP: its special tokens, contractions, letters, single digits, other signs; white space is no match.
+class ClipMatcher final : public KnownMatcher {
+ public:
+  void find(std::string_view text, std::vector<Piece>& out) const override {
+    if (text.empty()) return out.push_back({0, 0, false});
+    const char* const base = text.data();
+    const char* const end = base + text.size();
+    for (const char* p = base; p != end;) {
+      const char* q = p;
+      const Kind k = kind(unicode::decode(q));
+      if (k == Kind::space || k == Kind::letter) {
+        q = run(q, end, k);
+      } else if (k == Kind::other) {
+        const std::string_view rest(p, size_t(end - p));
+        size_t bytes = contraction(p, end, false);
+        for (const std::string_view special : {"<|startoftext|>", "<|endoftext|>"}) {
+          if (rest.starts_with(special)) bytes = special.size();
+        }
+        q = bytes != 0 ? p + bytes : run(q, end, k);
+      }
+      out.push_back({uint32_t(p - base), uint32_t(q - base), k != Kind::space});
+      p = q;
+    }
+  }
+};
+
+// \s+
+class SpacesMatcher final : public KnownMatcher {
+ public:
+  void find(std::string_view text, std::vector<Piece>& out) const override {
+    if (text.empty()) return out.push_back({0, 0, false});
+    const char* const base = text.data();
+    const char* const end = base + text.size();
+    const char* done = base;
+    for (const char* p = base; p != end;) {
+      const char* const at = p;
+      if (kind(unicode::decode(p)) != Kind::space) continue;
+      p = run(p, end, Kind::space);
+      if (done != at) out.push_back({uint32_t(done - base), uint32_t(at - base), false});
+      out.push_back({uint32_t(at - base), uint32_t(p - base), true});
+      done = p;
+    }
+    if (done != end) out.push_back({uint32_t(done - base), uint32_t(end - base), false});
+  }
+};
+
 }  // namespace
 
 std::shared_ptr<const Matcher> known_matcher(std::string_view expression) {
@@ -129,6 +175,10 @@ std::shared_ptr<const Matcher> known_matcher(std::string_view expression) {
       expression == R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)") {
     return std::make_shared<Gpt2Matcher>();
   }
+  if (expression == R"(<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)") {
+    return std::make_shared<ClipMatcher>();
+  }
+  if (expression == R"(\s+)") return std::make_shared<SpacesMatcher>();
   const std::string_view head = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)";
   const std::string_view tail = R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   if (!expression.starts_with(head) || !expression.ends_with(tail)) return nullptr;

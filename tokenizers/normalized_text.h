@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace caracal::tokenizers {
@@ -52,6 +53,12 @@ class Rewriter {
   void put(char32_t cp, uint32_t from);
   /// Writes bytes that all come from original code point `from`.
   void put(std::string_view bytes, uint32_t from);
+  /// Room to write up to `bytes` bytes and their origins oneself; then wrote() says how many they were.
+  std::pair<char*, uint32_t*> room(size_t bytes) {
+    make_room(bytes);
+    return {text_.text.data() + size_, text_.origin.data() + size_};
+  }
+  void wrote(size_t bytes) { size_ += bytes; }
   /// Writes old bytes [begin, end) as they are.
   void copy(size_t begin, size_t end);
   /// The reference's bookkeeping, step by step, as its offsets follow from it: with `change` 0 the character stands for

@@ -16,6 +16,10 @@ class Lowercase final : public Normalizer {
     const char* const base = text.old_text.data();
     const char* const end = base + text.old_text.size();
     for (const char* p = base; p != end;) {
+      if (static_cast<unsigned char>(*p) < 0x80) {
+        p += ascii(p, end, text.old_origin.data() + (p - base), out);
+        continue;
+      }
       const uint32_t from = text.old_origin[size_t(p - base)];
       const unicode::Mapped lower = unicode::to_lower(unicode::decode(p));
       for (size_t i = 0; i < lower.size; ++i) out.put(lower.code_points[i], from);
@@ -23,6 +27,21 @@ class Lowercase final : public Normalizer {
     out.finish();
   }
   Json to_json() const override { return {{"type", "Lowercase"}}; }
+
+ private:
+  // Writes the run of ASCII at p; returns its size.
+  static size_t ascii(const char* p, const char* end, const uint32_t* origin, Rewriter& out) {
+    size_t size = 1;
+    while (p + size != end && static_cast<unsigned char>(p[size]) < 0x80) ++size;
+    auto [bytes, from] = out.room(size);
+    for (size_t i = 0; i < size; ++i) {
+      const auto c = static_cast<unsigned char>(p[i]);
+      bytes[i] = static_cast<char>(c + (static_cast<unsigned char>(c - 'A') < 26 ? 0x20 : 0));
+      from[i] = origin[i];
+    }
+    out.wrote(size);
+    return size;
+  }
 };
 
 class Strip final : public Normalizer {

@@ -71,7 +71,7 @@ class Precompiled final : public Normalizer {
   std::string base64_;
   std::vector<uint32_t> trie_;
   std::string replacements_;  // each ends with NUL
-  std::vector<bool> plain_;   // ASCII characters that no rule begins with
+  std::vector<bool> plain_;   // ASCII characters that no rule changes when they stand alone
 };
 
 }  // namespace caracal::tokenizers

@@ -65,9 +65,9 @@ Precompiled::Precompiled(std::string base64) : base64_(std::move(base64)) {
       bad("replacements at character boundaries");
   }
   plain_.assign(128, true);
-  for (unsigned c = 1; c < 128; ++c) {
-    const uint32_t node = offset(trie_[0]) ^ c;
-    plain_[c] = node >= trie_.size() || label(trie_[node]) != c;
+  for (int c = 0; c < 128; ++c) {
+    const char byte = static_cast<char>(c);
+    plain_[size_t(c)] = find({&byte, 1}).data() == nullptr;
   }
   plain_['\r'] = plain_['\n'] = false;  // the two are one cluster
 }

@@ -134,6 +134,13 @@ constexpr CategoryRange kUnicode16[] = {
     {0x1FBCB, 0x1FBEF, UTF8PROC_CATEGORY_SO}, {0x2EBF0, 0x2EE5D, UTF8PROC_CATEGORY_LO},
 };
 
+// What extends a grapheme cluster since Unicode 16 and 17, which unicode-segmentation knows.
+constexpr Range kNewExtenders[] = {{0x897, 0x897},     {0x1ACF, 0x1ADD},   {0x1AE0, 0x1AEB},   {0x10D69, 0x10D6D},
+                                   {0x10EFA, 0x10EFC}, {0x113B8, 0x113C0}, {0x113C2, 0x113C2}, {0x113C5, 0x113C5},
+                                   {0x113C7, 0x113CA}, {0x113CC, 0x113D0}, {0x113D2, 0x113D2}, {0x113E1, 0x113E2},
+                                   {0x11B60, 0x11B67}, {0x11F5A, 0x11F5A}, {0x1611E, 0x1612F}, {0x1E5EE, 0x1E5EF},
+                                   {0x1E6E3, 0x1E6E3}, {0x1E6E6, 0x1E6E6}, {0x1E6EE, 0x1E6EF}, {0x1E6F5, 0x1E6F5}};
+
 template <size_t N>
 bool contains(const Range (&ranges)[N], char32_t cp) noexcept {
   const Range* it = std::upper_bound(ranges, ranges + N, cp, [](char32_t c, const Range& r) { return c < r.first; });
@@ -315,7 +322,8 @@ const char* next_grapheme(const char* p, const char* end) noexcept {
   auto before = utf8proc_int32_t(decode(p));
   for (utf8proc_int32_t state = 0; p != end;) {
     const char* next = p;
-    const auto cp = utf8proc_int32_t(decode(next));
+    auto cp = utf8proc_int32_t(decode(next));
+    if (cp >= 0x897 && contains(kNewExtenders, char32_t(cp))) cp = 0x301;
     if (utf8proc_grapheme_break_stateful(before, cp, &state)) break;
     before = cp;
     p = next;
