@@ -8,9 +8,16 @@
 #include <caracal/models/bert/configuration_bert.h>
 #include <caracal/models/bert/modeling_bert.h>
 #include <caracal/models/bert/tokenization_bert.h>
+#include <caracal/models/bert/tokenization_bert_legacy.h>
+#include <caracal/models/clip/tokenization_clip.h>
+#include <caracal/models/distilbert/tokenization_distilbert.h>
+#include <caracal/models/gpt2/tokenization_gpt2.h>
+#include <caracal/models/layoutlmv2/tokenization_layoutlmv2.h>
 #include <caracal/models/pipelines/feature_extraction.h>
 #include <caracal/models/pipelines/sentence_transformer.h>
+#include <caracal/models/roberta/tokenization_roberta.h>
 #include <caracal/models/tokenization_auto.h>
+#include <caracal/models/wav2vec2/tokenization_wav2vec2.h>
 #include <caracal/runtime/error.h>
 #include <caracal/runtime/json.h>
 #include <caracal/runtime/runtime.h>

@@ -241,6 +241,32 @@ size_t count_from_json(const Json& json, const char* key) {
 
 }  // namespace
 
+std::shared_ptr<const Decoder> byte_level_decoder() { return std::make_shared<ByteLevelDecoder>(ByteLevel::Options()); }
+
+std::string strip_white_space(std::string_view text) {
+  size_t begin = 0, end = text.size();
+  while (begin < end) {
+    const char* p = text.data() + begin;
+    if (!unicode::is_whitespace(unicode::decode(p))) break;
+    begin = size_t(p - text.data());
+  }
+  while (begin < end) {
+    const size_t last = unicode::previous(text, end);
+    const char* p = text.data() + last;
+    if (!unicode::is_whitespace(unicode::decode(p))) break;
+    end = last;
+  }
+  return std::string(text.substr(begin, end - begin));
+}
+
+std::string Decoder::text(std::vector<std::string> tokens, const std::function<bool(std::string_view)>& skip) const {
+  std::erase_if(tokens, [&](const std::string& token) { return skip(token); });
+  decode(tokens);
+  std::string text;
+  for (const std::string& token : tokens) text += token;
+  return text;
+}
+
 void WordPieceDecoder::decode(std::vector<std::string>& tokens) const {
   for (size_t i = 0; i < tokens.size(); ++i) {
     std::string& token = tokens[i];

@@ -27,19 +27,13 @@ bool flag(const Json& json, const char* key) {
   return value != nullptr && value->as_bool();
 }
 
-// "left right", or [left, right].
-std::pair<std::string, std::string> merge_from_json(const Json& json) {
-  if (json.is_string()) {
-    const std::string& text = json.as_string();
-    const size_t space = text.find(' ');
-    if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-      bad("expected a merge of two tokens with a space between but got '" + text.substr(0, 100) + "'");
-    }
-    return {text.substr(0, space), text.substr(space + 1)};
+std::pair<std::string, std::string> merge_of(const std::string& text, std::string_view where) {
+  const size_t space = text.find(' ');
+  if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
+    throw Error(ErrorCode::bad_file, where,
+                "expected a merge of two tokens with a space between but got '" + text.substr(0, 100) + "'");
   }
-  const Json::Array& pair = json.as_array();
-  if (pair.size() != 2) bad("expected a merge of two tokens but got " + std::to_string(pair.size()));
-  return {pair[0].as_string(), pair[1].as_string()};
+  return {text.substr(0, space), text.substr(space + 1)};
 }
 
 std::shared_ptr<const Model> word_piece_from_json(const Json& json) {
@@ -57,13 +51,8 @@ std::shared_ptr<const Model> bpe_from_json(const Json& json) {
     throw Error(ErrorCode::unsupported, "tokenizer.json",
                 "expected no dropout in BPE, which is for training, but got " + dropout->dump());
   }
-  BPE::Merges merges;
-  for (const Json& merge : json.at("merges").as_array()) {
-    if (merge.is_string() && merge.as_string().starts_with("#version")) continue;
-    merges.push_back(merge_from_json(merge));
-  }
   return std::make_shared<BPE>(
-      vocabulary_from_json(json.at("vocab")), merges,
+      vocabulary_from_json(json.at("vocab")), merges_from_json(json.at("merges")),
       BPE::Options{.unk_token = optional_string(json, "unk_token"),
                    .continuing_subword_prefix = optional_string(json, "continuing_subword_prefix"),
                    .end_of_word_suffix = optional_string(json, "end_of_word_suffix"),
@@ -112,6 +101,38 @@ std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab) {
     entries.push_back({token, int32_t(value)});
   }
   return entries;
+}
+
+BPE::Merges merges_from_json(const Json& json) {
+  BPE::Merges merges;
+  const Json::Array& list = json.as_array();
+  merges.reserve(list.size());
+  for (const Json& merge : list) {
+    if (merge.is_string()) {
+      if (!merge.as_string().starts_with("#version")) merges.push_back(merge_of(merge.as_string(), "tokenizer.json"));
+      continue;
+    }
+    const Json::Array& pair = merge.as_array();
+    if (pair.size() != 2) bad("expected a merge of two tokens but got " + std::to_string(pair.size()));
+    merges.emplace_back(pair[0].as_string(), pair[1].as_string());
+  }
+  return merges;
+}
+
+BPE::Merges read_merges_txt(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::not_found, path, "expected a merges file but cannot open it");
+  BPE::Merges merges;
+  for (std::string line; std::getline(file, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (line.starts_with("#version") || line.empty()) continue;
+    if (!unicode::is_valid_utf8(line)) {
+      throw Error(ErrorCode::bad_file, path, "expected UTF-8 in merge " + std::to_string(merges.size() + 1));
+    }
+    merges.push_back(merge_of(line, path));
+  }
+  if (file.bad()) throw Error(ErrorCode::io, path, "expected to read the merges file but reading failed");
+  return merges;
 }
 
 Json vocabulary_to_json(const Vocabulary& vocabulary) {

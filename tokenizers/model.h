@@ -194,6 +194,11 @@ class Unigram final : public Model {
 
 /// The "vocab" of a model: an object of tokens and ids. Throws bad_file for an id that is not a 31-bit number.
 std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab);
+/// The "merges" of a BPE model: "left right" or [left, right] each. Throws bad_file.
+BPE::Merges merges_from_json(const Json& merges);
+/// Reads a merges.txt: one merge a line; lines that begin with "#version" are left out. Throws not_found, io or
+/// bad_file.
+BPE::Merges read_merges_txt(const std::string& path);
 /// The vocabulary as that object, in the order of ids.
 Json vocabulary_to_json(const Vocabulary& vocabulary);
 /// Reads a vocab.txt: one token a line, its id is the line number. Throws not_found or io.

@@ -218,6 +218,12 @@ TemplateProcessing bert_template(const std::string& cls, int32_t cls_id, const s
   return TemplateProcessing({start, a, end}, {start, a, end, b, end_of_pair});
 }
 
+std::shared_ptr<const PostProcessor> roberta_processing(std::pair<std::string, int32_t> sep,
+                                                        std::pair<std::string, int32_t> cls, bool trim,
+                                                        bool add_prefix_space) {
+  return std::make_shared<RobertaProcessing>(std::move(sep), std::move(cls), trim, add_prefix_space);
+}
+
 std::shared_ptr<const PostProcessor> post_processor_from_json(const Json& json) {
   if (json.is_null()) return nullptr;
   const std::string& type = component_type(json, "post_processor");

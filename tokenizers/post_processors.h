@@ -52,6 +52,10 @@ class TemplateProcessing : public PostProcessor {
   std::vector<Piece> single_, pair_;
 };
 
+/// <s> A </s>, and </s> B </s> for a pair, all of type 0; with `trim`, white space is taken out of the offsets.
+std::shared_ptr<const PostProcessor> roberta_processing(std::pair<std::string, int32_t> sep,
+                                                        std::pair<std::string, int32_t> cls, bool trim,
+                                                        bool add_prefix_space);
 /// [CLS] A [SEP], and B [SEP] of type 1 for a pair.
 TemplateProcessing bert_template(const std::string& cls, int32_t cls_id, const std::string& sep, int32_t sep_id);
 

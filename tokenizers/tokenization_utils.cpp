@@ -94,7 +94,9 @@ void PreTrainedTokenizerBase::read_settings(const TokenizerFiles& files) {
 
 PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline, const TokenizerFiles& files,
                                                  std::string class_name)
-    : model_input_names_{"input_ids", "attention_mask"}, class_name_(std::move(class_name)) {
+    : model_input_names_{"input_ids", "attention_mask"},
+      class_name_(std::move(class_name)),
+      init_kwargs_(files.init_kwargs) {
   const auto [named, extra] = in_file(files.init_source, [&] {
     read_settings(files);
     return std::pair(named_special_tokens(files.init_kwargs), caracal::extra_special_tokens(files.init_kwargs));

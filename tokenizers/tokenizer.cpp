@@ -214,14 +214,16 @@ std::string_view Tokenizer::text_of(const Token& token, std::span<const std::str
   return text.data() != nullptr ? text : added_.text(token.id);
 }
 
-std::string Tokenizer::join(std::vector<std::string> tokens) const {
-  if (parts_.decoder != nullptr) {
-    parts_.decoder->decode(tokens);
-  } else {
-    for (size_t i = 1; i < tokens.size(); ++i) tokens[i].insert(0, 1, ' ');
-  }
+std::string Tokenizer::join(std::vector<std::string> tokens, bool skip_special_tokens) const {
+  const auto skip = [&](std::string_view token) { return skip_special_tokens && added_.is_special(token); };
+  if (parts_.decoder != nullptr) return parts_.decoder->text(std::move(tokens), skip);
   std::string text;
-  for (const std::string& token : tokens) text += token;
+  bool first = true;
+  for (const std::string& token : tokens) {
+    if (skip(token)) continue;
+    text.append(first ? "" : " ").append(token);
+    first = false;
+  }
   return text;
 }
 
@@ -230,10 +232,9 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   tokens.reserve(ids.size());
   for (const int32_t id : ids) {
     const std::string_view token = id_to_token(id);
-    if (token.data() == nullptr || (skip_special_tokens && added_.is_special(token))) continue;
-    tokens.emplace_back(token);
+    if (token.data() != nullptr) tokens.emplace_back(token);
   }
-  return join(std::move(tokens));
+  return join(std::move(tokens), skip_special_tokens);
 }
 
 int32_t Tokenizer::token_to_id(std::string_view token) const {

@@ -85,7 +85,7 @@ class Tokenizer {
   /// Tokens to text; ids that have no token are left out.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
   /// The last stage alone: tokens to text.
-  std::string join(std::vector<std::string> tokens) const;
+  std::string join(std::vector<std::string> tokens, bool skip_special_tokens = false) const;
 
   /// Id of a token of the model or an added one, or -1.
   int32_t token_to_id(std::string_view token) const;

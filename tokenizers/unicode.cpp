@@ -379,6 +379,12 @@ Mapped itself(char32_t cp) noexcept {
 
 }  // namespace
 
+Mapped to_upper(char32_t cp) noexcept {
+  Mapped out = itself(cp == 0xDF ? U'S' : char32_t(utf8proc_toupper(utf8proc_int32_t(cp))));
+  if (cp == 0xDF) out.code_points[out.size++] = U'S';
+  return out;
+}
+
 Mapped decompose(char32_t cp) noexcept {
   return cp < 0xC0 || cp == 0x11938 ? itself(cp) : decompose_with(cp, UTF8PROC_DECOMPOSE);
 }

@@ -87,6 +87,8 @@ struct Mapped {
 };
 /// Full lower-case mapping, as Rust's char::to_lowercase (U+0130 gives two code points).
 Mapped to_lower(char32_t cp) noexcept;
+/// Upper-case mapping, as Python's str.upper() for one character: of the special cases only U+00DF, which gives two.
+Mapped to_upper(char32_t cp) noexcept;
 /// Canonical decomposition (NFD of one code point, in canonical order).
 Mapped decompose(char32_t cp) noexcept;
 /// Compatibility decomposition (NFKD of one code point).

@@ -54,8 +54,8 @@ TextOrPair split_line(const std::string& line, const Options& o) {
 }
 
 void tokenize(const Options& o) {
-  // The documents' slow classes are the same pipeline: --slow changes nothing but is accepted.
-  const PreTrainedTokenizerBase tokenizer = AutoTokenizer::from_pretrained(o.model);
+  const PreTrainedTokenizerBase tokenizer =
+      AutoTokenizer::from_pretrained(o.model, o.slow ? Json{{"use_fast", false}} : Json());
   TokenizeOptions options;
   options.add_special_tokens = !o.no_special_tokens;
   if (!o.padding.empty()) options.padding = Padding(o.padding.c_str());
@@ -111,7 +111,7 @@ void add_tokenize(CLI::App& app) {
   sub->add_option("--padding", o->padding, "longest or max_length")->check(CLI::IsMember({"longest", "max_length"}));
   sub->add_option("--stride", o->stride, "with --max-length: a line for each chunk, overlapping by so many tokens")
       ->check(CLI::NonNegativeNumber);
-  sub->add_flag("--slow", o->slow, "accepted for the documents' sake: slow and fast tokenizers are the same here");
+  sub->add_flag("--slow", o->slow, "the plain algorithm, for the classes that have one (BERT)");
   sub->callback([o] { tokenize(*o); });
 }
 
