@@ -205,6 +205,8 @@ Json TemplateProcessing::to_json() const {
           piece.name, Json{{"id", piece.name}, {"ids", std::move(ids)}, {"tokens", Json::Array{piece.name}}});
     }
   }
+  std::sort(special_tokens.begin(), special_tokens.end(),
+            [](const Json::Member& a, const Json::Member& b) { return a.first < b.first; });
   return {{"type", "TemplateProcessing"},
           {"single", pieces_to_json(single_)},
           {"pair", pieces_to_json(pair_)},

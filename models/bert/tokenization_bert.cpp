@@ -23,9 +23,8 @@ tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
 }  // namespace
 
 TokenizerFiles with_bert_defaults(TokenizerFiles files, bool token_type_ids) {
-  Json::Array names{"input_ids"};
-  if (token_type_ids) names.emplace_back("token_type_ids");
-  names.emplace_back("attention_mask");
+  Json::Array names = token_type_ids ? Json::Array{"input_ids", "token_type_ids", "attention_mask"}
+                                     : Json::Array{"input_ids", "attention_mask"};
   return with_defaults(std::move(files), {{"unk_token", "[UNK]"},
                                           {"sep_token", "[SEP]"},
                                           {"pad_token", "[PAD]"},

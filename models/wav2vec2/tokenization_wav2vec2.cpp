@@ -166,12 +166,13 @@ TokenizerFiles with_ctc_defaults(TokenizerFiles files) {
 
 Wav2Vec2CTCTokenizer::Wav2Vec2CTCTokenizer(const TokenizerFiles& files)
     : PreTrainedTokenizer(make_pipeline(files), files, "Wav2Vec2CTCTokenizer", "vocab.json") {
-  // Tokens of several characters are found as a whole.
+  // Tokens of several characters are found as a whole, and take the spaces around them.
   std::vector<AddedToken> long_tokens;
   for (const auto& [token, id] : get_vocab()) {
-    if (tk::unicode::count_code_points(token) > 1 && backend_tokenizer().added().find(token) < 0) {
-      long_tokens.push_back({.content = token, .lstrip = true, .rstrip = true, .normalized = false});
-    }
+    if (tk::unicode::count_code_points(token) < 2) continue;
+    const bool is_special = backend_tokenizer().added().is_special(token);
+    long_tokens.push_back(
+        {.content = token, .lstrip = true, .rstrip = true, .normalized = false, .special = is_special});
   }
   add_tokens(long_tokens);
 }
