@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/pattern.h>
@@ -16,7 +15,8 @@ namespace {
 constexpr char32_t kEnd = 0x110000;
 
 // The code points that satisfy `test`, as they read within brackets.
-std::string ranges(const std::function<bool(char32_t)>& test) {
+template <class Test>
+std::string ranges(Test test) {
   std::string out;
   const auto put = [&out](char32_t cp) {
     std::array<char, 16> text;
