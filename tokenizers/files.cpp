@@ -14,14 +14,28 @@ constexpr uintmax_t kMaxFileBytes = uintmax_t(128) << 20;
 
 }  // namespace
 
-Json parse_tokenizer_file(const std::string& path) {
-  std::error_code ignored;
-  const uintmax_t size = std::filesystem::file_size(path, ignored);
-  if (!ignored && size > kMaxFileBytes) {
+std::string read_text_file(const std::string& path) {
+  std::error_code error;
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  if (error) {
+    throw Error(error == std::errc::no_such_file_or_directory || error == std::errc::too_many_symbolic_link_levels
+                    ? ErrorCode::not_found
+                    : ErrorCode::io,
+                path, "expected a file but got: " + error.message());
+  }
+  if (size > kMaxFileBytes) {
     throw Error(ErrorCode::bad_file, path, "expected at most 128 MiB but got " + std::to_string(size) + " bytes");
   }
-  return Json::parse_file(path);
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::not_found, path, "expected a file but cannot open it");
+  std::string text(size_t(size), '\0');
+  file.read(text.data(), std::streamsize(size));
+  if (uintmax_t(file.gcount()) != size)
+    throw Error(ErrorCode::io, path, "expected to read the file but reading failed");
+  return text;
 }
+
+Json parse_tokenizer_file(const std::string& path) { return Json::parse(read_text_file(path), path); }
 
 void write_text_file(const std::string& path, std::string_view text) {
   const std::string temporary = path + ".tmp";

@@ -36,23 +36,22 @@ std::pair<std::string, std::string> merge_of(const std::string& text, std::strin
   return {text.substr(0, space), text.substr(space + 1)};
 }
 
-std::shared_ptr<const Model> word_piece_from_json(const Json& json) {
+std::shared_ptr<const Model> word_piece_from_json(const Json& json, const ModelData& data) {
   const int64_t max_chars = json.at("max_input_chars_per_word").as_int();
   if (max_chars < 0) bad("expected max_input_chars_per_word of at least 0 but got " + std::to_string(max_chars));
   return std::make_shared<WordPiece>(
-      vocabulary_from_json(json.at("vocab")),
-      WordPiece::Options{.unk_token = json.at("unk_token").as_string(),
-                         .continuing_subword_prefix = json.at("continuing_subword_prefix").as_string(),
-                         .max_input_chars_per_word = size_t(max_chars)});
+      data.vocabulary, WordPiece::Options{.unk_token = json.at("unk_token").as_string(),
+                                          .continuing_subword_prefix = json.at("continuing_subword_prefix").as_string(),
+                                          .max_input_chars_per_word = size_t(max_chars)});
 }
 
-std::shared_ptr<const Model> bpe_from_json(const Json& json) {
+std::shared_ptr<const Model> bpe_from_json(const Json& json, const ModelData& data) {
   if (const Json* dropout = given(json, "dropout"); dropout != nullptr && dropout->as_double() != 0) {
     throw Error(ErrorCode::unsupported, "tokenizer.json",
                 "expected no dropout in BPE, which is for training, but got " + dropout->dump());
   }
   return std::make_shared<BPE>(
-      vocabulary_from_json(json.at("vocab")), merges_from_json(json.at("merges")),
+      data.vocabulary, data.merges,
       BPE::Options{.unk_token = optional_string(json, "unk_token"),
                    .continuing_subword_prefix = optional_string(json, "continuing_subword_prefix"),
                    .end_of_word_suffix = optional_string(json, "end_of_word_suffix"),
@@ -61,21 +60,26 @@ std::shared_ptr<const Model> bpe_from_json(const Json& json) {
                    .ignore_merges = flag(json, "ignore_merges")});
 }
 
-std::shared_ptr<const Model> unigram_from_json(const Json& json) {
+std::vector<Unigram::Piece> pieces_from_json(const Json& json) {
   std::vector<Unigram::Piece> pieces;
-  const Json::Array& vocab = json.at("vocab").as_array();
+  const Json::Array& vocab = json.as_array();
   pieces.reserve(vocab.size());
   for (const Json& entry : vocab) {
     const Json::Array& pair = entry.as_array();
     if (pair.size() != 2) bad("expected [token, score] in the vocab of Unigram");
     pieces.push_back({pair[0].as_string(), pair[1].as_double()});
   }
+  return pieces;
+}
+
+std::shared_ptr<const Model> unigram_from_json(const Json& json, ModelData data) {
+  if (!json.at("vocab").is_array()) bad("expected a list as vocab of Unigram");
   std::optional<size_t> unk_id;
   if (const Json* id = given(json, "unk_id")) {
     if (id->as_int() < 0) bad("expected unk_id of at least 0 but got " + id->dump());
     unk_id = size_t(id->as_int());
   }
-  return std::make_shared<Unigram>(std::move(pieces), unk_id, flag(json, "byte_fallback"));
+  return std::make_shared<Unigram>(std::move(data.pieces), unk_id, flag(json, "byte_fallback"));
 }
 
 // Files written before the field existed have no type.
@@ -144,14 +148,37 @@ Json vocabulary_to_json(const Vocabulary& vocabulary) {
   return vocab;
 }
 
+ModelData model_data_from_json(const Json& model) {
+  ModelData data;
+  const Json& vocab = model.at("vocab");
+  if (vocab.is_array() && type_of(model) == "Unigram") {
+    data.pieces = pieces_from_json(vocab);
+  } else if (vocab.is_object()) {
+    data.vocabulary = vocabulary_from_json(vocab);
+  }
+  if (const Json* merges = given(model, "merges")) data.merges = merges_from_json(*merges);
+  return data;
+}
+
 std::shared_ptr<const Model> model_from_json(const Json& json) {
   const std::string type = type_of(json);
-  if (type == "WordPiece") return word_piece_from_json(json);
-  if (type == "BPE") return bpe_from_json(json);
-  if (type == "Unigram") return unigram_from_json(json);
-  if (type == "WordLevel") {
-    return std::make_shared<WordLevel>(vocabulary_from_json(json.at("vocab")), json.at("unk_token").as_string());
+  if (type != "WordPiece" && type != "BPE" && type != "Unigram" && type != "WordLevel") {
+    throw_unsupported_component("model", type);
   }
+  return model_from_json(json, model_data_from_json(json));
+}
+
+std::shared_ptr<const Model> model_from_json(const Json& json, ModelData data) {
+  const std::string type = type_of(json);
+  if (type == "Unigram") return unigram_from_json(json, std::move(data));
+  if (!json.at("vocab").is_object())
+    bad("expected dict as vocab of " + type + " but got " + json.at("vocab").type_name());
+  if (type == "WordPiece") return word_piece_from_json(json, data);
+  if (type == "BPE") {
+    json.at("merges");  // throws when it is missing
+    return bpe_from_json(json, data);
+  }
+  if (type == "WordLevel") return std::make_shared<WordLevel>(data.vocabulary, json.at("unk_token").as_string());
   throw_unsupported_component("model", type);
 }
 

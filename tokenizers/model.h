@@ -77,8 +77,11 @@ class WholeWords {
   std::unique_ptr<std::atomic<Answer>[]> answers_;
 };
 
+struct ModelData;
 /// Builds the component from the "model" of a tokenizer.json. Throws unsupported naming a type that is not built in.
 std::shared_ptr<const Model> model_from_json(const Json& json);
+/// The same with the vocabulary and the merges read before; those of `json` are not looked at but for their type.
+std::shared_ptr<const Model> model_from_json(const Json& json, ModelData data);
 
 /// Greedy longest match first: a word is the longest token it starts with, then the longest "##" token, and so on; a
 /// word with a part that no token matches, or with too many characters, is one unknown token.
@@ -191,6 +194,15 @@ class Unigram final : public Model {
   std::array<int32_t, 256> byte_ids_;  // of "<0x00>" …, or -1
   WholeWords whole_;
 };
+
+/// The large parts of a model in a tokenizer.json: "vocab" (an object, or Unigram's list) and "merges".
+struct ModelData {
+  std::vector<Vocabulary::Entry> vocabulary;
+  std::vector<Unigram::Piece> pieces;
+  BPE::Merges merges;
+};
+/// Reads them from the "model" of a tokenizer.json. Throws bad_file.
+ModelData model_data_from_json(const Json& model);
 
 /// The "vocab" of a model: an object of tokens and ids. Throws bad_file for an id that is not a 31-bit number.
 std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab);

@@ -82,7 +82,8 @@ struct TokenizerFiles {
   Json init_kwargs{Json::Object{}};      ///< tokenizer_config.json, special_tokens_map.json, then the overrides
   std::string init_source;               ///< what init_kwargs came from, for in_file: a path, and "or …"
   std::vector<AddedToken> added_tokens;  ///< in the order of their ids
-  Json tokenizer_json;                   ///< tokenizer.json, or null
+  Json tokenizer_json;                   ///< tokenizer.json, or null; without the vocab and merges of its model
+  tokenizers::ModelData model_data;      ///< those
   std::string tokenizer_file;            ///< path of tokenizer.json, or empty
   std::string vocab_file;                ///< path of vocab.txt or vocab.json, or empty
   std::string merges_file;               ///< path of merges.txt, or empty

@@ -24,6 +24,17 @@ Tokenizer Tokenizer::from_json(const Json& json) {
   if (!json.is_object()) {
     throw Error(ErrorCode::bad_file, "tokenizer.json", "expected dict but got " + std::string(json.type_name()));
   }
+  const Json& model = json.at("model");
+  return from_json(json, [&] { return model_from_json(model); });
+}
+
+Tokenizer Tokenizer::from_json(TokenizerJson json) {
+  const Json& model = json.content.at("model");
+  return from_json(json.content, [&] { return model_from_json(model, std::move(json.data)); });
+}
+
+template <class MakeModel>
+Tokenizer Tokenizer::from_json(const Json& json, MakeModel make_model) {
   const Json null;
   const auto part = [&](const char* key) -> const Json& {
     const Json* found = json.find(key);
@@ -31,7 +42,7 @@ Tokenizer Tokenizer::from_json(const Json& json) {
   };
   Tokenizer tokenizer({.normalizer = normalizer_from_json(part("normalizer")),
                        .pre_tokenizer = pre_tokenizer_from_json(part("pre_tokenizer")),
-                       .model = model_from_json(json.at("model")),
+                       .model = make_model(),
                        .post_processor = post_processor_from_json(part("post_processor")),
                        .decoder = decoder_from_json(part("decoder"))});
   if (const Json& list = part("added_tokens"); !list.is_null()) {
@@ -76,7 +87,7 @@ Json Tokenizer::to_json() const {
 void Tokenizer::save(const std::string& path) const { write_text_file(path, to_json().dump(2, false, false)); }
 
 Tokenizer Tokenizer::from_file(const std::string& path) {
-  return in_file(path, [&] { return from_json(parse_tokenizer_file(path)); });
+  return in_file(path, [&] { return from_json(read_tokenizer_json(path)); });
 }
 
 size_t Tokenizer::add_tokens(const std::vector<AddedToken>& tokens) {

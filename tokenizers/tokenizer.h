@@ -16,6 +16,7 @@
 #include <caracal/tokenizers/normalizers.h>
 #include <caracal/tokenizers/post_processors.h>
 #include <caracal/tokenizers/pre_tokenizers.h>
+#include <caracal/tokenizers/tokenizer_json.h>
 
 namespace caracal::tokenizers {
 
@@ -57,6 +58,7 @@ class Tokenizer {
   /// Reads the content of a tokenizer.json; its "truncation" and "padding" are left to the caller. Throws bad_file, or
   /// unsupported naming the component.
   static Tokenizer from_json(const Json& json);
+  static Tokenizer from_json(TokenizerJson json);
   /// Reads a tokenizer.json file.
   static Tokenizer from_file(const std::string& path);
 
@@ -100,6 +102,8 @@ class Tokenizer {
   size_t size() const;
 
  private:
+  template <class MakeModel>
+  static Tokenizer from_json(const Json& json, MakeModel make_model);
   uint32_t surface_of(int32_t id, std::string_view matched, Workspace& workspace) const;
   void encode_text(std::string_view text, bool split_special_tokens, Workspace& workspace,
                    std::vector<Token>& out) const;

@@ -55,6 +55,12 @@ void merge_special_tokens_map(Json& init_kwargs, const Json& map, const Json& ov
   }
 }
 
+void read_tokenizer_json_of(TokenizerFiles& files) {
+  tokenizers::TokenizerJson json = tokenizers::read_tokenizer_json(files.tokenizer_file);
+  files.tokenizer_json = std::move(json.content);
+  files.model_data = std::move(json.data);
+}
+
 }  // namespace
 
 TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides) {
@@ -82,7 +88,7 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   if (files.tokenizer_file.empty() && files.vocab_file.empty()) {
     throw Error(ErrorCode::not_found, path, "expected a tokenizer.json, a vocab.txt or a vocab.json but found none");
   }
-  if (!files.tokenizer_file.empty()) files.tokenizer_json = tokenizers::parse_tokenizer_file(files.tokenizer_file);
+  if (!files.tokenizer_file.empty()) read_tokenizer_json_of(files);
 
   Json& init = files.init_kwargs;
   if (overrides.is_object()) {
@@ -144,7 +150,7 @@ TokenizerFiles tokenizer_files_of(const Json& arguments) {
   if (files.tokenizer_file.empty() && files.vocab_file.empty()) {
     throw Error(ErrorCode::invalid_argument, "tokenizer", "expected vocab_file or tokenizer_file among the arguments");
   }
-  if (!files.tokenizer_file.empty()) files.tokenizer_json = tokenizers::parse_tokenizer_file(files.tokenizer_file);
+  if (!files.tokenizer_file.empty()) read_tokenizer_json_of(files);
   return files;
 }
 
@@ -167,8 +173,8 @@ std::string token_of(const TokenizerFiles& files, const char* key, const char* o
 
 std::vector<tokenizers::Vocabulary::Entry> vocabulary_of(const TokenizerFiles& files) {
   if (!files.tokenizer_file.empty()) {
-    return in_file(files.tokenizer_file,
-                   [&] { return tokenizers::vocabulary_from_json(files.tokenizer_json.at("model").at("vocab")); });
+    in_file(files.tokenizer_file, [&] { return files.tokenizer_json.at("model").at("vocab").as_object().size(); });
+    return files.model_data.vocabulary;
   }
   if (!files.vocab_file.ends_with(".json")) return tokenizers::read_vocab_txt(files.vocab_file);
   return in_file(files.vocab_file,
@@ -176,10 +182,7 @@ std::vector<tokenizers::Vocabulary::Entry> vocabulary_of(const TokenizerFiles& f
 }
 
 tokenizers::BPE::Merges merges_of(const TokenizerFiles& files) {
-  if (!files.tokenizer_file.empty()) {
-    return in_file(files.tokenizer_file,
-                   [&] { return tokenizers::merges_from_json(files.tokenizer_json.at("model").at("merges")); });
-  }
+  if (!files.tokenizer_file.empty()) return files.model_data.merges;
   return files.merges_file.empty() ? tokenizers::BPE::Merges() : tokenizers::read_merges_txt(files.merges_file);
 }
 
