@@ -49,6 +49,7 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
     }
     return id;
   };
+  int32_t made = -1;  // by the merge before
   for (const auto& [left, right] : merges) {
     if (right.size() < prefix) {
       throw Error(ErrorCode::bad_file, "tokenizer.json",
@@ -56,7 +57,11 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
                       *options_.continuing_subword_prefix + "' but got '" + right + "'");
     }
     const uint64_t key = key_of(id_of(left, {}), id_of(right, {}));
-    const int32_t id = id_of(left, std::string_view(right).substr(prefix));
+    // Most vocabularies list what the merges make in the order of the merges.
+    const std::string_view tail = std::string_view(right).substr(prefix);
+    const std::string_view guess = vocabulary_.token(made + 1);
+    const bool is_next = guess.size() == left.size() + tail.size() && guess.starts_with(left) && guess.ends_with(tail);
+    const int32_t id = made = is_next ? made + 1 : id_of(left, tail);
     const auto rank = uint32_t(merges_.size());
     merges_.push_back(key);
     size_t slot = size_t(mix(key) >> shift_), probes = 0;

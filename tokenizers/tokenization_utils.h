@@ -21,6 +21,8 @@
 
 namespace caracal {
 
+class Runtime;
+
 /// padding: false or "do_not_pad", true or "longest", "max_length". Throws invalid_argument for another name.
 class Padding {
  public:
@@ -65,6 +67,7 @@ struct TokenizeOptions {
   std::optional<std::string> padding_side = std::nullopt;   ///< "right" or "left"; default: the tokenizer's
   bool return_overflowing_tokens = false;                   ///< one row more for each chunk that was cut off
   std::optional<bool> split_special_tokens = std::nullopt;  ///< read special tokens in the text as ordinary text
+  Runtime* runtime = nullptr;                               ///< spreads the texts of a batch over its threads
 };
 
 /// One element of a batch: a text or a pair of texts. Holds views.

@@ -1,6 +1,7 @@
 // Every component against stored results of Hugging Face tokenizers (tools/make_pipeline_goldens.py), and what is
 // saved.
 #include <caracal/models/tokenization_auto.h>
+#include <caracal/runtime/runtime.h>
 
 #include "tokenizers_testing.h"
 
@@ -89,6 +90,28 @@ INSTANTIATE_TEST_SUITE_P(All, Pipelines,
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
+
+TEST(Threads, BatchesEqualSingleTexts) {
+  const Folder folder;
+  const std::vector<Case> cases = read_cases("t5-small");
+  folder.write("tokenizer.json", cases[0].content.dump());
+  const auto tokenizer = AutoTokenizer::from_pretrained(folder.path());
+  std::vector<std::string> texts;
+  for (const Json& row : cases[0].rows) texts.push_back(row.as_array()[0].as_string());
+  Runtime runtime({.threads = 2});
+  const auto batch = tokenizer(texts, {.runtime = &runtime});
+  ASSERT_EQ(batch.size(), texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto single = tokenizer(texts[i]);
+    EXPECT_EQ(batch.input_ids(i), single.input_ids(0));
+    EXPECT_EQ(batch.tokens(i), single.tokens(0)) << texts[i];  // with the texts of unknown tokens
+  }
+  const auto cut = tokenizer(texts, {.padding = false, .truncation = true, .max_length = 6, .runtime = &runtime});
+  EXPECT_LE(cut.row(3).size(), 6u);
+  folder.write("tokenizer.json", R"({"model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"?"}})");
+  const auto broken = AutoTokenizer::from_pretrained(folder.path());
+  expect_error([&] { broken(texts, {.runtime = &runtime}); }, ErrorCode::invalid_argument, "unknown token");
+}
 
 TEST(Squad, StoredIds) {
   const auto tokenizer = AutoTokenizer::from_pretrained(data_path("uncased"));
