@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <bit>
+#include <functional>
 
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/model.h>
@@ -49,19 +50,23 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
     }
     return id;
   };
-  int32_t made = -1;  // by the merge before
+  int32_t made = -1;                                        // by the merge before
+  std::vector<bool> is_used(size_t(vocabulary_.id_end()));  // by a merge before
   for (const auto& [left, right] : merges) {
     if (right.size() < prefix) {
       throw Error(ErrorCode::bad_file, "tokenizer.json",
                   "expected the right half of a merge to begin with the prefix '" +
                       *options_.continuing_subword_prefix + "' but got '" + right + "'");
     }
-    const uint64_t key = key_of(id_of(left, {}), id_of(right, {}));
+    const int32_t left_id = id_of(left, {}), right_id = id_of(right, {});
+    const uint64_t key = key_of(left_id, right_id);
     // Most vocabularies list what the merges make in the order of the merges.
     const std::string_view tail = std::string_view(right).substr(prefix);
     const std::string_view guess = vocabulary_.token(made + 1);
     const bool is_next = guess.size() == left.size() + tail.size() && guess.starts_with(left) && guess.ends_with(tail);
     const int32_t id = made = is_next ? made + 1 : id_of(left, tail);
+    in_order_ = in_order_ && !is_used[size_t(id)] && left_id != id && right_id != id;
+    is_used[size_t(left_id)] = is_used[size_t(right_id)] = true;
     const auto rank = uint32_t(merges_.size());
     merges_.push_back(key);
     size_t slot = size_t(mix(key) >> shift_), probes = 0;
@@ -194,7 +199,58 @@ void BPE::merge_short(std::vector<Symbol>& symbols) const {
   symbols.resize(n);
 }
 
-void BPE::merge_long(ModelScratch& scratch) const {
+template <class Offer>
+void BPE::merge_at(std::vector<Symbol>& symbols, uint32_t at, int32_t id, Offer offer) const {
+  Symbol& left = symbols[at];
+  if (left.size == 0 || left.next < 0) return;
+  Symbol& right = symbols[size_t(left.next)];
+  const Pair* pair = find_pair(left.id, right.id);
+  if (pair == nullptr || pair->id != id) return;  // what it was made for has changed
+  left.id = id;
+  left.size += right.size;
+  left.next = right.next;
+  right.size = 0;
+  if (left.next >= 0) symbols[size_t(left.next)].previous = int32_t(at);
+  const auto offer_pair = [&](int32_t begin) {
+    if (begin < 0 || symbols[size_t(begin)].next < 0) return;
+    const Symbol& first = symbols[size_t(begin)];
+    const Pair* found = find_pair(first.id, symbols[size_t(first.next)].id);
+    if (found != nullptr) offer(*found, uint32_t(begin));
+  };
+  offer_pair(left.previous);
+  offer_pair(int32_t(at));
+}
+
+// When no merge uses what a later one makes, all places of a rank are known when it is its turn.
+void BPE::merge_by_rank(ModelScratch& scratch) const {
+  std::vector<Symbol>& symbols = scratch.symbols;
+  std::vector<uint32_t>& ranks = scratch.ranks;
+  ranks.clear();
+  if (scratch.places.size() < merges_.size()) scratch.places.resize(merges_.size());
+  const auto offer = [&](const Pair& pair, uint32_t at) {
+    std::vector<uint32_t>& places = scratch.places[pair.rank];
+    if (places.empty()) {
+      ranks.push_back(pair.rank);
+      std::push_heap(ranks.begin(), ranks.end(), std::greater());
+    }
+    places.push_back(at);
+  };
+  for (size_t i = 0; i + 1 < symbols.size(); ++i) {
+    if (const Pair* pair = find_pair(symbols[i].id, symbols[i + 1].id)) offer(*pair, uint32_t(i));
+  }
+  while (!ranks.empty()) {
+    const uint32_t rank = ranks.front();
+    std::pop_heap(ranks.begin(), ranks.end(), std::greater());
+    ranks.pop_back();
+    std::vector<uint32_t>& places = scratch.places[rank];
+    if (!std::is_sorted(places.begin(), places.end())) std::sort(places.begin(), places.end());
+    const int32_t id = find_pair(int32_t(merges_[rank] >> 32), int32_t(uint32_t(merges_[rank])))->id;
+    for (const uint32_t at : places) merge_at(symbols, at, id, offer);
+    places.clear();
+  }
+}
+
+void BPE::merge_by_queue(ModelScratch& scratch) const {
   std::vector<Symbol>& symbols = scratch.symbols;
   std::vector<Merge>& queue = scratch.merges;
   queue.clear();
@@ -204,31 +260,15 @@ void BPE::merge_long(ModelScratch& scratch) const {
     }
   }
   std::make_heap(queue.begin(), queue.end(), is_behind);
-  const auto offer = [&](int32_t at) {
-    if (at < 0 || symbols[size_t(at)].next < 0) return;
-    const Pair* pair = find_pair(symbols[size_t(at)].id, symbols[size_t(symbols[size_t(at)].next)].id);
-    if (pair == nullptr) return;
-    queue.push_back({pair->rank, uint32_t(at), pair->id});
-    std::push_heap(queue.begin(), queue.end(), is_behind);
-  };
   while (!queue.empty()) {
     const Merge merge = queue.front();
     std::pop_heap(queue.begin(), queue.end(), is_behind);
     queue.pop_back();
-    Symbol& left = symbols[merge.at];
-    if (left.size == 0 || left.next < 0) continue;
-    Symbol& right = symbols[size_t(left.next)];
-    const Pair* pair = find_pair(left.id, right.id);
-    if (pair == nullptr || pair->id != merge.id) continue;  // what it was made for has changed
-    left.id = merge.id;
-    left.size += right.size;
-    left.next = right.next;
-    right.size = 0;
-    if (left.next >= 0) symbols[size_t(left.next)].previous = int32_t(merge.at);
-    offer(left.previous);
-    offer(int32_t(merge.at));
+    merge_at(symbols, merge.at, merge.id, [&](const Pair& pair, uint32_t at) {
+      queue.push_back({pair.rank, at, pair.id});
+      std::push_heap(queue.begin(), queue.end(), is_behind);
+    });
   }
-  std::erase_if(symbols, [](const Symbol& symbol) { return symbol.size == 0; });
 }
 
 void BPE::tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
@@ -259,7 +299,8 @@ void BPE::tokenize(const NormalizedText& text, std::span<const Split> words, int
     }
     characters(word, scratch);
     if (scratch.symbols.size() > kShortWord) {
-      merge_long(scratch);
+      in_order_ ? merge_by_rank(scratch) : merge_by_queue(scratch);
+      std::erase_if(scratch.symbols, [](const Symbol& symbol) { return symbol.size == 0; });
     } else if (scratch.symbols.size() > 1) {
       merge_short(scratch.symbols);
     }

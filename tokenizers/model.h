@@ -40,6 +40,8 @@ struct ModelScratch {
   };
   std::vector<Symbol> symbols;
   std::vector<Merge> merges;
+  std::vector<std::vector<uint32_t>> places;  // by rank: where that merge may be made
+  std::vector<uint32_t> ranks;                // a heap of the ranks that have places, the lowest on top
   std::vector<Step> steps;
   std::vector<uint32_t> ends;
   /// Texts of tokens that read otherwise than in the vocabulary: Token::surface is an index into them, plus 1.
@@ -156,7 +158,11 @@ class BPE final : public Model {
   int32_t find_character(std::string_view character, bool first, bool last, std::string& buffer) const;
   void characters(std::string_view word, ModelScratch& scratch) const;
   void merge_short(std::vector<ModelScratch::Symbol>& symbols) const;
-  void merge_long(ModelScratch& scratch) const;
+  void merge_by_rank(ModelScratch& scratch) const;
+  void merge_by_queue(ModelScratch& scratch) const;
+  // Merges the symbol at `at` with the next when that still makes `id`; then calls offer for the two new pairs.
+  template <class Offer>
+  void merge_at(std::vector<ModelScratch::Symbol>& symbols, uint32_t at, int32_t id, Offer offer) const;
 
   Options options_;
   std::vector<Pair> pairs_;  // a power of two, at most half full
@@ -164,6 +170,7 @@ class BPE final : public Model {
   std::vector<uint64_t> merges_;  // by rank: left id, right id
   std::vector<int32_t> small_;    // ids of characters below U+0400: by [last][first], or -1
   int32_t unk_id_ = -1;
+  bool in_order_ = true;  // no merge uses what a later one makes
   WholeWords whole_;
 };
 
@@ -185,8 +192,9 @@ class Unigram final : public Model {
  private:
   void best_path(std::string_view word, ModelScratch& scratch) const;
 
-  std::vector<double> scores_;
-  std::vector<std::string> repeated_;  // texts of pieces that a later one repeats, for to_json
+  std::vector<double> scores_;          // as the reference reads them
+  std::vector<double> written_scores_;  // as they stand in the file
+  std::vector<std::string> repeated_;   // texts of pieces that a later one repeats, for to_json
   Trie trie_;
   double unk_score_ = 0;
   int32_t unk_id_ = -1;

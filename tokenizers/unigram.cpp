@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <limits>
 
 #include <caracal/runtime/error.h>
@@ -20,6 +22,35 @@ std::vector<Vocabulary::Entry> entries_of(const std::vector<Unigram::Piece>& pie
 
 constexpr uint32_t kNowhere = UINT32_MAX;
 
+// A score as the reference's JSON parser reads its digits: significand times or over a power of ten, which may be a
+// unit in the last place from the nearest double. It decides between ways to cut a word that are as good as each other.
+double as_parsed(double score) {
+  std::array<char, 32> text;
+  const auto [end, error] =
+      std::to_chars(text.data(), text.data() + text.size(), std::abs(score), std::chars_format::scientific);
+  if (error != std::errc() || !std::isfinite(score)) return score;
+  uint64_t significand = 0;
+  int exponent = 0, decimals = 0;
+  const char* p = text.data();
+  for (bool behind_point = false; p != end && *p != 'e'; ++p) {
+    if (*p == '.') {
+      behind_point = true;
+      continue;
+    }
+    significand = significand * 10 + uint64_t(*p - '0');
+    decimals += behind_point;
+  }
+  if (p != end) std::from_chars(p[1] == '+' ? p + 2 : p + 1, end, exponent);
+  exponent -= decimals;
+  static constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22, 1e23,
+                                       1e24, 1e25, 1e26, 1e27, 1e28, 1e29, 1e30, 1e31, 1e32, 1e33, 1e34, 1e35};
+  const auto size = size_t(std::abs(exponent));
+  if (size >= std::size(kPowers)) return score;
+  const double value = exponent >= 0 ? double(significand) * kPowers[size] : double(significand) / kPowers[size];
+  return score < 0 ? -value : value;
+}
+
 }  // namespace
 
 Unigram::Unigram(std::vector<Piece> pieces, std::optional<size_t> unk_id, bool byte_fallback)
@@ -35,11 +66,12 @@ Unigram::Unigram(std::vector<Piece> pieces, std::optional<size_t> unk_id, bool b
   trie_.reserve(bytes / 2);
   scores_.reserve(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) {
-    scores_.push_back(pieces[i].score);
-    worst = std::min(worst, pieces[i].score);
+    scores_.push_back(as_parsed(pieces[i].score));
+    worst = std::min(worst, scores_.back());
     if (!pieces[i].token.empty()) trie_.insert(pieces[i].token, int32_t(i));
   }
   unk_score_ = worst - kUnknownPenalty;
+  for (const Piece& piece : pieces) written_scores_.push_back(piece.score);
   repeated_.resize(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) {
     if (vocabulary_.token(int32_t(i)).data() == nullptr) repeated_[i] = pieces[i].token;
@@ -134,7 +166,7 @@ Json Unigram::to_json() const {
   Json::Array vocab;
   for (size_t i = 0; i < scores_.size(); ++i) {
     const std::string_view token = vocabulary_.token(int32_t(i));
-    vocab.push_back(Json::Array{token.data() != nullptr ? std::string(token) : repeated_[i], scores_[i]});
+    vocab.push_back(Json::Array{token.data() != nullptr ? std::string(token) : repeated_[i], written_scores_[i]});
   }
   return {{"type", "Unigram"},
           {"unk_id", unk_id_ >= 0 ? Json(int64_t(unk_id_)) : Json()},
