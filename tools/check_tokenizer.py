@@ -42,7 +42,8 @@ def check(command, model, tokenizer, path, pairs, max_length, stride):
     if raw[-1] == b"":
         raw.pop()
     texts = [line.decode(errors="replace") for line in raw]
-    seconds = texts[1:] + texts[:1] if pairs else None
+    # Of a single pair an empty second text counts as none, of a batch it does not.
+    seconds = [text or " " for text in texts[1:] + texts[:1]] if pairs else None
     if pairs:
         flags, lines = ["--json"], [json.dumps(pair).encode() for pair in zip(texts, seconds)]
     elif valid:
