@@ -91,7 +91,7 @@ def compare(command, path, tokenizer, count, rng, name):
                 expected.append(None)
         kept = [(text, e) for text, e in zip(texts, expected) if e is not None]
         done += len(texts)
-        rows = lines_of(command, ["tokenize", "--json", "--model", str(path)], [json.dumps(text) for text, _ in kept])
+        rows = lines_of(command, ["tokenize", "--json", "--word-ids", "--model", str(path)], [json.dumps(text) for text, _ in kept])
         for (text, e), line in zip(kept, rows):
             got = json.loads(line)
             want = {"input_ids": e.ids, "tokens": e.tokens, "offset_mapping": [list(o) for o in e.offsets], "word_ids": [-1 if w is None else w for w in e.word_ids]}

@@ -12,7 +12,8 @@ namespace {
 struct Options {
   CommonOptions common;
   std::string model, padding;
-  bool pair = false, no_special_tokens = false, json = false, slow = false, skip_special_tokens = false;
+  bool pair = false, no_special_tokens = false, json = false, slow = false, skip_special_tokens = false,
+       word_ids = false;
   int64_t max_length = 0, stride = 0;
 };
 
@@ -23,7 +24,7 @@ Json list(const Values& values) {
   return array;
 }
 
-Json row_json(const BatchEncoding& encoding, size_t i) {
+Json row_json(const BatchEncoding& encoding, size_t i, bool word_ids) {
   Json::Array offsets;
   for (auto [begin, end] : encoding.offsets(i)) offsets.push_back(Json::Array{int64_t(begin), int64_t(end)});
   Json row = Json::Object{{"input_ids", list(encoding.input_ids(i))}};
@@ -32,7 +33,7 @@ Json row_json(const BatchEncoding& encoding, size_t i) {
   row.set("special_tokens_mask", list(encoding.special_tokens_mask(i)));
   row.set("tokens", list(encoding.tokens(i)));
   row.set("offset_mapping", std::move(offsets));
-  row.set("word_ids", list(encoding.word_ids(i)));
+  if (word_ids) row.set("word_ids", list(encoding.word_ids(i)));
   return row;
 }
 
@@ -68,8 +69,8 @@ void tokenize(const Options& o) {
   auto input = [](const TextOrPair& line) {  // views of `line`
     return line.second ? TextInput(line.first, *line.second) : TextInput(line.first);
   };
-  auto print = [](const BatchEncoding& encoding) {
-    for (size_t i = 0; i < encoding.size(); i++) print_line(row_json(encoding, i).dump());
+  auto print = [&](const BatchEncoding& encoding) {
+    for (size_t i = 0; i < encoding.size(); i++) print_line(row_json(encoding, i, o.word_ids).dump());
   };
   if (o.padding != "longest") {
     for (std::string line; read_line(line);) print(tokenizer(input(split_line(line, o)), options));
@@ -111,6 +112,7 @@ void add_tokenize(CLI::App& app) {
   sub->add_option("--padding", o->padding, "longest or max_length")->check(CLI::IsMember({"longest", "max_length"}));
   sub->add_option("--stride", o->stride, "with --max-length: a line for each chunk, overlapping by so many tokens")
       ->check(CLI::NonNegativeNumber);
+  sub->add_flag("--word-ids", o->word_ids, "add word_ids, the number of each token's word, or -1");
   sub->add_flag("--slow", o->slow, "the plain algorithm, for the classes that have one (BERT)");
   sub->callback([o] { tokenize(*o); });
 }
