@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 #include <caracal/runtime/error.h>
 
@@ -74,7 +73,7 @@ int32_t Vocabulary::find(uint64_t hash, std::string_view head, std::string_view 
     if (s.id < 0) return -1;
     if (s.fingerprint != fingerprint || s.size != head.size() + tail.size()) continue;
     const char* text = characters_.data() + s.begin;
-    if (std::memcmp(text + head.size(), tail.data(), tail.size()) == 0 && std::string_view(text, head.size()) == head)
+    if (std::string_view(text + head.size(), tail.size()) == tail && std::string_view(text, head.size()) == head)
       return s.id;
   }
 }
