@@ -13,7 +13,8 @@ objects=()
 for source in tokenizers/*.cpp runtime/json.cpp runtime/tensor.cpp runtime/dtype.cpp runtime/memory.cpp; do
   object=$build/$(tr / _ <<<"${source%.cpp}").o
   objects+=("$object")
-  [[ $object -nt $source ]] || ${CMAKE_CXX_COMPILER_LAUNCHER:-} clang++ "${flags[@]}" -c "$source" -o "$object"
+  if [[ $object -nt $source && -z $(find tokenizers runtime -name '*.h' -newer "$object" -print -quit) ]]; then continue; fi
+  ${CMAKE_CXX_COMPILER_LAUNCHER:-} clang++ "${flags[@]}" -c "$source" -o "$object"
 done
 for target in tokenizer_json encode_decode; do
   corpus=$build/corpus_$target
