@@ -51,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
     check(tk::unicode::is_valid_utf8(tokenizer.decode(ids, data[1] % 5 == 0)));
     std::vector<int32_t> any(size / sizeof(int32_t));
-    std::memcpy(any.data(), data, any.size() * sizeof(int32_t));
+    if (!any.empty()) std::memcpy(any.data(), data, any.size() * sizeof(int32_t));
     tokenizer.decode(any, true);
   } catch (const caracal::Error&) {
   }
