@@ -1,9 +1,12 @@
 #include <caracal/tokenizers/tokenization_utils.h>
 
 #include <algorithm>
-#include <map>
+#include <exception>
+#include <iterator>
+#include <mutex>
 
 #include <caracal/runtime/error.h>
+#include <caracal/runtime/runtime.h>
 #include <caracal/tokenizers/special_tokens.h>
 
 namespace caracal {
@@ -30,6 +33,15 @@ std::optional<std::string> baked_side(const Json& tokenizer_json, const char* se
   const Json* direction = params != nullptr ? params->find("direction") : nullptr;
   if (direction == nullptr || !direction->is_string()) return std::nullopt;
   return direction->as_string() == "Left" ? "left" : "right";
+}
+
+// A task of this many texts is long enough to be worth handing over.
+constexpr int64_t kTextsPerTask = 8;
+
+// After the texts of other tokens were put in front of those of this row.
+void shift_surfaces(Encoding& encoding, uint32_t by) {
+  for (tokenizers::Token& token : encoding.tokens) token.surface += token.surface != 0 ? by : 0;
+  for (Encoding& part : encoding.overflow) shift_surfaces(part, by);
 }
 
 Text words_of(const std::vector<std::string>& words) { return {.words = words, .is_split = true}; }
@@ -94,7 +106,9 @@ void PreTrainedTokenizerBase::read_settings(const TokenizerFiles& files) {
 
 PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline, const TokenizerFiles& files,
                                                  std::string class_name)
-    : model_input_names_{"input_ids", "attention_mask"}, class_name_(std::move(class_name)) {
+    : model_input_names_{"input_ids", "attention_mask"},
+      class_name_(std::move(class_name)),
+      init_kwargs_(files.init_kwargs) {
   const auto [named, extra] = in_file(files.init_source, [&] {
     read_settings(files);
     return std::pair(named_special_tokens(files.init_kwargs), caracal::extra_special_tokens(files.init_kwargs));
@@ -177,13 +191,36 @@ BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, c
                                    .stride = size_t(options.stride),
                                    .strategy = truncation,
                                    .side = side_of(truncation_side_)};
-  tokenizers::Tokenizer::Workspace workspace;
-  std::vector<Encoding> encodings;
-  encodings.reserve(samples.size());
-  for (const Sample& sample : samples) {
-    encodings.push_back(pipeline_->encode(sample.first, sample.second ? &*sample.second : nullptr,
-                                          options.add_special_tokens, cut,
-                                          options.split_special_tokens.value_or(split_special_tokens_), workspace));
+  std::vector<Encoding> encodings(samples.size());
+  std::vector<std::string> surfaces;
+  const bool split_special = options.split_special_tokens.value_or(split_special_tokens_);
+  const auto encode_range = [&](size_t begin, size_t end, tokenizers::Tokenizer::Workspace& workspace) {
+    for (size_t i = begin; i < end; ++i) {
+      encodings[i] = pipeline_->encode(samples[i].first, samples[i].second ? &*samples[i].second : nullptr,
+                                       options.add_special_tokens, cut, split_special, workspace);
+    }
+  };
+  if (options.runtime == nullptr || samples.size() < 2) {
+    tokenizers::Tokenizer::Workspace workspace;
+    encode_range(0, samples.size(), workspace);
+    surfaces = std::move(workspace.model.surfaces);
+  } else {
+    std::mutex mutex;
+    std::exception_ptr failure;  // the first one: tasks of the pool must not throw
+    options.runtime->parallel(int64_t(samples.size()), kTextsPerTask, [&](int64_t begin, int64_t end, int) {
+      try {
+        tokenizers::Tokenizer::Workspace workspace;
+        encode_range(size_t(begin), size_t(end), workspace);
+        if (workspace.model.surfaces.empty()) return;
+        const std::lock_guard lock(mutex);
+        for (int64_t i = begin; i < end; ++i) shift_surfaces(encodings[size_t(i)], uint32_t(surfaces.size()));
+        std::move(workspace.model.surfaces.begin(), workspace.model.surfaces.end(), std::back_inserter(surfaces));
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (failure == nullptr) failure = std::current_exception();
+      }
+    });
+    if (failure != nullptr) std::rethrow_exception(failure);
   }
   if (padding != Strategy::do_not_pad) {
     size_t length = size_t(max_length);
@@ -220,7 +257,7 @@ BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, c
       names.emplace_back(name);
     }
   }
-  return BatchEncoding(std::move(rows), std::move(sample_of_row), std::move(names), pipeline_);
+  return BatchEncoding(std::move(rows), std::move(sample_of_row), std::move(names), std::move(surfaces), pipeline_);
 }
 
 BatchEncoding PreTrainedTokenizerBase::operator()(const TextInput& text, const TokenizeOptions& options) const {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 #include <caracal/runtime/error.h>
 
@@ -54,7 +53,13 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
   }
   by_id_.assign(size_t(id_end), -1);
   for (size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].id >= 0) by_id_[size_t(slots_[i].id)] = int32_t(i);
+    if (slots_[i].id < 0) continue;
+    int32_t& slot = by_id_[size_t(slots_[i].id)];
+    if (slot >= 0) {
+      bad("expected an id for each token but got id " + std::to_string(slots_[i].id) + " for '" +
+          std::string(text_of(slots_[i])) + "' and '" + std::string(text_of(slots_[size_t(slot)])) + "'");
+    }
+    slot = int32_t(i);
   }
 }
 
@@ -68,7 +73,7 @@ int32_t Vocabulary::find(uint64_t hash, std::string_view head, std::string_view 
     if (s.id < 0) return -1;
     if (s.fingerprint != fingerprint || s.size != head.size() + tail.size()) continue;
     const char* text = characters_.data() + s.begin;
-    if (std::memcmp(text + head.size(), tail.data(), tail.size()) == 0 && std::string_view(text, head.size()) == head)
+    if (std::string_view(text + head.size(), tail.size()) == tail && std::string_view(text, head.size()) == head)
       return s.id;
   }
 }

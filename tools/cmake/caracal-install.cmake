@@ -22,7 +22,7 @@ configure_package_config_file(tools/cmake/caracal-config.cmake.in caracal-config
   INSTALL_DESTINATION ${caracal_package_dir} NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 write_basic_package_version_file(caracal-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/caracal-config.cmake ${PROJECT_BINARY_DIR}/caracal-config-version.cmake
-  tools/cmake/Findutf8proc.cmake DESTINATION ${caracal_package_dir})
+  tools/cmake/Findutf8proc.cmake tools/cmake/Findre2.cmake DESTINATION ${caracal_package_dir})
 
 set(caracal_pc_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH caracal_pc_to_prefix /prefix/${caracal_pc_dir} /prefix)
