@@ -17,8 +17,7 @@ std::unique_ptr<PretrainedConfig> AutoConfig::from_pretrained(const std::string&
   if (model_type == nullptr || !model_type->is_string())
     throw Error(ErrorCode::bad_file, path, "expected a `model_type` key in config.json but found none");
   std::unique_ptr<PretrainedConfig> config = find_config(model_type->as_string()).make();
-  config->update(values, path);
-  config->update(overrides, config->class_name());
+  config->from_dict(values, overrides, path);
   return config;
 }
 

@@ -1,9 +1,12 @@
 // PretrainedConfig: what config.json says. One class per architecture derives from it, as in transformers.
+// Source: transformers/configuration_utils.py
 #pragma once
 
+#include <iosfwd>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -14,11 +17,19 @@ namespace caracal {
 /// The transformers release whose files caracal reads and writes.
 inline constexpr const char* kTransformersVersion = "5.23.0";
 
-/// One attribute of a configuration class. `type` is Python's type expression ("int", "float | int", "int | None").
+/// One attribute of a configuration class. `type` is Python's type expression: "int", "float | int", "list[int]",
+/// "int | None", …
 struct ConfigField {
   const char* name;
-  std::variant<bool*, int64_t*, double*, std::string*, Json*> value;
+  std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, Json*> value;
   const char* type;
+};
+
+/// Another name for an attribute (transformers' attribute_map): "hidden_size" for DistilBERT's "dim". Files hold the
+/// attribute's own name.
+struct ConfigAlias {
+  const char* name;
+  const char* attribute;
 };
 
 /// Base of all configurations (transformers.PreTrainedConfig). Attributes are plain members under their config.json
@@ -36,25 +47,47 @@ class PretrainedConfig {
   int64_t chunk_size_feed_forward = 0;
   Json dtype;  // "float32", …, or null
   std::map<int64_t, std::string> id2label{{0, "LABEL_0"}, {1, "LABEL_1"}};
-  Json label2id{Json::Object{{"LABEL_0", 0}, {"LABEL_1", 1}}};
+  Json label2id{Json::Object{{"LABEL_0", 0}, {"LABEL_1", 1}}};  // null when a file gives id2label alone
   bool is_encoder_decoder = false;
   bool output_attentions = false;
   bool output_hidden_states = false;
-  Json problem_type;
+  Json problem_type;  // "regression", "single_label_classification", "multi_label_classification", or null
   bool return_dict = true;
-  Json extra{Json::Object{}};
+  std::string name_or_path;  // what it was loaded from; never written
+  std::map<std::string, Json> extra;
 
   int64_t num_labels() const { return int64_t(id2label.size()); }
 
-  /// Sets attributes from an object of config.json keys; `where` (a file or a class name) opens error messages.
-  /// Throws invalid_argument `field 'hidden_size' expected int but got str` for a value of the wrong type.
+  /// Whether there is an attribute of this name, alias or extra key.
+  bool has(const std::string& name) const;
+  /// The attribute of this name, alias or extra key, as JSON. Throws invalid_argument when there is none.
+  Json get(const std::string& name) const;
+  /// Sets one attribute; a name that nobody knows becomes an extra key. "num_labels" names the labels LABEL_0 … unless
+  /// there are as many already. Throws invalid_argument `field 'hidden_size' expected int but got str` for a value of
+  /// the wrong type, and for generation parameters (`max_length`), which are no attributes.
+  void set(const std::string& name, const Json& value) { set(name, value, class_name()); }
+  /// set() for every member of an object; `where` (a file or a class name) opens error messages.
   void update(const Json& values, const std::string& where);
+
+  /// What from_pretrained does to a default-constructed configuration: `values` is the content of the file `where`, as
+  /// load_config_file gives it. `overrides` of attributes that there are come last; the others are ignored, and put
+  /// into `unused`, if given, as transformers' return_unused_kwargs does. Throws like set().
+  void from_dict(const Json& values, const Json& overrides, const std::string& where, Json* unused = nullptr);
+  /// Writes `directory`/config.json, byte for byte as transformers does; makes the directory. Throws invalid_argument
+  /// for attributes that contradict each other, io.
+  void save_pretrained(const std::string& directory) const;
+
   /// All attributes, model_type and transformers_version.
   Json to_dict() const;
-  /// to_dict without the base attributes that have their default value: what save_pretrained writes and str() shows.
+  /// to_dict without the base attributes that have their default value: what save_pretrained writes.
   Json to_diff_dict() const;
-  /// The documentation's listing: `BertConfig {json}` with sorted keys, two spaces of indent and a last newline.
+  /// The documentation's listing: `BertConfig {json}` with sorted keys, two spaces of indent and a last newline. It
+  /// leaves out every attribute at the default that transformers 4's base class had for it (tie_word_embeddings,
+  /// bos_token_id, …).
   std::string str() const;
+
+  /// Same class and same attributes, extra keys included; name_or_path does not count.
+  bool operator==(const PretrainedConfig& other) const;
 
  protected:
   PretrainedConfig() = default;
@@ -62,17 +95,32 @@ class PretrainedConfig {
   PretrainedConfig& operator=(const PretrainedConfig&) = default;
   /// The attributes of the derived class.
   virtual std::vector<ConfigField> fields() = 0;
+  virtual std::vector<ConfigAlias> aliases() const { return {}; }
+  /// Fills attributes that depend on others; `given` holds the values that were set.
+  virtual void post_init(const Json& given) { (void)given; }
+  /// Throws invalid_argument when attributes contradict each other.
+  virtual void validate() const {}
+  /// transformers' __init__ with `values` as keyword arguments: what constructors with overrides call.
+  void init(const Json& values, const std::string& where);
 
  private:
+  virtual std::unique_ptr<PretrainedConfig> fresh() const = 0;
   std::vector<ConfigField> base_fields();
-  void set_labels(const Json& values, const std::string& where);
+  std::string own_name(const std::string& name) const;
+  void set(const std::string& name, const Json& value, const std::string& where);
+  void set_id2label(const Json& labels, const std::string& where);
+  void set_num_labels(const Json& count, const std::string& where);
 };
+
+/// Prints str().
+std::ostream& operator<<(std::ostream& out, const PretrainedConfig& config);
 
 /// Reads the config.json of a checkpoint: `path` is its directory or the file itself. Throws not_found or bad_file.
 Json load_config_file(const std::string& path);
 
-/// What every configuration class adds to its attributes: construction from defaults and overrides, and loading.
-/// Derived supplies kModelType, kClassName and fields().
+/// What every configuration class has. Derived supplies kModelType, kClassName, fields(), a default constructor and
+/// `explicit Derived(const Json& overrides) { init(overrides, kClassName); }`:
+///   DistilBertConfig config({{"activation", "relu"}, {"attention_dropout", 0.4}});
 template <class Derived>
 class ConfigOf : public PretrainedConfig {
  public:
@@ -82,19 +130,16 @@ class ConfigOf : public PretrainedConfig {
     return std::make_unique<Derived>(static_cast<const Derived&>(*this));
   }
 
-  /// Defaults, with `overrides` applied: BertConfig::with({{"num_hidden_layers", 6}}).
-  static Derived with(const Json& overrides) {
+  /// From a checkpoint directory or a config.json, with `overrides` as in from_dict. Throws not_found, bad_file, or
+  /// invalid_argument for a value of the wrong type.
+  static Derived from_pretrained(const std::string& path, const Json& overrides = {}, Json* unused = nullptr) {
     Derived config;
-    config.update(overrides, Derived::kClassName);
+    config.from_dict(load_config_file(path), overrides, path, unused);
     return config;
   }
-  /// From a checkpoint directory or a config.json, with `overrides` applied last.
-  static Derived from_pretrained(const std::string& path, const Json& overrides = {}) {
-    Derived config;
-    config.update(load_config_file(path), path);
-    config.update(overrides, Derived::kClassName);
-    return config;
-  }
+
+ private:
+  std::unique_ptr<PretrainedConfig> fresh() const override { return std::make_unique<Derived>(); }
 };
 
 }  // namespace caracal

@@ -4,6 +4,10 @@
 #include <mutex>
 
 #include <caracal/models/bert/modeling_bert.h>
+#include <caracal/models/distilbert/configuration_distilbert.h>
+#include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
+#include <caracal/models/vit/configuration_vit.h>
+#include <caracal/models/wav2vec2/configuration_wav2vec2.h>
 
 namespace caracal {
 namespace {
@@ -11,7 +15,8 @@ namespace {
 struct Registry {
   std::mutex mutex;
   std::vector<ConfigEntry> configs = {
-      config_entry<BertConfig>(),
+      config_entry<BertConfig>(), config_entry<DistilBertConfig>(), config_entry<LayoutLMv2Config>(),
+      config_entry<ViTConfig>(),  config_entry<Wav2Vec2Config>(),
   };
   std::vector<ModelEntry> models = {
       model_entry<BertModel>("AutoModel"),

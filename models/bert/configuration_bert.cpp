@@ -21,7 +21,7 @@ std::vector<ConfigField> BertConfig::fields() {
           {"is_decoder", &is_decoder, "bool"},
           {"add_cross_attention", &add_cross_attention, "bool"},
           {"bos_token_id", &bos_token_id, "int | None"},
-          {"eos_token_id", &eos_token_id, "int | list | None"},
+          {"eos_token_id", &eos_token_id, "int | list[int] | None"},
           {"tie_word_embeddings", &tie_word_embeddings, "bool"}};
 }
 

@@ -9,6 +9,8 @@ namespace caracal {
 struct BertConfig final : ConfigOf<BertConfig> {
   static constexpr const char* kModelType = "bert";
   static constexpr const char* kClassName = "BertConfig";
+  BertConfig() = default;
+  explicit BertConfig(const Json& overrides) { init(overrides, kClassName); }
 
   int64_t vocab_size = 30522;
   int64_t hidden_size = 768;

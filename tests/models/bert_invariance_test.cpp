@@ -83,12 +83,12 @@ TEST(BertInvariance, PaddingSide) {
 // AVX2 and AVX-512 share one lane tree.
 TEST(BertInvariance, SameBytesOnAvx2AndAvx512) {
   if (!kernels::isa_supported(kernels::Isa::avx512)) GTEST_SKIP() << "no AVX-512 here";
-  const BertConfig config = BertConfig::with({{"vocab_size", 120},
-                                              {"hidden_size", 60},
-                                              {"num_hidden_layers", 2},
-                                              {"num_attention_heads", 4},
-                                              {"intermediate_size", 90},
-                                              {"initializer_range", 0.15}});
+  const BertConfig config({{"vocab_size", 120},
+                           {"hidden_size", 60},
+                           {"num_hidden_layers", 2},
+                           {"num_attention_heads", 4},
+                           {"intermediate_size", 90},
+                           {"initializer_range", 0.15}});
   std::vector<ModelOutput> outputs;
   for (const char* isa : {"avx2", "avx512"})
     outputs.push_back(AutoModel::from_config(

@@ -51,13 +51,13 @@ inline bool bytes_equal(const Tensor& a, const Tensor& b) {
 
 /// A small BERT with random weights.
 inline AnyModel tiny_bert(int threads, const Json& overrides = {}) {
-  BertConfig config = BertConfig::with({{"vocab_size", 120},
-                                        {"hidden_size", 48},
-                                        {"num_hidden_layers", 3},
-                                        {"num_attention_heads", 4},
-                                        {"intermediate_size", 100},
-                                        {"max_position_embeddings", 64},
-                                        {"initializer_range", 0.15}});
+  BertConfig config({{"vocab_size", 120},
+                     {"hidden_size", 48},
+                     {"num_hidden_layers", 3},
+                     {"num_attention_heads", 4},
+                     {"intermediate_size", 100},
+                     {"max_position_embeddings", 64},
+                     {"initializer_range", 0.15}});
   config.update(overrides, "tiny_bert");
   return AutoModel::from_config(config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = threads})});
 }

@@ -95,6 +95,19 @@ Json parse_settings(const std::vector<std::string>& settings) {
   return result;
 }
 
+void check_settings(const Json& settings, const PretrainedConfig& config) {
+  for (const auto& [key, value] : settings.as_object()) {
+    if (config.has(key)) continue;
+    std::string names = "num_labels";
+    const Json known = config.to_dict();
+    for (const auto& [name, unused] : known.as_object())
+      if (config.has(name) && !name.starts_with('_')) names += ", " + name;
+    throw Error(ErrorCode::invalid_argument, "--set",
+                "expected an attribute of " + std::string(config.class_name()) + " or a forward flag but got '" + key +
+                    "'; there are " + names);
+  }
+}
+
 bool read_line(std::string& line) {
   if (!std::getline(std::cin, line)) return false;
   if (!line.empty() && line.back() == '\r') line.pop_back();

@@ -28,6 +28,9 @@ struct CommonOptions {
 
 /// --set KEY=VALUE pairs as one JSON object; VALUE is JSON where it parses as such, else a string.
 Json parse_settings(const std::vector<std::string>& settings);
+/// Throws invalid_argument for a key that is no attribute of `config`: from_pretrained ignores it, and a misspelt key
+/// would change nothing.
+void check_settings(const Json& settings, const PretrainedConfig& config);
 
 /// The next line of standard input without its end; false when there is none.
 bool read_line(std::string& line);

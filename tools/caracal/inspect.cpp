@@ -13,7 +13,8 @@ namespace {
 
 struct Options {
   CommonOptions common;
-  std::string model, task;
+  std::string model, task, output;
+  std::vector<std::string> settings;
   bool json = false;
 };
 
@@ -88,6 +89,16 @@ void inspect(const Options& o) {
       std::printf("  %s: %s\n", kind, printable(name.as_string()).c_str());
 }
 
+void print_config(const Options& o) {
+  const Json settings = parse_settings(o.settings);
+  const auto config = AutoConfig::from_pretrained(o.model, settings);
+  check_settings(settings, *config);
+  if (o.output.empty())
+    std::fputs(config->str().c_str(), stdout);
+  else
+    config->save_pretrained(o.output);
+}
+
 }  // namespace
 
 void add_inspect(CLI::App& app) {
@@ -103,10 +114,12 @@ void add_inspect(CLI::App& app) {
 
 void add_config(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("config", "Print a checkpoint's configuration");
+  CLI::App* sub = app.add_subcommand("config", "Print a checkpoint's configuration, or write it");
   o->common.add_to(*sub);
   sub->add_option("MODEL", o->model, "checkpoint directory or config.json")->required();
-  sub->callback([o] { std::fputs(AutoConfig::from_pretrained(o->model)->str().c_str(), stdout); });
+  sub->add_option("--set", o->settings, "KEY=VALUE: override an attribute")->take_all();
+  sub->add_option("--output", o->output, "directory to write config.json into, as save_pretrained does");
+  sub->callback([o] { print_config(*o); });
 }
 
 void add_version(CLI::App& app) {

@@ -20,8 +20,7 @@ struct ForwardFlag {
 constexpr ForwardFlag kForwardFlags[] = {{"output_hidden_states", &ForwardOptions::output_hidden_states},
                                          {"output_attentions", &ForwardOptions::output_attentions}};
 
-// Moves the forward flags among `settings` into `forward`; what is left must be attributes of the configuration class,
-// which would keep any other key as an extra one: a misspelt key would change nothing.
+// Moves the forward flags among `settings` into `forward`; what is left must be attributes of the configuration class.
 Json split_settings(const Options& o, Json settings, ForwardOptions& forward) {
   for (const ForwardFlag& flag : kForwardFlags) {
     const Json* value = settings.find(flag.name);
@@ -34,19 +33,7 @@ Json split_settings(const Options& o, Json settings, ForwardOptions& forward) {
   }
   if (settings.as_object().empty()) return settings;
 
-  const auto config = AutoConfig::from_pretrained(o.model);
-  Json known = config->to_dict();
-  known.set("num_labels", config->num_labels());
-  known.erase("model_type");
-  known.erase("transformers_version");
-  for (const auto& [key, value] : settings.as_object()) {
-    if (known.contains(key)) continue;
-    std::string names;
-    for (const auto& [name, unused] : known.as_object()) names += (names.empty() ? "" : ", ") + name;
-    throw Error(ErrorCode::invalid_argument, "--set",
-                "expected an attribute of " + std::string(config->class_name()) + " or a forward flag but got '" + key +
-                    "'; there are " + names);
-  }
+  check_settings(settings, *AutoConfig::from_pretrained(o.model));
   return settings;
 }
 

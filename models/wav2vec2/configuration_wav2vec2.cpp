@@ -1,0 +1,87 @@
+#include <caracal/models/wav2vec2/configuration_wav2vec2.h>
+
+#include <caracal/runtime/checked.h>
+
+namespace caracal {
+
+std::vector<ConfigField> Wav2Vec2Config::fields() {
+  return {{"vocab_size", &vocab_size, "int | None"},
+          {"hidden_size", &hidden_size, "int"},
+          {"num_hidden_layers", &num_hidden_layers, "int"},
+          {"num_attention_heads", &num_attention_heads, "int"},
+          {"intermediate_size", &intermediate_size, "int"},
+          {"hidden_act", &hidden_act, "str"},
+          {"hidden_dropout", &hidden_dropout, "float | int"},
+          {"activation_dropout", &activation_dropout, "float | int"},
+          {"attention_dropout", &attention_dropout, "float | int"},
+          {"feat_proj_dropout", &feat_proj_dropout, "float | int"},
+          {"feat_quantizer_dropout", &feat_quantizer_dropout, "float | int"},
+          {"final_dropout", &final_dropout, "float | int"},
+          {"layerdrop", &layerdrop, "float | int"},
+          {"initializer_range", &initializer_range, "float"},
+          {"layer_norm_eps", &layer_norm_eps, "float"},
+          {"feat_extract_norm", &feat_extract_norm, "str"},
+          {"feat_extract_activation", &feat_extract_activation, "str"},
+          {"conv_dim", &conv_dim, "list[int]"},
+          {"conv_stride", &conv_stride, "list[int]"},
+          {"conv_kernel", &conv_kernel, "list[int]"},
+          {"conv_bias", &conv_bias, "bool"},
+          {"num_conv_pos_embeddings", &num_conv_pos_embeddings, "int"},
+          {"num_conv_pos_embedding_groups", &num_conv_pos_embedding_groups, "int"},
+          {"do_stable_layer_norm", &do_stable_layer_norm, "bool"},
+          {"apply_spec_augment", &apply_spec_augment, "bool"},
+          {"mask_time_prob", &mask_time_prob, "float | int"},
+          {"mask_time_length", &mask_time_length, "int"},
+          {"mask_time_min_masks", &mask_time_min_masks, "int"},
+          {"mask_feature_prob", &mask_feature_prob, "float | int"},
+          {"mask_feature_length", &mask_feature_length, "int"},
+          {"mask_feature_min_masks", &mask_feature_min_masks, "int"},
+          {"num_codevectors_per_group", &num_codevectors_per_group, "int"},
+          {"num_codevector_groups", &num_codevector_groups, "int"},
+          {"contrastive_logits_temperature", &contrastive_logits_temperature, "float"},
+          {"num_negatives", &num_negatives, "int"},
+          {"codevector_dim", &codevector_dim, "int"},
+          {"proj_codevector_dim", &proj_codevector_dim, "int"},
+          {"diversity_loss_weight", &diversity_loss_weight, "float"},
+          {"ctc_loss_reduction", &ctc_loss_reduction, "str"},
+          {"ctc_zero_infinity", &ctc_zero_infinity, "bool"},
+          {"use_weighted_layer_sum", &use_weighted_layer_sum, "bool"},
+          {"classifier_proj_size", &classifier_proj_size, "int"},
+          {"tdnn_dim", &tdnn_dim, "list[int]"},
+          {"tdnn_kernel", &tdnn_kernel, "list[int]"},
+          {"tdnn_dilation", &tdnn_dilation, "list[int]"},
+          {"xvector_output_dim", &xvector_output_dim, "int"},
+          {"pad_token_id", &pad_token_id, "int | None"},
+          {"bos_token_id", &bos_token_id, "int | None"},
+          {"eos_token_id", &eos_token_id, "int | list[int] | None"},
+          {"add_adapter", &add_adapter, "bool"},
+          {"adapter_kernel_size", &adapter_kernel_size, "int"},
+          {"adapter_stride", &adapter_stride, "int"},
+          {"num_adapter_layers", &num_adapter_layers, "int"},
+          {"output_hidden_size", &output_hidden_size, "int | None"},
+          {"adapter_attn_dim", &adapter_attn_dim, "int | None"},
+          {"num_feat_extract_layers", &num_feat_extract_layers, "int"}};
+}
+
+void Wav2Vec2Config::post_init(const Json& given) {
+  if (!given.contains("num_feat_extract_layers")) num_feat_extract_layers = int64_t(conv_dim.size());
+  const Json* size = given.find("output_hidden_size");
+  if (size == nullptr || size->is_null() || *size == Json(0)) output_hidden_size = hidden_size;
+}
+
+void Wav2Vec2Config::validate() const {
+  const size_t layers = size_t(num_feat_extract_layers);
+  if (conv_dim.size() == layers && conv_stride.size() == layers && conv_kernel.size() == layers) return;
+  throw Error(ErrorCode::invalid_argument, kClassName,
+              "conv_dim, conv_stride and conv_kernel expected " + std::to_string(num_feat_extract_layers) +
+                  " elements each, as num_feat_extract_layers says, but got " + std::to_string(conv_dim.size()) + ", " +
+                  std::to_string(conv_stride.size()) + " and " + std::to_string(conv_kernel.size()));
+}
+
+int64_t Wav2Vec2Config::inputs_to_logits_ratio() const {
+  int64_t ratio = 1;
+  for (int64_t stride : conv_stride) ratio = checked_mul(ratio, stride, kClassName);
+  return ratio;
+}
+
+}  // namespace caracal
