@@ -20,3 +20,10 @@
 #include <caracal/runtime/runtime.h>
 #include <caracal/runtime/tensor.h>
 #include <caracal/tokenizers/tokenization_utils.h>
+#include <caracal/loaders/ocr.h>
+#include <caracal/models/image_processing_auto.h>
+#include <caracal/models/layoutlmv2/image_processing_layoutlmv2.h>
+#include <caracal/models/vit/image_processing_vit.h>
+#include <caracal/models/wav2vec2/feature_extraction_wav2vec2.h>
+#include <caracal/runtime/audio_ops.h>
+#include <caracal/runtime/image_ops.h>

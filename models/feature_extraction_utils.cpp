@@ -64,25 +64,36 @@ BatchFeature::operator ModelInputs() const {
   return inputs;
 }
 
-Json load_preprocessor_config(const std::string& path, std::string_view part) {
+namespace {
+
+Json parse_object(const std::string& file) {
+  Json json = Json::parse_file(file);
+  if (json.is_object()) return json;
+  throw Error(ErrorCode::bad_file, file, std::string("expected an object but got ") + json.type_name());
+}
+
+Json find_config(const std::string& path, std::string_view part) {
   std::error_code ignored;
-  auto parse = [](const std::string& file) {
-    Json json = Json::parse_file(file);
-    if (json.is_object()) return json;
-    throw Error(ErrorCode::bad_file, file, std::string("expected an object but got ") + json.type_name());
-  };
-  if (!fs::is_directory(path, ignored)) return parse(path);
+  if (!fs::is_directory(path, ignored)) return parse_object(path);
   const std::string nested = (fs::path(path) / "processor_config.json").string(),
                     flat = (fs::path(path) / "preprocessor_config.json").string();
   if (fs::exists(nested, ignored)) {
-    const Json whole = parse(nested);
+    const Json whole = parse_object(nested);
     if (const Json* json = whole.find(part); json != nullptr && json->is_object()) return *json;
   }
-  if (!fs::exists(flat, ignored))
-    throw Error(ErrorCode::not_found, path,
-                "expected a preprocessor_config.json, or a processor_config.json with a member '" + std::string(part) +
-                    "', but found none");
-  return parse(flat);
+  if (fs::exists(flat, ignored)) return parse_object(flat);
+  throw Error(ErrorCode::not_found, path,
+              "expected a preprocessor_config.json, or a processor_config.json with a member '" + std::string(part) +
+                  "', but found none");
+}
+
+}  // namespace
+
+Json load_preprocessor_config(const std::string& path, std::string_view part, const Json& overrides) {
+  Json config = find_config(path, part);
+  if (!overrides.is_object()) return config;
+  for (const auto& [key, value] : overrides.as_object()) config.set(key, value);
+  return config;
 }
 
 void save_preprocessor_config(const std::string& directory, const Json& config) {

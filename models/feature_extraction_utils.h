@@ -13,7 +13,8 @@
 
 namespace caracal {
 
-/// transformers.BatchFeature: named values, one tensor for each image or utterance. A model's forward takes it as it is.
+/// transformers.BatchFeature: named values, one tensor for each image or utterance. A model's forward takes it as it
+/// is.
 class BatchFeature {
  public:
   /// Left, top, right, bottom, each 0 to 1000.
@@ -38,10 +39,11 @@ class BatchFeature {
   std::vector<std::pair<std::string, std::vector<Tensor>>> values_;
 };
 
-/// The part of a checkpoint's files that configures an image processor (`part` "image_processor") or a feature extractor
-/// ("feature_extractor"): that member of processor_config.json when it has one, else preprocessor_config.json. `path` is
-/// the directory or a file. Throws not_found or bad_file.
-Json load_preprocessor_config(const std::string& path, std::string_view part);
+/// The part of a checkpoint's files that configures an image processor (`part` "image_processor") or a feature
+/// extractor
+/// ("feature_extractor"): that member of processor_config.json when it has one, else preprocessor_config.json; then
+/// `overrides` applied. `path` is the directory or a file. Throws not_found or bad_file.
+Json load_preprocessor_config(const std::string& path, std::string_view part, const Json& overrides = {});
 
 /// Writes `config` to preprocessor_config.json in `directory`, which is made when missing, in transformers' bytes.
 void save_preprocessor_config(const std::string& directory, const Json& config);

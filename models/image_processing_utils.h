@@ -20,16 +20,17 @@ Resample resample_from_json(const Json& value, std::string_view where);
 
 /// What a class derived from BaseImageProcessor says about itself.
 struct ImageProcessorClass {
-  const char* name;                                 // "ViTImageProcessor"
-  Json defaults;                                    // transformers' class attributes; null where they are None
-  Json listing;                                     // what the printed listing always shows, beside what was given
-  std::vector<std::pair<std::string, Json>> extra;  // arguments beyond transformers' ImagesKwargs, with an example value
+  const char* name;  // "ViTImageProcessor"
+  Json defaults;     // transformers' class attributes; null where they are None
+  Json listing;      // what the printed listing always shows, beside what was given
+  std::vector<std::pair<std::string, Json>>
+      extra;  // arguments beyond transformers' ImagesKwargs, with an example value
 };
 
 /// Arguments are those of transformers' ImagesKwargs, under the same names, in the constructor, in
 /// preprocessor_config.json and in the call: do_convert_rgb, do_resize, size, default_to_square, crop_size, resample,
-/// do_rescale, rescale_factor, do_normalize, image_mean, image_std, do_pad, pad_size, do_center_crop, input_data_format;
-/// accepted without effect: data_format, device, return_tensors, disable_grouping, image_seq_length.
+/// do_rescale, rescale_factor, do_normalize, image_mean, image_std, do_pad, pad_size, do_center_crop,
+/// input_data_format; accepted without effect: data_format, device, return_tensors, disable_grouping, image_seq_length.
 /// Results are those of the PIL backend. Immutable; may be called from several threads at once.
 class BaseImageProcessor {
  public:
@@ -63,7 +64,7 @@ class BaseImageProcessor {
 
  protected:
   /// `given` are constructor arguments or a file's content; arguments no class knows are kept and written back.
-  BaseImageProcessor(ImageProcessorClass description, const Json& given);
+  BaseImageProcessor(ImageProcessorClass description, const Json& given, const std::string& where);
 
   /// Called with (H, W, C) images, converted to RGB where asked for, and with all attributes in `arguments`.
   virtual BatchFeature process(const std::vector<Tensor>& images, const Json& arguments) const;
@@ -73,7 +74,7 @@ class BaseImageProcessor {
   Tensor resized(const Tensor& image, const Json& arguments, bool& scaled) const;
 
  private:
-  Json checked(const Json& kwargs, bool in_call) const;
+  Json checked(const Json& kwargs, const std::string& where, bool in_call) const;
 
   ImageProcessorClass class_;
   Json given_, attributes_;

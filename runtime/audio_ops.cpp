@@ -77,31 +77,33 @@ Tensor resample_audio(const Runtime& runtime, const Tensor& x, int64_t orig_freq
                     std::to_string(new_freq * divisor));
   const int64_t length = (checked_mul(new_freq, n, "resample_audio") + orig_freq - 1) / orig_freq;
   Tensor out = Tensor::empty({length});
-  runtime.parallel(std::min(new_freq, length), std::max<int64_t>(kSamplesPerTask * new_freq / std::max<int64_t>(length, 1), 1), [&](int64_t begin, int64_t end, int) {
-    for (int64_t phase = begin; phase < end; phase++) {
-      const Phase p = make_phase(phase, orig_freq, new_freq);
-      const int64_t taps = int64_t(p.weights.size()), count = (length - phase + new_freq - 1) / new_freq;
-      const float* in = x.data<float>();
-      float* to = out.data<float>() + phase;
-      // Frames whose inputs all exist go to the kernel; beyond either end there is silence.
-      const int64_t inner_begin = std::clamp<int64_t>((-p.first + orig_freq - 1) / orig_freq, 0, count);
-      const int64_t last = n - taps - p.first;
-      const int64_t inner_end = last < 0 ? inner_begin : std::clamp(last / orig_freq + 1, inner_begin, count);
-      for (int64_t i = 0; i < count; i++) {
-        if (i == inner_begin && inner_end > inner_begin) {
-          runtime.cpu().fir_f32(to + i * new_freq, new_freq, in + i * orig_freq + p.first, orig_freq,
-                                inner_end - inner_begin, p.weights.data(), taps);
-          i = inner_end;
-          if (i >= count) break;
+  runtime.parallel(
+      std::min(new_freq, length), std::max<int64_t>(kSamplesPerTask * new_freq / std::max<int64_t>(length, 1), 1),
+      [&](int64_t begin, int64_t end, int) {
+        for (int64_t phase = begin; phase < end; phase++) {
+          const Phase p = make_phase(phase, orig_freq, new_freq);
+          const int64_t taps = int64_t(p.weights.size()), count = (length - phase + new_freq - 1) / new_freq;
+          const float* in = x.data<float>();
+          float* to = out.data<float>() + phase;
+          // Frames whose inputs all exist go to the kernel; beyond either end there is silence.
+          const int64_t inner_begin = std::clamp<int64_t>((-p.first + orig_freq - 1) / orig_freq, 0, count);
+          const int64_t last = n - taps - p.first;
+          const int64_t inner_end = last < 0 ? inner_begin : std::clamp(last / orig_freq + 1, inner_begin, count);
+          for (int64_t i = 0; i < count; i++) {
+            if (i == inner_begin && inner_end > inner_begin) {
+              runtime.cpu().fir_f32(to + i * new_freq, new_freq, in + i * orig_freq + p.first, orig_freq,
+                                    inner_end - inner_begin, p.weights.data(), taps);
+              i = inner_end;
+              if (i >= count) break;
+            }
+            float sum = 0;
+            const int64_t start = i * orig_freq + p.first;
+            for (int64_t t = std::max<int64_t>(-start, 0); t < taps && start + t < n; t++)
+              sum += in[start + t] * p.weights[size_t(t)];
+            to[i * new_freq] = sum;
+          }
         }
-        float sum = 0;
-        const int64_t start = i * orig_freq + p.first;
-        for (int64_t t = std::max<int64_t>(-start, 0); t < taps && start + t < n; t++)
-          sum += in[start + t] * p.weights[size_t(t)];
-        to[i * new_freq] = sum;
-      }
-    }
-  });
+      });
   return out;
 }
 

@@ -7,8 +7,8 @@
 namespace caracal {
 
 /// (x - mean) / sqrt(variance + epsilon), mean and population variance taken over x[begin, end): numpy's
-/// (x - s.mean()) / np.sqrt(s.var() + epsilon) in float32, to the bit, for a range of at least one sample. Writes over x,
-/// which is (N) F32.
+/// (x - s.mean()) / np.sqrt(s.var() + epsilon) in float32, to the bit, for a range of at least one sample. Writes over
+/// x, which is (N) F32.
 void standardize(const Runtime& runtime, Tensor& x, int64_t begin, int64_t end, double epsilon);
 
 /// torchaudio.functional.resample(x, orig_freq, new_freq) with its defaults (sinc_interp_hann, lowpass_filter_width 6,

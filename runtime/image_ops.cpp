@@ -138,9 +138,8 @@ Tensor resize_y(const Runtime& runtime, const Tensor& in, int64_t height, const 
                                    .bounds = c.bounds.data(),
                                    .weights = c.weights.data(),
                                    .taps = c.taps};
-  runtime.parallel(height, kBytesPerTask / row_bytes, [&](int64_t begin, int64_t end, int) {
-    runtime.cpu().resample_y_u8(args, begin, end);
-  });
+  runtime.parallel(height, kBytesPerTask / row_bytes,
+                   [&](int64_t begin, int64_t end, int) { runtime.cpu().resample_y_u8(args, begin, end); });
   return out;
 }
 
@@ -206,8 +205,7 @@ Tensor resize_image(const Runtime& runtime, const Tensor& image, int64_t height,
   if (height < 1 || width < 1 || height > kMaxSize || width > kMaxSize)
     fail("resize_image", "a height and width from 1 to " + std::to_string(kMaxSize),
          "(" + std::to_string(height) + ", " + std::to_string(width) + ")");
-  if (int(filter) < 0 || int(filter) > 5)
-    fail("resize_image", "a filter from 0 to 5", std::to_string(int(filter)));
+  if (int(filter) < 0 || int(filter) > 5) fail("resize_image", "a filter from 0 to 5", std::to_string(int(filter)));
   if (image.size(0) == height && image.size(1) == width) return image.clone();
   if (filter == Resample::nearest) return resize_nearest(image, height, width);
   const bool alpha = image.size(2) % 2 == 0;

@@ -1,6 +1,6 @@
-// Image resampling on bytes in fixed point: each output is a sum of inputs times 22-bit weights, rounded to a byte. Along
-// x four rows at a time, a pixel's channels in neighbouring lanes; along y sixteen bytes at a time. A weight w is split
-// into w = high · 2^12 + low so that each part fits the 16 bits of the multiply-add; the whole sum is exact.
+// Image resampling on bytes in fixed point: each output is a sum of inputs times 22-bit weights, rounded to a byte.
+// Along x four rows at a time, a pixel's channels in neighbouring lanes; along y sixteen bytes at a time. A weight w is
+// split into w = high · 2^12 + low so that each part fits the 16 bits of the multiply-add; the whole sum is exact.
 #include <caracal/kernels/cpu/tier.h>
 #include <caracal/kernels/cpu/vec_u8.h>
 
@@ -20,7 +20,8 @@ CARACAL_INLINE i32x16 finish(i32x16 high, i32x16 low) {
   return shift_right<kPrecision>(shift_left<kLowBits>(high) + low);
 }
 
-// For 3 and for 4 channels: channel c of pixels 0 and 1, then of pixels 2 and 3, each widened to 16 bits, in 32-bit lane c.
+// For 3 and for 4 channels: channel c of pixels 0 and 1, then of pixels 2 and 3, each widened to 16 bits, in 32-bit
+// lane c.
 static constexpr uint8_t z = 0x80;
 alignas(16) static constexpr uint8_t kPatterns[2][2][16] = {
     {{0, z, 3, z, 1, z, 4, z, 2, z, 5, z, z, z, z, z}, {6, z, 9, z, 7, z, 10, z, 8, z, 11, z, z, z, z, z}},
@@ -46,10 +47,10 @@ static void resample_pixels(const ResampleArgs& a, int64_t row, int64_t rows) {
     i32x16 high_sum = start_high(), low_sum = set1_i32(0);
     for (int32_t t = 0; t < taps; t += 4) {
       const int64_t at = (first + t) * channels, left = row_bytes - at;
-      const bytes4x16 pixels =
-          left >= 16 ? load_rows(in[0] + at, in[1] + at, in[2] + at, in[3] + at)
-                     : load_rows(bounded(tail[0], in[0] + at, left), bounded(tail[1], in[1] + at, left),
-                                 bounded(tail[2], in[2] + at, left), bounded(tail[3], in[3] + at, left));
+      const bytes4x16 pixels = left >= 16
+                                   ? load_rows(in[0] + at, in[1] + at, in[2] + at, in[3] + at)
+                                   : load_rows(bounded(tail[0], in[0] + at, left), bounded(tail[1], in[1] + at, left),
+                                               bounded(tail[2], in[2] + at, left), bounded(tail[3], in[3] + at, left));
       const pairs16 p0 = shuffle(pixels, patterns[0]), p1 = shuffle(pixels, patterns[1]);
       high_sum = multiply_add(multiply_add(high_sum, p0, pair_of(high + t)), p1, pair_of(high + t + 2));
       low_sum = multiply_add(multiply_add(low_sum, p0, pair_of(low + t)), p1, pair_of(low + t + 2));

@@ -25,12 +25,11 @@ ImageProcessorClass description() {
 
 }  // namespace
 
-ViTImageProcessor::ViTImageProcessor(const Json& arguments) : BaseImageProcessor(description(), arguments) {}
+ViTImageProcessor::ViTImageProcessor(const Json& arguments, const std::string& where)
+    : BaseImageProcessor(description(), arguments, where) {}
 
 ViTImageProcessor ViTImageProcessor::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] {
-    return ViTImageProcessor(with_overrides(load_preprocessor_config(path, "image_processor"), overrides));
-  });
+  return ViTImageProcessor(load_preprocessor_config(path, "image_processor", overrides), path);
 }
 
 }  // namespace caracal

@@ -11,7 +11,8 @@ namespace caracal {
 class ViTImageProcessor : public BaseImageProcessor {
  public:
   /// Arguments as in Python: ViTImageProcessor({{"resample", "PIL.Image.BOX"}, {"do_normalize", false}}).
-  explicit ViTImageProcessor(const Json& arguments = {});
+  /// `where` opens error messages.
+  explicit ViTImageProcessor(const Json& arguments = {}, const std::string& where = "ViTImageProcessor");
   /// From a checkpoint directory or a preprocessor_config.json, with `overrides` applied last.
   static ViTImageProcessor from_pretrained(const std::string& path, const Json& overrides = {});
 };
