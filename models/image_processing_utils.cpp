@@ -178,8 +178,8 @@ Json BaseImageProcessor::checked(const Json& kwargs, const std::string& where, b
   const bool default_to_square =
       square != nullptr && square->is_bool() ? square->as_bool() : is_true(attributes_, "default_to_square");
   for (const auto& [key, value] : kwargs.as_object()) {
-    const auto* argument = std::ranges::find_if(kArguments, [&](const Argument& a) { return key == a.name; });
-    const auto own = std::ranges::find_if(class_.extra, [&](const auto& extra) { return key == extra.first; });
+    const auto* argument = std::ranges::find_if(kArguments, [&key = key](const Argument& a) { return key == a.name; });
+    const auto own = std::ranges::find_if(class_.extra, [&key = key](const auto& extra) { return key == extra.first; });
     const std::string place = where + ": " + key;
     if (argument != std::end(kArguments)) {
       check(value, argument->kind, place);

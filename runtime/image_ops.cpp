@@ -158,9 +158,17 @@ Tensor resize_nearest(const Tensor& in, int64_t height, int64_t width) {
   Tensor result = Tensor::empty({height, width, channels}, DType::U8);
   uint8_t* out = result.data<uint8_t>();
   auto copy_rows = [&]<int64_t kChannels>() {
+    const uint8_t* previous = nullptr;
+    int64_t previous_y = -1;
     for (int64_t y : ys) {
+      uint8_t* const begin = out;
       const uint8_t* row = in.data<uint8_t>() + y * row_bytes;
-      for (int64_t x : xs) std::memcpy(out, row + x * kChannels, kChannels), out += kChannels;
+      if (y == previous_y) {
+        std::memcpy(out, previous, size_t(width * kChannels));
+      } else {
+        for (int64_t x : xs) std::memcpy(out, row + x * kChannels, kChannels), out += kChannels;
+      }
+      out = begin + width * kChannels, previous = begin, previous_y = y;
     }
   };
   switch (channels) {

@@ -97,7 +97,7 @@ BatchFeature Wav2Vec2FeatureExtractor::operator()(const std::vector<Tensor>& utt
   const int64_t width = rounded(options.padding == "max_length" ? options.max_length : longest);
   std::vector<Tensor> values, masks;
   for (size_t i = 0; i < utterances.size(); i++) {
-    const Tensor samples = utterances[i].to(DType::F32);
+    const Tensor samples = utterances[i].dtype() == DType::F32 ? utterances[i] : utterances[i].to(DType::F32);
     const int64_t n = lengths[i], padded = pads ? std::max(width, n) : n, begin = pad_left_ ? padded - n : 0;
     Tensor row = Tensor::empty({padded});
     float* out = row.data<float>();
