@@ -1,17 +1,21 @@
+#include <algorithm>
 #include <string_view>
 
 #include <caracal/loaders/image_formats.h>
 
 namespace caracal::media {
 
-std::optional<int> exif_orientation(std::span<const uint8_t> exif) noexcept {
+using namespace std::string_view_literals;
+
+std::optional<int> exif_orientation(const Input& input, std::span<const uint8_t> exif) {
   constexpr uint32_t kOrientation = 0x0112, kEntryBytes = 12;
-  if (const std::string_view head(reinterpret_cast<const char*>(exif.data()), exif.size());
-      head.starts_with(std::string_view("Exif\0\0", 6)))
-    exif = exif.subspan(6);
+  std::string_view head(reinterpret_cast<const char*>(exif.data()), exif.size());
+  for (int i = 0; i < 2 && head.starts_with("Exif\0\0"sv); i++) exif = exif.subspan(6), head.remove_prefix(6);
+  if (head.empty()) return {};
+  static constexpr std::string_view heads[] = {"MM\0*"sv, "II*\0"sv, "MM*\0"sv, "II\0*"sv, "MM\0+"sv, "II+\0"sv};
+  if (std::ranges::find(heads, head.substr(0, 4)) == std::end(heads)) bad_image(input, "damaged EXIF data");
+  const bool little = head[0] == 'I';
   if (exif.size() < 8) return {};
-  const bool little = exif[0] == 'I';
-  if (!((little && exif[1] == 'I') || (exif[0] == 'M' && exif[1] == 'M'))) return {};
   auto number = [&](size_t at, int bytes) {
     uint32_t value = 0;
     for (int i = 0; i < bytes; i++) value = value << 8 | exif[at + size_t(little ? bytes - 1 - i : i)];
@@ -32,7 +36,7 @@ std::optional<int> exif_orientation(std::span<const uint8_t> exif) noexcept {
 }
 
 // The first of tiff:Orientation="N" and tiff:Orientation>N, one digit.
-std::optional<int> xmp_orientation(std::span<const uint8_t> xmp) noexcept {
+std::optional<int> xmp_orientation(const Input&, std::span<const uint8_t> xmp) {
   constexpr std::string_view key = "tiff:Orientation";
   const std::string_view text(reinterpret_cast<const char*>(xmp.data()), xmp.size());
   for (size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {

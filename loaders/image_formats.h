@@ -22,9 +22,9 @@ Image decode_png(const Input& input);
 Image decode_webp(const Input& input);
 
 /// The orientation in the TIFF structure of an EXIF block (with or without "Exif\0\0" before it); empty where it has
-/// none.
-std::optional<int> exif_orientation(std::span<const uint8_t> exif) noexcept;
+/// none. Throws bad_file when it does not begin as TIFF does, which stops Pillow too.
+std::optional<int> exif_orientation(const Input& input, std::span<const uint8_t> exif);
 /// The tiff:Orientation of an XMP packet, searched for as Pillow does.
-std::optional<int> xmp_orientation(std::span<const uint8_t> xmp) noexcept;
+std::optional<int> xmp_orientation(const Input& input, std::span<const uint8_t> xmp);
 
 }  // namespace caracal::media

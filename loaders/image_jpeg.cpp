@@ -2,7 +2,8 @@
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>
-#include <cstring>
+#include <string_view>
+#include <vector>
 
 #include <jpeglib.h>
 
@@ -81,19 +82,21 @@ bool read_pixels(Decoder& d, uint8_t* out, size_t row_bytes) {
     JSAMPROW row = out + d.info.output_scanline * row_bytes;
     jpeg_read_scanlines(&d.info, &row, 1);
   }
+  jpeg_finish_decompress(&d.info);  // to the end marker, without which Pillow calls a file truncated
   return true;
 }
 
-int orientation_of(const jpeg_decompress_struct& info) {
+int orientation_of(const Input& input, const jpeg_decompress_struct& info) {
   constexpr std::string_view exif_head("Exif\0\0", 6), xmp_head("http://ns.adobe.com/xap/1.0/\0", 29);
-  std::optional<int> exif, xmp;
+  std::vector<uint8_t> exif;  // a block too long for one segment goes on in the next
+  std::optional<int> xmp;
   for (jpeg_saved_marker_ptr marker = info.marker_list; marker != nullptr; marker = marker->next) {
     const std::span<const uint8_t> data(marker->data, marker->data_length);
     const std::string_view text(reinterpret_cast<const char*>(data.data()), data.size());
-    if (!exif && text.starts_with(exif_head)) exif = exif_orientation(data);
-    if (!xmp && text.starts_with(xmp_head)) xmp = xmp_orientation(data.subspan(xmp_head.size()));
+    if (text.starts_with(exif_head)) exif.insert(exif.end(), data.begin() + (exif.empty() ? 0 : 6), data.end());
+    if (text.starts_with(xmp_head)) xmp = xmp_orientation(input, data.subspan(xmp_head.size()));
   }
-  return exif.value_or(xmp.value_or(1));
+  return exif_orientation(input, exif).value_or(xmp.value_or(1));
 }
 
 }  // namespace
@@ -116,7 +119,7 @@ Image decode_jpeg(const Input& input) {
                       : components == 3 ? "RGB"
                                         : "CMYK",
               .format = "JPEG",
-              .orientation = orientation_of(d.info)};
+              .orientation = orientation_of(input, d.info)};
   if (!read_pixels(d, image.pixels.data<uint8_t>(), size_t(d.info.image_width) * size_t(components)))
     bad_image(input, d.message);
   if (components == 4) {  // Adobe stores inks inverted, and Pillow takes every file for Adobe's

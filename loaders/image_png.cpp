@@ -41,6 +41,7 @@ bool read_header(Decoder& d) {
   if (d.info == nullptr) return false;
   png_set_user_limits(d.png, kMaxSide, kMaxSide);  // check_size says more
   png_set_chunk_malloc_max(d.png, kMaxChunkBytes);
+  png_set_crc_action(d.png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
   png_set_read_fn(d.png, &d, [](png_structp png, png_bytep out, size_t count) {
     Decoder& self = *static_cast<Decoder*>(png_get_io_ptr(png));
     if (count > self.rest.size()) png_error(png, "the end of the data before the end of the image");
@@ -74,17 +75,20 @@ bool read_pixels(Decoder& d, png_bytepp rows) {
   return true;
 }
 
-// Chunks after the pixels (EXIF may be there). Damage in them does not matter any more.
-void read_end(Decoder& d) {
-  if (setjmp(d.jump)) return;
+// Chunks after the pixels (EXIF may be there). As with Pillow, the last chunk may be missing or damaged.
+bool read_end(Decoder& d) {
+  constexpr size_t kCrcAndLastChunk = 4 + 12;
+  const bool only_last = d.rest.size() <= kCrcAndLastChunk;
+  if (setjmp(d.jump)) return only_last;
   png_read_end(d.png, d.info);
+  return true;
 }
 
-int orientation_of(const Decoder& d) {
+int orientation_of(const Input& input, const Decoder& d) {
   png_bytep exif = nullptr;
   png_uint_32 bytes = 0;
   if (png_get_eXIf_1(d.png, d.info, &bytes, &exif) != 0 && exif != nullptr) {
-    if (const auto orientation = exif_orientation({exif, bytes})) return *orientation;
+    if (const auto orientation = exif_orientation(input, {exif, bytes})) return *orientation;
   }
   png_textp texts = nullptr;
   int count = 0;
@@ -92,7 +96,7 @@ int orientation_of(const Decoder& d) {
   for (int i = 0; i < count; i++) {
     if (std::strcmp(texts[i].key, "XML:com.adobe.xmp") != 0 || texts[i].text == nullptr) continue;
     const auto* text = reinterpret_cast<const uint8_t*>(texts[i].text);
-    if (const auto orientation = xmp_orientation({text, std::strlen(texts[i].text)})) return *orientation;
+    if (const auto orientation = xmp_orientation(input, {text, std::strlen(texts[i].text)})) return *orientation;
   }
   return 1;
 }
@@ -123,12 +127,12 @@ Image decode_png(const Input& input) {
   std::vector<png_bytep> rows(static_cast<size_t>(height));
   for (int64_t y = 0; y < height; y++) rows[size_t(y)] = pixels.data<uint8_t>() + y * row_bytes;
   if (!read_pixels(d, rows.data())) bad_image(input, d.message);
-  read_end(d);
+  if (!read_end(d)) bad_image(input, d.message);
   static constexpr const char* modes[] = {"L", "LA", "RGB", "RGBA"};
   return {.pixels = wide ? clipped(pixels) : pixels,
           .mode = modes[channels - 1],
           .format = "PNG",
-          .orientation = orientation_of(d)};
+          .orientation = orientation_of(input, d)};
 }
 
 }  // namespace caracal::media

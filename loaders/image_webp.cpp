@@ -10,13 +10,13 @@
 namespace caracal::media {
 namespace {
 
-std::optional<int> chunk_orientation(const WebPDemuxer* demuxer, const char* name,
-                                     std::optional<int> (*parse)(std::span<const uint8_t>) noexcept) {
+std::optional<int> chunk_orientation(const Input& input, const WebPDemuxer* demuxer, const char* name,
+                                     std::optional<int> (*parse)(const Input&, std::span<const uint8_t>)) {
   WebPChunkIterator chunk;
-  std::optional<int> result;
-  if (WebPDemuxGetChunk(demuxer, name, 1, &chunk)) result = parse({chunk.chunk.bytes, chunk.chunk.size});
+  if (!WebPDemuxGetChunk(demuxer, name, 1, &chunk)) return {};
+  const std::span<const uint8_t> bytes(chunk.chunk.bytes, chunk.chunk.size);  // of the file itself
   WebPDemuxReleaseChunkIterator(&chunk);
-  return result;
+  return parse(input, bytes);
 }
 
 }  // namespace
@@ -47,8 +47,8 @@ Image decode_webp(const Input& input) {
   const auto* done = alpha ? WebPDecodeRGBAInto(frame.fragment.bytes, frame.fragment.size, out, room, int(stride))
                            : WebPDecodeRGBInto(frame.fragment.bytes, frame.fragment.size, out, room, int(stride));
   if (done == nullptr) bad_image(input, "damaged or truncated WebP data");
-  auto orientation = chunk_orientation(demuxer.get(), "EXIF", exif_orientation);
-  if (!orientation) orientation = chunk_orientation(demuxer.get(), "XMP ", xmp_orientation);
+  auto orientation = chunk_orientation(input, demuxer.get(), "EXIF", exif_orientation);
+  if (!orientation) orientation = chunk_orientation(input, demuxer.get(), "XMP ", xmp_orientation);
   return {.pixels = pixels, .mode = alpha ? "RGBA" : "RGB", .format = "WEBP", .orientation = orientation.value_or(1)};
 }
 

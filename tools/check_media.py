@@ -1,6 +1,6 @@
 """Compares `caracal preprocess` with the Python libraries on every image, page and sound file of a folder.
 
-usage: TORCHAUDIO_DIR=DIR python tools/check_media.py CARACAL DATA [decode] [resize] [pixel_values] [audio] [ocr]
+usage: TORCHAUDIO_DIR=DIR python tools/check_media.py CARACAL DATA [decode] [damage] [resize] [pixel_values] [audio] [ocr]
 CARACAL is the command; DATA holds images/, docs/ and audio/. TORCHAUDIO_DIR: see media_reference.py. Exit status 1 when
 anything differs.
 """
@@ -81,6 +81,31 @@ class Checker:
             worst = "" if want.shape != got.shape else np.abs(want.astype(int) - got).max()
             self.report(f"decode {path.name}", same, f"{want.shape} {got.shape} {worst}")
 
+    def damage(self):
+        """Truncated and corrupted copies: an error, or what Pillow makes of them."""
+        rng, refused, accepted = np.random.default_rng(0), 0, 0
+        for path in self.readable:
+            data = path.read_bytes()
+            for round in range(30 if len(data) < 50_000 else 6):
+                broken = bytearray(data)
+                if round % 3 == 0:
+                    del broken[int(rng.integers(len(broken))):]
+                else:
+                    for at in rng.integers(0, len(broken), 1 + round % 5):
+                        broken[at] = rng.integers(256)
+                copy = self.scratch / ("damaged" + path.suffix)
+                copy.write_bytes(broken)
+                got = self.caracal("vit", "image", [copy], AS_IT_IS)
+                if isinstance(got, str):
+                    refused += 1
+                    continue
+                accepted += 1
+                want = self.reference(copy)
+                same = not isinstance(want, Exception) and np.array_equal(
+                    np.asarray(want), got[0]["pixel_values"][0].transpose(1, 2, 0))
+                self.report(f"damaged {path.name} {round}", same, want)
+        print(f"damaged files: {refused} refused, {accepted} read")
+
     def resize(self):
         images = [self.reference(path) for path in self.readable]
         for height, width in SIZES:
@@ -145,7 +170,7 @@ class Checker:
 
 def main():
     checker = Checker(sys.argv[1], sys.argv[2])
-    checks = sys.argv[3:] or ["decode", "resize", "pixel_values", "audio", "ocr"]
+    checks = sys.argv[3:] or ["decode", "damage", "resize", "pixel_values", "audio", "ocr"]
     if checks != ["audio"]:
         checker.decode()
     for check in checks:
