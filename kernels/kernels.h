@@ -39,6 +39,8 @@ struct AttentionArgs {
   const float *q, *k, *v;           // (queries, head_dim), (keys, head_dim), (keys, head_dim)
   int64_t ldq, ldk, ldv;            // distance between rows
   int64_t queries, keys, head_dim;  // keys may be 0: the output is then 0
+  int64_t hidden;  // causal attention: the last `hidden` keys are hidden from the first query, one less
+                   // from each query after it; 0: all see all. A query that sees none gives 0
   float scale;
   const float* bias;  // (queries, keys), rows ldb apart, or null
   int64_t ldb;

@@ -160,6 +160,10 @@ Tensor Checkpoint::tensor(std::string_view name) const {
   return entry.file->tensor(*entry.info);
 }
 
+void Checkpoint::release(std::string_view name) const noexcept {
+  if (const State::Entry* entry = state_->find(name)) entry->file->release(*entry->info);
+}
+
 const std::string& Checkpoint::file_of(std::string_view name) const { return state_->at(name).file->path(); }
 const std::string& Checkpoint::path() const noexcept { return state_->path; }
 uint64_t Checkpoint::total_bytes() const noexcept { return state_->total_bytes; }

@@ -34,6 +34,8 @@ class Checkpoint {
   const TensorInfo* find(std::string_view name) const noexcept;
   /// The tensor as stored (dtype and all). Throws not_found, or unsupported as SafetensorsFile::tensor.
   Tensor tensor(std::string_view name) const;
+  /// Lets the tensor's pages leave this process's memory until they are read again; nothing for an unknown name.
+  void release(std::string_view name) const noexcept;
   /// Path of the file that holds `name`; throws not_found.
   const std::string& file_of(std::string_view name) const;
 

@@ -129,7 +129,8 @@ Bytes load_bytes(const File& file, Access access) {
     if (data == MAP_FAILED)
       throw Error(ErrorCode::io, file.path(), "expected to map the file but got: " + reason(errno));
     return {{static_cast<const uint8_t*>(data), size},
-            std::shared_ptr<const void>(data, [size](const void* p) { ::munmap(const_cast<void*>(p), size); })};
+            std::shared_ptr<const void>(data, [size](const void* p) { ::munmap(const_cast<void*>(p), size); }),
+            /*mapped=*/true};
   }
   std::shared_ptr<void> memory = allocate_memory(size);
   uint8_t* data = static_cast<uint8_t*>(memory.get());
@@ -144,6 +145,13 @@ Bytes load_bytes(const File& file, Access access) {
     done += size_t(got);
   }
   return {{data, size}, memory};
+}
+
+void release(const Bytes& bytes, std::span<const uint8_t> part) noexcept {
+  if (!bytes.mapped) return;
+  const uintptr_t page = uintptr_t(::sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(part.data());
+  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + part.size()) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);  // advice: may fail
 }
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {

@@ -48,10 +48,15 @@ class File {
 struct Bytes {
   std::span<const uint8_t> span;
   std::shared_ptr<const void> owner;
+  bool mapped = false;  // a file's own pages, which release() can let go
 };
 
 /// The whole file, mapped or read. Throws io, also when the file shrinks while it is read.
 Bytes load_bytes(const File& file, Access access);
+
+/// Lets the pages that lie wholly in `part` of `bytes` leave this process's memory: they come back from the file when
+/// somebody reads them again. Does nothing for bytes that are not mapped.
+void release(const Bytes& bytes, std::span<const uint8_t> part) noexcept;
 
 /// A file written beside its final place and moved there by commit(), so that `path` never holds half of it, whatever
 /// happens; without commit() nothing remains. A file that is there keeps its mode, and a link to one stays a link.

@@ -407,6 +407,10 @@ Tensor SafetensorsFile::tensor(const TensorInfo& info) const {
   return copy;
 }
 
+void SafetensorsFile::release(const TensorInfo& info) const noexcept {
+  caracal::release(bytes_, bytes_.span.subspan(size_t(data_begin_ + info.begin), size_t(info.end - info.begin)));
+}
+
 void save_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
                       const Metadata& metadata) {
   auto refuse = [&](const std::string& what) { throw Error(ErrorCode::invalid_argument, path, what); };

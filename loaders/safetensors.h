@@ -53,6 +53,9 @@ class SafetensorsFile {
   /// does not compute with and for more than 8 dimensions.
   Tensor tensor(const TensorInfo& info) const;
 
+  /// Lets the entry's pages leave this process's memory until they are read again.
+  void release(const TensorInfo& info) const noexcept;
+
   const Metadata& metadata() const noexcept { return metadata_; }
   /// Oddities that the reference accepts silently (unknown fields, …), at most 16 sentences.
   const std::vector<std::string>& warnings() const noexcept { return warnings_; }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <map>
 #include <set>
 #include <unordered_map>
 
@@ -11,13 +13,14 @@
 namespace caracal {
 namespace {
 
-constexpr std::string_view kLegacyNames[][2] = {{"LayerNorm.gamma", "LayerNorm.weight"},
-                                                {"LayerNorm.beta", "LayerNorm.bias"}};
+constexpr Rename kLegacyNames[] = {{"LayerNorm.gamma", "LayerNorm.weight"}, {"LayerNorm.beta", "LayerNorm.bias"}};
 
-std::string rename_legacy(std::string name) {
-  for (auto [old_name, new_name] : kLegacyNames) {
-    size_t at = name.find(old_name);
-    if (at != name.npos) name.replace(at, old_name.size(), new_name);
+// The first occurrence of each pattern replaced, in order.
+template <class Renames>
+std::string rename(std::string name, const Renames& renames) {
+  for (const auto& [from, to] : renames) {
+    const size_t at = name.find(from);
+    if (at != name.npos) name.replace(at, from.size(), to);
   }
   return name;
 }
@@ -39,88 +42,216 @@ uint64_t hash_name(std::string_view name) {
   return h;
 }
 
-Tensor draw(const RandomInit& init, std::string_view name, const Shape& shape) {
+// distilbert's create_sinusoidal_embeddings.
+void fill_sinusoidal(float* out, int64_t rows, int64_t cols) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t j = 0; j < cols; ++j) {
+      const double angle = double(row) / std::pow(10000.0, double(2 * (j / 2)) / double(cols));
+      *out++ = float(j % 2 == 0 ? std::sin(angle) : std::cos(angle));
+    }
+  }
+}
+
+Tensor draw(const RandomInit& random, std::string_view name, const Shape& shape, const Init& init) {
   Tensor result = Tensor::empty(shape);
   float* out = result.data<float>();
   int64_t count = result.numel();
   bool vector_weight = shape.rank() == 1 && last_part(name) == "weight";
-  if (vector_weight || last_part(name) == "bias") {
+  if (init.kind == Init::Kind::zeros || vector_weight || last_part(name) == "bias") {
     std::fill(out, out + count, vector_weight ? 1.0f : 0.0f);
     return result;
   }
+  if (init.kind == Init::Kind::sinusoidal) {
+    fill_sinusoidal(out, result.size(0), result.size(1));
+    return result;
+  }
   // Four 16-bit uniforms of one hash: their sum has mean 2 (2^16 - 1) and variance 4 (2^32 - 1) / 12.
-  const float scale = init.stddev / float(std::sqrt((std::pow(2.0, 32) - 1) / 3));
-  const uint64_t base = mix(init.seed ^ hash_name(name));
+  const float scale = random.stddev / float(std::sqrt((std::pow(2.0, 32) - 1) / 3));
+  const uint64_t base = mix(random.seed ^ hash_name(name));
   for (int64_t i = 0; i < count; ++i) {
     uint64_t r = mix(base + uint64_t(i));
-    int32_t sum = int32_t(r & 0xFFFF) + int32_t(r >> 16 & 0xFFFF) + int32_t(r >> 32 & 0xFFFF) + int32_t(r >> 48);
+    int64_t sum = int64_t(r & 0xFFFF) + int64_t(r >> 16 & 0xFFFF) + int64_t(r >> 32 & 0xFFFF) + int64_t(r >> 48);
     out[i] = float(sum - 2 * 0xFFFF) * scale;
   }
+  if (init.zero_row >= 0 && init.zero_row < shape[0]) {
+    const int64_t cols = count / shape[0];
+    std::fill_n(out + init.zero_row * cols, cols, 0.0f);
+  }
   return result;
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (int64_t d : shape) text += (text.empty() ? "" : ", ") + std::to_string(d);
+  return "(" + text + (shape.size() == 1 ? ",)" : ")");
+}
+
+bool is_float(DType dtype) {
+  return dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16 || dtype == DType::F64;
 }
 
 }  // namespace
 
 struct Weights::State {
-  std::optional<Checkpoint> checkpoint;  // none: everything is drawn by options.init_missing
-  WeightsOptions options;
-  std::unordered_map<std::string, std::string> stored;  // the model's form of a name -> the name in the checkpoint
-  std::set<std::string> read, missing;                  // names in the checkpoint; full names asked for
+  // A tensor that can be read, from a checkpoint or another model.
+  struct Stored {
+    std::string name;        // in the source
+    std::string model_name;  // with all renames
+    std::string saved_name;  // of another model's parameter; else empty
+    std::vector<int64_t> shape;
+    std::string dtype_name;
+    std::optional<DType> dtype;
+    std::function<Tensor()> load;
+    std::string where;     // " in FILE", for messages
+    bool legacy = false;   // has an old LayerNorm name
+    bool renamed = false;  // by options.renames
+    bool read = false;
+  };
 
-  // The checkpoint's name for the model's `name`, or null.
-  const std::string* resolve(const std::string& name) const {
+  bool save_renamed = true;  // parameters are saved under the names that options.renames start from
+  bool random = false;       // no source: everything is drawn by options.init_missing
+  std::optional<Checkpoint> checkpoint;
+  WeightsOptions options;
+  std::vector<Stored> stored;
+  std::unordered_map<std::string, size_t> by_name;  // the model's form of a name -> index into stored
+  uint64_t stored_bytes = 0, bytes_read = 0, drawn_bytes = 0;
+  std::string path;                         // of the source, for messages
+  std::map<std::string, std::string> tied;  // target -> source
+  std::set<std::string> missing;            // full names asked for
+  std::vector<MismatchedKey> mismatched;
+  std::vector<std::string> warnings;
+  std::vector<Parameter> parameters;
+  std::set<std::string> recorded;  // names in parameters
+
+  // What is stored for the model's `name`, or null.
+  Stored* find(const std::string& name) {
     std::string base = options.base_prefix + ".";
-    auto it = stored.find(name);
-    if (it == stored.end() && name.starts_with(base)) it = stored.find(name.substr(base.size()));
-    if (it == stored.end() && !name.starts_with(base)) it = stored.find(base + name);
-    return it == stored.end() ? nullptr : &it->second;
+    auto it = by_name.find(name);
+    if (it == by_name.end() && name.starts_with(base)) it = by_name.find(name.substr(base.size()));
+    if (it == by_name.end() && !name.starts_with(base)) it = by_name.find(base + name);
+    return it == by_name.end() ? nullptr : &stored[it->second];
   }
 
-  // A tiny file whose config asks for a huge layer must not cost gigabytes.
-  void check_drawable(const std::string& name, const Shape& shape) const {
+  const std::string& source_of(const std::string& name) const {
+    auto it = tied.find(name);
+    return it == tied.end() ? name : it->second;
+  }
+
+  // A tiny file whose config asks for huge or many layers must not cost gigabytes.
+  void check_drawable(const std::string& name, const Shape& shape) {
     constexpr uint64_t kAlwaysDrawn = uint64_t(64) << 20;
-    const uint64_t stored_bytes = checkpoint->total_bytes();
     const uint64_t limit = stored_bytes > UINT64_MAX / 4 ? UINT64_MAX : std::max(kAlwaysDrawn, 4 * stored_bytes);
     const uint64_t bytes = checked_mul(uint64_t(shape.numel()), uint64_t(sizeof(float)), name);
-    if (bytes <= limit) return;
+    if (recorded.contains(name)) return;
+    drawn_bytes = checked_add(drawn_bytes, bytes, name);
+    if (random || drawn_bytes <= limit) return;
     throw Error(ErrorCode::bad_file, name,
-                "expected at most " + std::to_string(limit) + " bytes of a tensor to draw, as the checkpoint " +
-                    checkpoint->path() + " has " + std::to_string(stored_bytes) +
-                    " bytes and not this tensor, but got " + std::to_string(bytes) + " for shape " + shape.str());
+                "expected at most " + std::to_string(limit) + " bytes of tensors to draw, as the checkpoint " + path +
+                    " has " + std::to_string(stored_bytes) + " bytes and not this tensor, but got " +
+                    std::to_string(drawn_bytes) + " with this one of shape " + shape.str());
   }
 
-  Tensor load(const std::string& name, const std::string& stored_name, const Shape& shape) {
-    const TensorInfo& info = *checkpoint->find(stored_name);
-    const std::string& file = checkpoint->file_of(stored_name);
-    std::string in_file = " in " + file + (stored_name == name ? "" : " (there named " + stored_name + ")");
-    if (!std::equal(shape.begin(), shape.end(), info.shape.begin(), info.shape.end())) {
-      std::string got;
-      for (int64_t d : info.shape) got += (got.empty() ? "" : ", ") + std::to_string(d);
-      if (info.shape.size() == 1) got += ",";
-      throw Error(ErrorCode::bad_file, name, "expected shape " + shape.str() + " but got (" + got + ")" + in_file);
+  // Notes `name` as a parameter of the model and gives its float32 values.
+  Tensor take(const std::string& name, const std::string& saved_name, const Shape& shape, DType dtype,
+              std::function<Tensor()> load) {
+    const DType kept = options.dtype.value_or(dtype);
+    if (kept != dtype) {
+      load = [load = std::move(load), dtype, kept] {
+        const Tensor values = load();
+        return values.dtype() == kept ? values : values.to(kept);
+      };
     }
-    DType dtype = info.dtype.value_or(DType::U8);
-    if (dtype != DType::F32 && dtype != DType::F16 && dtype != DType::BF16 && dtype != DType::F64) {
+    const Tensor tensor = load();
+    if (recorded.insert(name).second) parameters.push_back({name, saved_name, shape, kept, std::move(load)});
+    return tensor.dtype() == DType::F32 ? tensor : tensor.to(DType::F32);
+  }
+
+  // As transformers saves it: the class's renames reversed unless the file had the model's names, legacy names where
+  // the file had them.
+  std::string saved_name_of(const std::string& name, const Stored* from) const {
+    std::string result = name;
+    if (!save_renamed) return result;
+    for (auto it = options.renames.rbegin(); it != options.renames.rend(); ++it)
+      result = rename(result, std::initializer_list<Rename>{{it->second, it->first}});
+    if (from != nullptr && from->legacy)
+      for (const auto& [old_name, new_name] : kLegacyNames)
+        result = rename(result, std::initializer_list<Rename>{{new_name, old_name}});
+    return result;
+  }
+
+  Tensor load(const std::string& name, Stored& from, const Shape& shape) {
+    if (!from.dtype || !is_float(*from.dtype)) {
       throw Error(ErrorCode::bad_file, name,
-                  "expected F32, F16, BF16 or F64 values but got " + std::string(info.dtype_name) + in_file);
+                  "expected F32, F16, BF16 or F64 values but got " + from.dtype_name + from.where);
     }
-    read.insert(stored_name);
-    Tensor tensor = checkpoint->tensor(stored_name);
-    return dtype == DType::F32 ? tensor : tensor.to(DType::F32);
+    if (!from.read) {
+      from.read = true;
+      bytes_read += uint64_t(shape.numel()) * size_of(*from.dtype);
+      if (options.progress) options.progress(bytes_read, stored_bytes);
+    }
+    return take(name, from.saved_name.empty() ? saved_name_of(name, &from) : from.saved_name, shape, *from.dtype,
+                from.load);
+  }
+
+  Tensor draw_new(const std::string& name, const Shape& shape, const Init& init) {
+    check_drawable(name, shape);
+    return take(name, saved_name_of(name, nullptr), shape, DType::F32,
+                [random = *options.init_missing, name, shape, init] { return draw(random, name, shape, init); });
+  }
+
+  void add(Stored entry, std::string model_name) {
+    by_name.emplace(std::move(model_name), stored.size());
+    stored.push_back(std::move(entry));
   }
 };
 
 Weights::Weights(Checkpoint checkpoint, WeightsOptions options) : state_(std::make_shared<State>()) {
-  // A tensor that has the new name itself goes before one that would be renamed to it.
-  for (const std::string& name : checkpoint.names()) state_->stored.emplace(name, name);
-  for (const std::string& name : checkpoint.names()) state_->stored.emplace(rename_legacy(name), name);
-  state_->checkpoint = std::move(checkpoint);
-  state_->options = std::move(options);
+  State& state = *state_;
+  state.options = std::move(options);
+  state.path = checkpoint.path();
+  state.stored_bytes = checkpoint.total_bytes();
+  for (const std::string& name : checkpoint.names()) {
+    const TensorInfo& info = *checkpoint.find(name);
+    state.add({name, name, "", info.shape, std::string(info.dtype_name), info.dtype,
+               [checkpoint, name] { return checkpoint.tensor(name); }, " in " + checkpoint.file_of(name)},
+              name);
+  }
+  for (size_t i = 0; i < state.stored.size(); ++i) {
+    State::Stored& entry = state.stored[i];
+    const std::string modern = rename(entry.name, kLegacyNames);
+    entry.legacy = modern != entry.name;
+    entry.model_name = rename(modern, state.options.renames);
+    entry.renamed = entry.model_name != modern;
+    state.by_name.emplace(entry.model_name, i);
+  }
+  if (!state.options.renames.empty())
+    state.save_renamed = std::ranges::any_of(state.stored, [](const State::Stored& entry) { return entry.renamed; });
+  state.checkpoint = std::move(checkpoint);
 }
 
-Weights Weights::random(const RandomInit& init) {
+Weights::Weights(const std::vector<Parameter>& parameters, WeightsOptions options) : state_(std::make_shared<State>()) {
+  State& state = *state_;
+  state.options = std::move(options);
+  state.path = "another model";
+  for (const Parameter& p : parameters) {
+    state.stored_bytes += uint64_t(p.shape.numel()) * size_of(p.dtype);
+    state.add({p.name,
+               p.name,
+               p.saved_name,
+               {p.shape.begin(), p.shape.end()},
+               std::string(name_of(p.dtype)),
+               p.dtype,
+               p.load,
+               " in another model"},
+              p.name);
+  }
+}
+
+Weights Weights::random(WeightsOptions options) {
   auto state = std::make_shared<State>();
-  state->options.init_missing = init;
+  state->random = true;
+  state->options = std::move(options);
+  if (!state->options.init_missing) state->options.init_missing = RandomInit{};
   return Weights(std::move(state), "");
 }
 
@@ -132,41 +263,92 @@ Weights Weights::operator/(std::string_view part) const { return Weights(state_,
 Weights Weights::operator/(int64_t index) const { return *this / std::to_string(index); }
 
 bool Weights::has(std::string_view name) const {
-  return !state_->checkpoint || state_->resolve(full_name(name)) != nullptr;
+  return state_->random || state_->find(state_->source_of(full_name(name))) != nullptr;
 }
 
-Tensor Weights::get(std::string_view name, const Shape& shape) const {
-  Tensor tensor = get_optional(name, shape);
-  if (tensor.defined()) return tensor;
-  std::string full = full_name(name);
-  if (state_->options.init_missing) {
-    state_->check_drawable(full, shape);
-    return draw(*state_->options.init_missing, full, shape);
+std::optional<std::vector<int64_t>> Weights::stored_shape(std::string_view name) const {
+  const State::Stored* from = state_->find(state_->source_of(full_name(name)));
+  return from != nullptr ? std::optional(from->shape) : std::nullopt;
+}
+
+Tensor Weights::get(std::string_view name, const Shape& shape, const Init& init) const {
+  State& state = *state_;
+  const std::string asked = full_name(name), full = state.source_of(asked);
+  if (full != asked && state.recorded.contains(full)) {  // what the source was given, drawn or read
+    const Parameter& source = *std::ranges::find(state.parameters, full, &Parameter::name);
+    if (source.shape != shape)
+      throw Error(
+          ErrorCode::bad_file, asked,
+          "expected shape " + shape.str() + " but got " + source.shape.str() + " of " + full + ", to which it is tied");
+    if (state.missing.contains(full)) state.missing.insert(asked);
+    const Tensor values = source.load();
+    return values.dtype() == DType::F32 ? values : values.to(DType::F32);
   }
-  throw Error(
-      ErrorCode::not_found, full,
-      "expected a tensor of shape " + shape.str() + " but got none of this name in " + state_->checkpoint->path());
+  if (state.random) return state.draw_new(full, shape, init);
+  State::Stored* from = state.find(full);
+  if (from == nullptr) {
+    if (!state.options.init_missing) {
+      throw Error(ErrorCode::not_found, full,
+                  "expected a tensor of shape " + shape.str() + " but got none of this name in " + state.path);
+    }
+    state.missing.insert(asked);
+    return state.draw_new(full, shape, init);
+  }
+  if (std::equal(shape.begin(), shape.end(), from->shape.begin(), from->shape.end()))
+    return state.load(full, *from, shape);
+  if (!state.options.init_missing) {
+    throw Error(ErrorCode::bad_file, full,
+                "expected shape " + shape.str() + " but got " + shape_text(from->shape) + from->where +
+                    (from->name == full ? "" : " (there named " + from->name + ")"));
+  }
+  from->read = true;
+  if (std::ranges::find(state.mismatched, full, &MismatchedKey::name) == state.mismatched.end())
+    state.mismatched.push_back({full, from->shape, shape});
+  return state.draw_new(full, shape, init);
 }
 
-Tensor Weights::get_optional(std::string_view name, const Shape& shape) const {
-  std::string full = full_name(name);
-  if (!state_->checkpoint) return draw(*state_->options.init_missing, full, shape);
-  if (const std::string* stored_name = state_->resolve(full)) return state_->load(full, *stored_name, shape);
-  state_->missing.insert(full);
-  return {};
+void Weights::release(std::string_view name) const {
+  State& state = *state_;
+  if (!state.checkpoint) return;
+  if (const State::Stored* from = state.find(state.source_of(full_name(name)))) state.checkpoint->release(from->name);
+}
+
+bool Weights::tie(const std::string& target, const std::string& source) const {
+  State& state = *state_;
+  State::Stored *from_target = state.random ? nullptr : state.find(target),
+                *from_source = state.random ? nullptr : state.find(source);
+  if (from_target != nullptr && from_source == nullptr) {
+    state.by_name.emplace(source, size_t(from_target - state.stored.data()));
+  } else if (from_target != nullptr && from_target != from_source) {
+    const Tensor a = from_target->load(), b = from_source->load();
+    if (a.shape() != b.shape() || a.dtype() != b.dtype() || std::memcmp(a.raw(), b.raw(), a.nbytes()) != 0) {
+      state.warnings.push_back("the configuration ties " + target + " to " + source +
+                               ", but the checkpoint has both with different values: they are not tied. Set "
+                               "tie_word_embeddings to false to silence this warning");
+      return false;
+    }
+    from_target->read = true;
+  }
+  state.tied[target] = source;
+  return true;
 }
 
 std::vector<std::string> Weights::unread() const {
   std::vector<std::string> result;
-  if (!state_->checkpoint) return result;
-  for (const std::string& name : state_->checkpoint->names()) {
-    if (last_part(name) != "position_ids" && !state_->read.contains(name)) result.push_back(name);
-  }
+  for (const State::Stored& entry : state_->stored)
+    if (!entry.read && last_part(entry.name) != "position_ids") result.push_back(entry.model_name);
+  std::sort(result.begin(), result.end());
   return result;
 }
 
 std::vector<std::string> Weights::missing() const { return {state_->missing.begin(), state_->missing.end()}; }
+const std::vector<MismatchedKey>& Weights::mismatched() const { return state_->mismatched; }
+const std::vector<std::string>& Weights::warnings() const { return state_->warnings; }
 
-bool Weights::found_any() const { return !state_->checkpoint || !state_->read.empty(); }
+bool Weights::found_any() const {
+  return state_->random || std::ranges::any_of(state_->stored, [](const State::Stored& entry) { return entry.read; });
+}
+
+std::vector<Parameter> Weights::parameters() const { return state_->parameters; }
 
 }  // namespace caracal

@@ -3,14 +3,17 @@
 //   Weights dense = w / "encoder" / "layer" / i / "output" / "dense";
 //   Tensor weight = dense.get("weight", {out, in}), bias = dense.get("bias", {out});
 //
-// and does not care whether they come from a checkpoint or are drawn at random.
+// and does not care whether they come from a checkpoint, are drawn at random or are those of another model. What was
+// asked for is recorded: it is the model's state, which save_pretrained writes.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <caracal/loaders/checkpoint.h>
@@ -25,9 +28,40 @@ struct RandomInit {
   uint64_t seed = 0;
 };
 
+/// How one fresh parameter differs from RandomInit's rule.
+struct Init {
+  enum class Kind { by_name, zeros, sinusoidal };  // sinusoidal: row p is sin, cos, … of p / 10000^(2 ⌊j/2⌋ / cols)
+  Kind kind = Kind::by_name;
+  int64_t zero_row = -1;  // a row of zeros: torch.nn.Embedding's padding_idx
+};
+
+/// One parameter of a model. `load` gives its values as they are stored (dtype and all); nothing is held in memory for
+/// it but what the checkpoint maps.
+struct Parameter {
+  std::string name;        // in the model: "bert.encoder.layer.0.output.dense.weight"
+  std::string saved_name;  // in the files of transformers' save_pretrained, where that differs
+  Shape shape;
+  DType dtype;
+  std::function<Tensor()> load;
+};
+
+/// A part of stored names and what it is called in the model.
+using Rename = std::pair<std::string_view, std::string_view>;
+
 struct WeightsOptions {
   std::string base_prefix = {};                 // "bert": added or stripped where checkpoint and model differ by it
-  std::optional<RandomInit> init_missing = {};  // absent tensors are drawn by get() and listed by missing()
+  std::vector<Rename> renames = {};             // applied in order to each stored name, first match each
+  std::optional<RandomInit> init_missing = {};  // absent tensors, and those of another shape, are drawn by get()
+  std::optional<DType> dtype = {};              // values are rounded to this type, as if it had been stored
+  std::function<void(uint64_t done, uint64_t total)> progress = {};  // bytes read of the checkpoint's
+};
+
+/// A tensor whose shape in the checkpoint was not the model's.
+struct MismatchedKey {
+  std::string name;
+  std::vector<int64_t> checkpoint_shape;
+  Shape model_shape;
+  friend bool operator==(const MismatchedKey&, const MismatchedKey&) = default;
 };
 
 /// A prefix into a source of float32 parameters. Cheap to copy; copies share the source and the record of what was
@@ -35,10 +69,14 @@ struct WeightsOptions {
 class Weights {
  public:
   /// Names in a checkpoint match with these differences, as in transformers: LayerNorm.gamma and LayerNorm.beta stand
-  /// for LayerNorm.weight and LayerNorm.bias; the base prefix may be there or not.
+  /// for LayerNorm.weight and LayerNorm.bias; options.renames; the base prefix may be there or not. A tensor that has
+  /// the model's name itself goes before one that would be renamed to it.
   explicit Weights(Checkpoint checkpoint, WeightsOptions options = {});
-  /// A source without a checkpoint: every tensor exists and is drawn when asked for.
-  static Weights random(const RandomInit& init = {});
+  /// The parameters of another model, by their names there.
+  explicit Weights(const std::vector<Parameter>& parameters, WeightsOptions options = {});
+  /// A source without a checkpoint: every tensor exists and is drawn when asked for. Uses init_missing and dtype.
+  static Weights random(WeightsOptions options);
+  static Weights random(const RandomInit& init = {}) { return random(WeightsOptions{.init_missing = init}); }
 
   /// The cursor one name, or list index, further down.
   Weights operator/(std::string_view part) const;
@@ -48,19 +86,31 @@ class Weights {
 
   /// True when the tensor exists; always for a random source.
   bool has(std::string_view name) const;
+  /// The stored shape; empty for an absent tensor and for a random source.
+  std::optional<std::vector<int64_t>> stored_shape(std::string_view name) const;
   /// The float32 tensor prefix.name of exactly this shape: a view of the file where it is stored as aligned F32, else
-  /// converted from F16, BF16 or F64. Throws with the full name: not_found, bad_file for another shape or dtype, or for
-  /// an absent tensor to draw that is larger than 64 MiB and than four times the checkpoint: its config is not its own.
-  Tensor get(std::string_view name, const Shape& shape) const;
-  /// The same, but an undefined tensor when there is none (then listed by missing()).
-  Tensor get_optional(std::string_view name, const Shape& shape) const;
+  /// converted from F16, BF16 or F64. Throws with the full name: not_found, bad_file for another dtype, another shape
+  /// (with init_missing that is recorded instead), or when what was drawn exceeds 64 MiB and four times the checkpoint:
+  /// its config is not its own.
+  Tensor get(std::string_view name, const Shape& shape, const Init& init = {}) const;
+  /// The caller has copied the tensor and needs the file's pages no more: they leave this process's memory.
+  void release(std::string_view name) const;
 
-  /// Checkpoint tensors that nobody asked for, by their names in the file; `position_ids` buffers do not count.
+  /// Ties two parameters, given by full names, as transformers' tie_weights: from now on `target` is `source`, which
+  /// may be stored under either name. When both are stored with different values they are not tied, warnings() says so,
+  /// and false is returned. To be called before either is asked for.
+  bool tie(const std::string& target, const std::string& source) const;
+
+  /// Stored tensors that nobody asked for, by their names in the file, renamed; `position_ids` buffers do not count.
   std::vector<std::string> unread() const;
   /// Full names that were asked for and not found, sorted.
   std::vector<std::string> missing() const;
-  /// True when at least one tensor of the checkpoint was read; always for a random source.
+  const std::vector<MismatchedKey>& mismatched() const;
+  const std::vector<std::string>& warnings() const;
+  /// True when at least one stored tensor was read; always for a random source.
   bool found_any() const;
+  /// Everything that was asked for, each once, in that order; of tied ones the source.
+  std::vector<Parameter> parameters() const;
 
  private:
   struct State;

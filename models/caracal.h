@@ -9,11 +9,14 @@
 #include <caracal/models/bert/modeling_bert.h>
 #include <caracal/models/bert/tokenization_bert.h>
 #include <caracal/models/distilbert/configuration_distilbert.h>
+#include <caracal/models/distilbert/modeling_distilbert.h>
 #include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
+#include <caracal/models/parity.h>
 #include <caracal/models/pipelines/feature_extraction.h>
 #include <caracal/models/pipelines/sentence_transformer.h>
 #include <caracal/models/tokenization_auto.h>
 #include <caracal/models/vit/configuration_vit.h>
+#include <caracal/models/vit/modeling_vit.h>
 #include <caracal/models/wav2vec2/configuration_wav2vec2.h>
 #include <caracal/runtime/error.h>
 #include <caracal/runtime/json.h>

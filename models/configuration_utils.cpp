@@ -14,11 +14,11 @@ namespace {
 
 [[noreturn]] void wrong_type(const std::string& where, const std::string& name, const std::string& expected,
                              const Json& got) {
+  const char* type = got.is_null() ? "None" : got.big_digits() ? "int of more than 64 bits" : got.type_name();
   std::string value = got.dump();
   if (value.size() > 200) value = value.substr(0, 200) + "...";
   throw Error(ErrorCode::invalid_argument, where,
-              "field '" + name + "' expected " + expected + " but got " + (got.is_null() ? "None" : got.type_name()) +
-                  " (value: " + value + ")");
+              "field '" + name + "' expected " + expected + " but got " + type + " (value: " + value + ")");
 }
 
 bool has_type(std::string_view type, const Json& value) {

@@ -86,7 +86,7 @@ class PretrainedConfig {
   /// bos_token_id, …).
   std::string str() const;
 
-  /// Same class and same attributes, extra keys included; name_or_path does not count.
+  /// Same class and same attributes, extra keys included; name_or_path does not count. 0 and 0.0 differ, as in files.
   bool operator==(const PretrainedConfig& other) const;
 
  protected:

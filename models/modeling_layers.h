@@ -1,29 +1,45 @@
-// Loading of the layers that every architecture is built from.
+// Loading of the layers that every architecture is built from, and what heads have in common.
 #pragma once
 
 #include <caracal/loaders/weights.h>
+#include <caracal/models/modeling_utils.h>
 #include <caracal/runtime/ops.h>
 
 namespace caracal {
 
-/// What a model's constructor needs to load its layers: where to run, and where packed weights go.
-struct Loader {
-  const Runtime& runtime;
-  WeightStore& store;
-};
-
 /// torch.nn.Linear at `w`: weight (out, in) and, if asked for, bias (out).
 Linear load_linear(const Loader& loader, const Weights& w, int64_t in_features, int64_t out_features, bool bias = true);
 
-/// Several torch.nn.Linear over the same input, stacked into one product: query, key and value.
+/// Several torch.nn.Linear over the same input, stacked into one product: query, key and value. out_features is that of
+/// each.
 Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features,
-                           int64_t out_features);
+                           int64_t out_features, bool bias = true);
+
+/// torch.nn.Conv2d at `w` whose stride is its kernel, as a product over the rows of image_patches(): weight (out, in,
+/// height, width), bias (out).
+Linear load_patch_convolution(const Loader& loader, const Weights& w, int64_t in_channels, int64_t out_channels,
+                              int64_t height, int64_t width);
 
 /// torch.nn.Embedding at `w`: weight (rows, cols), a view of the file where it is float32. Every page is read now, so
 /// that no call waits for the disk.
-Tensor load_embedding(const Weights& w, int64_t rows, int64_t cols);
+Tensor load_embedding(const Weights& w, int64_t rows, int64_t cols, const Init& init = {});
+/// The Init of an embedding whose padding_idx is this pad_token_id (an integer or null).
+Init with_padding_row(const Json& pad_token_id);
 
 /// torch.nn.LayerNorm at `w`: weight and bias (size).
 LayerNorm load_layer_norm(const Weights& w, int64_t size, double eps);
+
+/// The attention heads of a layer, `query` being its query projection: all of them, or those that config.pruned_heads
+/// leaves where the stored weights are those of a pruned layer.
+int64_t count_heads(const Weights& query, const PretrainedConfig& config, int64_t layer, int64_t heads,
+                    int64_t head_dim);
+
+/// Throw invalid_argument, naming the class and field, unless value is a positive 32-bit number; unless 0 to 10000.
+void expect_positive(const PretrainedConfig& config, const char* field, int64_t value);
+void expect_layer_count(const PretrainedConfig& config, const char* field, int64_t value);
+/// num_labels of a classification head; throws invalid_argument when it is 0.
+int64_t label_count(const PretrainedConfig& config);
+/// 2, the labels of a question-answering head: start and end; throws invalid_argument when num_labels is another.
+int64_t two_labels(const PretrainedConfig& config);
 
 }  // namespace caracal

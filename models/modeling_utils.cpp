@@ -3,44 +3,14 @@
 #include <deque>
 #include <filesystem>
 
-#include <caracal/tokenizers/batch_encoding.h>
-
 namespace caracal {
-namespace {
 
-struct Argument {
-  const char* name;
-  Tensor ModelInputs::*member;
-};
-
-constexpr Argument kArguments[] = {
-    {"input_ids", &ModelInputs::input_ids},           {"attention_mask", &ModelInputs::attention_mask},
-    {"token_type_ids", &ModelInputs::token_type_ids}, {"position_ids", &ModelInputs::position_ids},
-    {"inputs_embeds", &ModelInputs::inputs_embeds},
-};
-
-}  // namespace
-
-ModelInputs::ModelInputs(const BatchEncoding& encoding) {
-  for (const std::string& name : encoding.keys()) set(name, encoding.padded(name));
-  if (encoding.size() == 0) input_ids = Tensor::empty({0, 0}, DType::I64);
+PreTrainedModel::PreTrainedModel(const LoadOptions& options)
+    : load_options_(options), workspaces_(std::make_unique<ArenaPool>()) {
+  if (load_options_.runtime == nullptr) load_options_.runtime = std::make_shared<Runtime>();
+  load_options_.progress = {};  // of this load only
+  load_options_.config = {};
 }
-
-void ModelInputs::set(const std::string& name, Tensor value) {
-  std::string known;
-  for (const Argument& argument : kArguments) {
-    if (name == argument.name) {
-      this->*argument.member = std::move(value);
-      return;
-    }
-    known += (known.empty() ? "" : ", ") + std::string(argument.name);
-  }
-  throw Error(ErrorCode::invalid_argument, "ModelInputs", "expected one of " + known + " but got '" + name + "'");
-}
-
-PreTrainedModel::PreTrainedModel(std::shared_ptr<Runtime> runtime)
-    : runtime_(runtime != nullptr ? std::move(runtime) : std::make_shared<Runtime>()),
-      workspaces_(std::make_unique<ArenaPool>()) {}
 
 ModelOutput PreTrainedModel::operator()(const ModelInputs& inputs, const ForwardOptions& options) const {
   ModelOutput output;
@@ -51,7 +21,7 @@ ModelOutput PreTrainedModel::operator()(const ModelInputs& inputs, const Forward
 void PreTrainedModel::forward(const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options) const {
   const ArenaPool::Lease lease(*workspaces_);
   (*lease).reset();
-  Ctx ctx(*runtime_, *lease);
+  Ctx ctx(runtime(), *lease);
   run(ctx, inputs, output, with_defaults(options));
 }
 
@@ -65,7 +35,7 @@ void PreTrainedModel::prepare(int64_t max_tokens, int64_t max_batch, const Prepa
   for (int i = 0; i < options.callers; i++) {
     Arena& arena = *leases.emplace_back(*workspaces_);
     arena.reset();
-    Ctx ctx(*runtime_, arena, /*planning=*/true);
+    Ctx ctx(runtime(), arena, /*planning=*/true);
     ModelOutput unused;
     run(ctx, inputs, unused, with_defaults(options.forward));
     arena.reserve(arena.high_water());
@@ -79,6 +49,34 @@ ForwardOptions PreTrainedModel::with_defaults(ForwardOptions options) const {
   return options;
 }
 
+void PreTrainedModel::finish(const Weights& w, const std::string& path) {
+  loading_info_ = {w.missing(), w.unread(), w.mismatched(), w.warnings()};
+  if (!w.found_any())
+    throw Error(ErrorCode::bad_file, path,
+                "expected weights of this model but found none of them; the first one missing is '" +
+                    (loading_info_.missing_keys.empty() ? "" : loading_info_.missing_keys[0]) + "'");
+  parameters_ = w.parameters();
+  for (const std::string& warning : loading_info_.warnings) runtime().log(LogLevel::warning, path + ": " + warning);
+  if (const std::string report = loading_info_.report(class_name(), path); !report.empty() && !path.empty())
+    // Tensors of another head are no reason to worry.
+    runtime().log(loading_info_.missing_keys.empty() && loading_info_.mismatched_keys.empty() ? LogLevel::info
+                                                                                              : LogLevel::warning,
+                  report);
+  if (!loading_info_.mismatched_keys.empty() && !load_options_.ignore_mismatched_sizes) {
+    const MismatchedKey& key = loading_info_.mismatched_keys[0];
+    const size_t others = loading_info_.mismatched_keys.size() - 1;
+    std::string got;
+    for (int64_t d : key.checkpoint_shape) got += (got.empty() ? "" : ", ") + std::to_string(d);
+    throw Error(ErrorCode::bad_file, key.name,
+                "expected shape " + key.model_shape.str() + " but got (" + got +
+                    (key.checkpoint_shape.size() == 1 ? ",) in " : ") in ") + path +
+                    (others > 0 ? ", and " + std::to_string(others) + " more of other shapes" : "") +
+                    "; ignore_mismatched_sizes would draw them anew");
+  }
+  if (!parameters_.empty()) mutable_config().dtype = torch_name_of(parameters_[0].dtype);
+  prepare(kPreparedTokens);
+}
+
 std::string checkpoint_directory(const std::string& path, const std::string& subfolder) {
   namespace fs = std::filesystem;
   const fs::path directory = subfolder.empty() ? fs::path(path) : fs::path(path) / subfolder;
@@ -90,20 +88,63 @@ std::string checkpoint_directory(const std::string& path, const std::string& sub
   return directory.string();
 }
 
-Weights open_weights(const std::string& directory, const LoadOptions& options, const char* base_prefix,
-                     double initializer_range) {
-  Checkpoint checkpoint = Checkpoint::open(directory, {.variant = options.variant, .access = options.access});
-  return Weights(std::move(checkpoint),
-                 {.base_prefix = base_prefix, .init_missing = RandomInit{.stddev = float(initializer_range)}});
+void expect_no_unused(const Json& unused, const PretrainedConfig& config) {
+  if (!unused.is_object() || unused.as_object().empty()) return;
+  throw Error(ErrorCode::invalid_argument, config.class_name(),
+              "expected overrides of its attributes but got '" + unused.as_object()[0].first + "'");
 }
 
-LoadingInfo loading_info_of(const Weights& w, const std::string& path) {
-  LoadingInfo info{w.missing(), w.unread()};
-  if (!w.found_any())
-    throw Error(ErrorCode::bad_file, path,
-                "expected weights of this model but found none of them; the first one missing is '" +
-                    (info.missing_keys.empty() ? "" : info.missing_keys[0]) + "'");
-  return info;
+namespace {
+
+// What transformers' dtype argument means: a name, or "auto".
+std::optional<DType> requested_dtype(const LoadOptions& options, const PretrainedConfig& config) {
+  std::string name = options.dtype;
+  if (name == "auto") {
+    if (!config.dtype.is_string()) return std::nullopt;
+    name = config.dtype.as_string();
+  }
+  const std::optional<DType> dtype = dtype_from_name(name);
+  if (!dtype || (*dtype != DType::F32 && *dtype != DType::F16 && *dtype != DType::BF16 && *dtype != DType::F64))
+    throw Error(ErrorCode::invalid_argument, "dtype",
+                "expected auto, float32, float16, bfloat16 or float64 but got '" + name + "'");
+  return dtype;
+}
+
+DType first_floating_dtype(const Checkpoint& checkpoint) {
+  for (const std::string& name : checkpoint.names()) {
+    const std::optional<DType> dtype = checkpoint.find(name)->dtype;
+    if (dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16 || dtype == DType::F64) return *dtype;
+  }
+  return DType::F32;
+}
+
+RandomInit random_init(const PretrainedConfig& config, uint64_t seed) {
+  const Json range = config.has("initializer_range") ? config.get("initializer_range") : Json(0.02);
+  const double stddev = range.is_number() && range.as_double() != 0 ? range.as_double() : 0.02;  // 0 means the default
+  return {.stddev = float(stddev), .seed = seed};
+}
+
+}  // namespace
+
+Weights open_weights(const std::string& directory, const WeightNames& names, const PretrainedConfig& config,
+                     const LoadOptions& options) {
+  WeightsOptions how{.base_prefix = names.base_prefix,
+                     .renames = {names.renames.begin(), names.renames.end()},
+                     .init_missing = random_init(config, options.seed),
+                     .dtype = requested_dtype(options, config),
+                     .progress = options.progress};
+  if (directory.empty()) {
+    if (!how.dtype) how.dtype = DType::F32;
+    return Weights::random(std::move(how));
+  }
+  Checkpoint checkpoint = Checkpoint::open(directory, {.variant = options.variant, .access = options.access});
+  if (!how.dtype) how.dtype = first_floating_dtype(checkpoint);
+  return Weights(std::move(checkpoint), std::move(how));
+}
+
+Weights open_weights(const std::vector<Parameter>& parameters, const PretrainedConfig& config,
+                     const LoadOptions& options) {
+  return Weights(parameters, {.init_missing = random_init(config, options.seed)});
 }
 
 }  // namespace caracal

@@ -1,41 +1,22 @@
-// PreTrainedModel: what all models share. Also their inputs and the options of loading and running them.
+// PreTrainedModel: what all models share: loading, running, saving, resizing. Also the options of loading them.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <caracal/loaders/weights.h>
 #include <caracal/models/configuration_utils.h>
+#include <caracal/models/loading_info.h>
+#include <caracal/models/modeling_inputs.h>
 #include <caracal/models/modeling_outputs.h>
 #include <caracal/runtime/ops.h>
 
 namespace caracal {
-
-class BatchEncoding;
-
-/// The arguments of a model's forward, under transformers' names; leave out what the model should default. B batch,
-/// S tokens; (1, S) serves all rows. Integer arguments may be of any integer type, masks also BOOL or F32.
-struct ModelInputs {
-  Tensor input_ids;       // (B, S)
-  Tensor attention_mask;  // (B, S), not 0 where a token counts; default: everywhere
-  Tensor token_type_ids;  // (B, S); default 0
-  Tensor position_ids;    // (B, S); default 0, 1, … S - 1
-  Tensor inputs_embeds;   // (B, S, H) F32, in place of input_ids
-
-  ModelInputs() = default;
-  /// What a tokenizer returned. Rows of different lengths are padded and masked: padding costs nothing and changes
-  /// nothing.
-  ModelInputs(const BatchEncoding& encoding);
-
-  /// Sets an argument by name; throws invalid_argument for a name no model has.
-  void set(const std::string& name, Tensor value);
-};
-
-struct ForwardOptions {
-  bool output_hidden_states = false;
-  bool output_attentions = false;
-};
 
 /// Options of PreTrainedModel::prepare.
 struct PrepareOptions {
@@ -43,24 +24,53 @@ struct PrepareOptions {
   ForwardOptions forward = {};  // what those calls will ask for
 };
 
-/// Options of from_pretrained.
+/// The configuration to load a model with: overrides of the checkpoint's own, or a whole configuration in its place, as
+/// transformers' config=.
+class ConfigArgument {
+ public:
+  ConfigArgument() = default;
+  ConfigArgument(std::initializer_list<Json::Member> overrides) : overrides_(Json::Object(overrides)) {}
+  ConfigArgument(Json overrides) : overrides_(std::move(overrides)) {}
+  ConfigArgument(const PretrainedConfig& whole) : whole_(whole.clone()) {}
+  ConfigArgument(std::shared_ptr<const PretrainedConfig> whole) : whole_(std::move(whole)) {}
+
+  const Json& overrides() const noexcept { return overrides_; }
+  /// Null when there are overrides only.
+  const std::shared_ptr<const PretrainedConfig>& whole() const noexcept { return whole_; }
+
+ private:
+  Json overrides_;
+  std::shared_ptr<const PretrainedConfig> whole_;
+};
+
+/// Options of from_pretrained and from_config.
 struct LoadOptions {
-  Json config = {};                       // overrides of configuration attributes: {{"num_labels", 3}}
+  ConfigArgument config = {};             // {{"num_labels", 3}}, or a configuration object
   std::string subfolder = {};             // of the checkpoint directory
   std::string variant = {};               // "fp16" for model.fp16.safetensors
+  std::string dtype = "auto";             // what parameters are rounded to and saved as: "float32", "float16", …;
+                                          // auto: the configuration's, else the checkpoint's first floating type
+  bool ignore_mismatched_sizes = false;   // draw parameters of another shape anew, instead of an error
   Access access = Access::map;            // `read` copies the weights first: survives truncation of the file by others
   std::shared_ptr<Runtime> runtime = {};  // where to run; default: one of its own, on all CPUs the process may use
   bool add_pooling_layer = true;          // base models: build the pooler
+  bool use_mask_token = false;            // ViTModel: have a mask token, for bool_masked_pos
+  uint64_t seed = 0;                      // of the parameters that are drawn
+  std::function<void(uint64_t done, uint64_t total)> progress = {};  // bytes of the checkpoint read so far
 };
 
-/// How a checkpoint's tensors and the model's weights matched; names are the checkpoint's.
-struct LoadingInfo {
-  std::vector<std::string> missing_keys;     // freshly initialised, as transformers does
-  std::vector<std::string> unexpected_keys;  // in the checkpoint, unused
+/// Options of save_pretrained.
+struct SaveOptions {
+  uint64_t max_shard_size = 50'000'000'000;  // bytes; a larger parameter gets a shard of its own
+  std::string variant = {};                  // "fp16" writes model.fp16.safetensors
 };
 
-/// A loaded model: immutable, and safe to call from many threads at once. Each concurrent call works in a workspace of
-/// its own that is kept for later calls.
+/// Bytes of a size as transformers writes it: "500MB", "5GiB", "123456". Throws invalid_argument.
+uint64_t parse_size(const std::string& text);
+
+/// A loaded model. Running it changes nothing and is safe from many threads at once; each concurrent call works in a
+/// workspace of its own that is kept for later calls. resize_token_embeddings and prune_heads change it: not while
+/// others call.
 class PreTrainedModel {
  public:
   virtual ~PreTrainedModel() = default;
@@ -69,32 +79,70 @@ class PreTrainedModel {
   ModelOutput operator()(const ModelInputs& inputs, const ForwardOptions& options = {}) const;
   /// The same into `output`, whose tensors are reused: in steady state nothing is allocated.
   void forward(const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options = {}) const;
-  /// Makes workspaces large enough for calls of up to `max_tokens` real tokens in up to `max_batch` sequences, so that
-  /// no later call within these bounds allocates one. Loading does so for one sequence of up to 512 tokens. Throws
-  /// invalid_argument for bounds below 1.
+  /// Makes workspaces large enough for calls of up to `max_tokens` real tokens in up to `max_batch` sequences (images
+  /// count as their patches), so that no later call within these bounds allocates one. Loading does so for one sequence
+  /// of up to 512 tokens. Throws invalid_argument for bounds below 1.
   void prepare(int64_t max_tokens, int64_t max_batch = 1, const PrepareOptions& options = {}) const;
+
+  /// Writes config.json and model.safetensors, or shards and their index, that transformers loads. Throws io,
+  /// not_found or invalid_argument.
+  void save_pretrained(const std::string& directory, const SaveOptions& options = {}) const;
+  /// Every parameter, in the order of construction, of tied ones the source; see Parameter.
+  const std::vector<Parameter>& parameters() const noexcept { return parameters_; }
+  int64_t num_parameters() const;
+
+  /// Gives the input embeddings (and a language model's head) `rows` rows, or the next multiple of
+  /// `pad_to_multiple_of`, and sets config.vocab_size. New rows are the mean of the old ones, the centre of what
+  /// transformers draws with mean_resizing=True. Throws unsupported for a model without a vocabulary.
+  void resize_token_embeddings(int64_t rows, int64_t pad_to_multiple_of = 1);
+  /// Removes attention heads, numbered as in the unpruned layer: {{layer, {head, head}}}. Their parameters are gone and
+  /// config.pruned_heads lists them, as in transformers 4; transformers 5 has no head pruning and refuses such a
+  /// checkpoint. Throws invalid_argument for a head or layer that is not there, or when no head would be left.
+  void prune_heads(const std::map<int64_t, std::set<int64_t>>& heads);
 
   /// "BertModel".
   virtual const char* class_name() const = 0;
   virtual const PretrainedConfig& config() const = 0;
-  const Runtime& runtime() const noexcept { return *runtime_; }
+  const Runtime& runtime() const noexcept { return *load_options_.runtime; }
   const LoadingInfo& loading_info() const noexcept { return loading_info_; }
-  void set_loading_info(LoadingInfo info) { loading_info_ = std::move(info); }
 
  protected:
-  explicit PreTrainedModel(std::shared_ptr<Runtime> runtime);
+  /// The prefixes of a layer's query, key and value, and of what multiplies the heads' output.
+  struct AttentionNames {
+    std::vector<std::string> projections;
+    std::string output;
+  };
+
+  explicit PreTrainedModel(const LoadOptions& options);
   PreTrainedModel(PreTrainedModel&&) = default;
+  PreTrainedModel& operator=(PreTrainedModel&&) = default;
 
   /// The forward pass. While ctx.planning() only workspace is taken: outputs and pointers into it are not touched.
   virtual void run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options) const = 0;
   /// Inputs that need the largest workspace among those prepare() allows.
   virtual ModelInputs largest_inputs(int64_t max_tokens, int64_t max_batch) const = 0;
 
+  virtual PretrainedConfig& mutable_config() = 0;
+  /// Builds the model anew, in place, from these parameters and the configuration as it now is.
+  virtual void rebuild(const std::vector<Parameter>& parameters) = 0;
+  /// Ends of the names of parameters with a row for each token of the vocabulary.
+  virtual std::span<const char* const> vocabulary_parameters() const { return {}; }
+  /// True for a language model: save_pretrained writes a generation_config.json.
+  virtual bool can_generate() const { return false; }
+  /// Empty for a model whose heads cannot be pruned.
+  virtual AttentionNames attention_names(int64_t) const { return {}; }
+
+  /// What follows construction: what `w` had and lacked, dtype, the log, a first workspace. `path` is empty for a model
+  /// that comes from no checkpoint. Throws bad_file when `w` had nothing of the model, or tensors of other shapes.
+  void finish(const Weights& w, const std::string& path);
+  const LoadOptions& load_options() const noexcept { return load_options_; }
+
  private:
   ForwardOptions with_defaults(ForwardOptions options) const;
 
   LoadingInfo loading_info_;
-  std::shared_ptr<Runtime> runtime_;
+  LoadOptions load_options_;  // the runtime is set
+  std::vector<Parameter> parameters_;
   std::unique_ptr<ArenaPool> workspaces_;
 };
 
@@ -103,23 +151,93 @@ inline constexpr int64_t kPreparedTokens = 512;
 
 /// The checkpoint directory of `path` with the subfolder; throws not_found when it is not there.
 std::string checkpoint_directory(const std::string& path, const std::string& subfolder);
-/// The weights in `directory` for a model whose names may carry `base_prefix`.
-Weights open_weights(const std::string& directory, const LoadOptions& options, const char* base_prefix,
-                     double initializer_range);
-/// What `w` was asked for and did not have, and the reverse. Throws bad_file when `w` had nothing that was asked for.
-LoadingInfo loading_info_of(const Weights& w, const std::string& path);
 
-/// Loads a model class from a checkpoint directory: configuration, weights, constructor. Weights that the checkpoint
-/// lacks are drawn at random as in transformers and listed in loading_info(); throws bad_file when it has none of them.
-template <class Model>
-Model load_pretrained(const std::string& path, const LoadOptions& options) {
-  const std::string directory = checkpoint_directory(path, options.subfolder);
-  const auto config = Model::Config::from_pretrained(directory, options.config);
-  const Weights weights = open_weights(directory, options, Model::kBaseModelPrefix, config.initializer_range);
-  Model model(config, weights, options);
-  model.set_loading_info(loading_info_of(weights, directory));
-  model.prepare(kPreparedTokens);
-  return model;
-}
+/// Throws invalid_argument when overrides of a configuration were no attributes of it.
+void expect_no_unused(const Json& unused, const PretrainedConfig& config);
+
+/// What differs from class to class in how weights are found.
+struct WeightNames {
+  const char* base_prefix = "";
+  std::span<const Rename> renames = {};
+};
+/// The weights in `directory`, or fresh ones when it is empty, for a model of this configuration.
+Weights open_weights(const std::string& directory, const WeightNames& names, const PretrainedConfig& config,
+                     const LoadOptions& options);
+/// The parameters of another model as weights.
+Weights open_weights(const std::vector<Parameter>& parameters, const PretrainedConfig& config,
+                     const LoadOptions& options);
+
+/// What a model's constructor needs to load its layers: where to run, and where packed weights go.
+struct Loader {
+  const Runtime& runtime;
+  WeightStore& store;
+};
+
+/// What a concrete model class derives from. Derived supplies kClassName, kBaseModelPrefix, a constructor (config,
+/// weights, options), run() and largest_inputs(); and where it has them kRenames (names in checkpoints that differ from
+/// the model's), kVocabularyParameters and attention_names(layer). A class outside the library works the same way.
+template <class Derived, class ConfigClass>
+class ModelOf : public PreTrainedModel {
+ public:
+  using Config = ConfigClass;
+
+  /// Loads a checkpoint directory. Parameters that it lacks are drawn at random as in transformers, listed in
+  /// loading_info() and logged. Throws not_found, bad_file, unsupported or invalid_argument.
+  static Derived from_pretrained(const std::string& path, const LoadOptions& options = {}) {
+    const std::string directory = checkpoint_directory(path, options.subfolder);
+    return load(config_for(directory, options), directory, options);
+  }
+  /// A model of this configuration with random weights as its class initialises them: the same ones for the same
+  /// options.seed, on every machine.
+  static Derived from_config(const Config& config, const LoadOptions& options = {}) {
+    return load(config, {}, options);
+  }
+
+  const char* class_name() const override { return Derived::kClassName; }
+  const Config& config() const override { return config_; }
+
+ protected:
+  ModelOf(const Config& config, const LoadOptions& options)
+      : PreTrainedModel(options), config_(config), store_(std::make_unique<WeightStore>()) {}
+
+  Loader loader() const { return {runtime(), *store_}; }
+  PretrainedConfig& mutable_config() override { return config_; }
+  void rebuild(const std::vector<Parameter>& parameters) override {
+    const Weights w = open_weights(parameters, config_, load_options());
+    Derived model(config_, w, load_options());
+    model.finish(w, {});
+    static_cast<Derived&>(*this) = std::move(model);
+  }
+  std::span<const char* const> vocabulary_parameters() const override {
+    if constexpr (requires { Derived::kVocabularyParameters; }) return Derived::kVocabularyParameters;
+    return {};
+  }
+
+  Config config_;
+  std::unique_ptr<WeightStore> store_;
+
+ private:
+  static Config config_for(const std::string& directory, const LoadOptions& options) {
+    const PretrainedConfig* whole = options.config.whole().get();
+    if (whole == nullptr) {
+      Json unused;
+      Config config = Config::from_pretrained(directory, options.config.overrides(), &unused);
+      expect_no_unused(unused, config);
+      return config;
+    }
+    if (const Config* own = dynamic_cast<const Config*>(whole)) return *own;
+    throw Error(
+        ErrorCode::invalid_argument, Derived::kClassName,
+        std::string("expected a configuration of class ") + Config::kClassName + " but got " + whole->class_name());
+  }
+  static Derived load(const Config& config, const std::string& directory, const LoadOptions& options) {
+    WeightNames names{.base_prefix = Derived::kBaseModelPrefix};
+    if constexpr (requires { Derived::kRenames; }) names.renames = Derived::kRenames;
+    const Weights w = open_weights(directory, names, config, options);
+    Derived model(config, w, options);
+    model.finish(w, directory);
+    return model;
+  }
+};
 
 }  // namespace caracal

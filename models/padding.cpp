@@ -14,7 +14,7 @@ std::string describe(const Tensor& x) {
 
 // Calls f(values) with the tensor's elements as a typed span of integers (or floats, for masks).
 template <class F>
-void with_values(std::string_view where, const Tensor& x, bool floats, F f) {
+void with_values(const ArgumentName& where, const Tensor& x, bool floats, F f) {
   switch (x.dtype()) {
     case DType::I64: return f(x.values<int64_t>());
     case DType::I32: return f(x.values<int32_t>());
@@ -29,7 +29,7 @@ void with_values(std::string_view where, const Tensor& x, bool floats, F f) {
     default: break;
   }
   throw Error(
-      ErrorCode::invalid_argument, where,
+      ErrorCode::invalid_argument, where.str(),
       "expected " + std::string(floats ? "a mask of integers, BOOL or F32" : "integers") + " but got " + describe(x));
 }
 
@@ -37,56 +37,46 @@ Tensor integers(Ctx& ctx, int64_t n) { return ctx.empty({n}, DType::I64); }
 
 }  // namespace
 
-TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, bool keep_first) {
-  const std::string where(model);
-  if (inputs.input_ids.defined() == inputs.inputs_embeds.defined())
-    throw Error(ErrorCode::invalid_argument, where,
-                std::string("expected either input_ids or inputs_embeds but got ") +
-                    (inputs.input_ids.defined() ? "both" : "neither"));
-  const bool from_ids = inputs.input_ids.defined();
-  const Tensor& leading = from_ids ? inputs.input_ids : inputs.inputs_embeds;
-  if (leading.rank() != (from_ids ? 2 : 3))
-    throw Error(ErrorCode::invalid_argument, where,
-                std::string("expected ") +
-                    (from_ids ? "input_ids of shape (B, S)" : "inputs_embeds of shape (B, S, H)") + " but got " +
-                    describe(leading));
-  TextBatch text;
-  text.batch = leading.size(0);
-  text.length = leading.size(1);
-  if (text.batch > 0 && text.length == 0)
-    throw Error(ErrorCode::invalid_argument, where,
-                "expected at least one token per sequence but got shape " + leading.shape().str());
-  const Tensor& mask = inputs.attention_mask;
-  const bool one_mask = mask.defined() && mask.shape() == Shape{1, text.length};
-  if (mask.defined() && !one_mask && mask.shape() != Shape{text.batch, text.length})
-    throw Error(
-        ErrorCode::invalid_argument, where,
-        "expected attention_mask of shape " + Shape{text.batch, text.length}.str() + " but got " + describe(mask));
+namespace {
 
-  Tensor offsets = integers(ctx, text.batch + 1), keys = integers(ctx, text.batch),
-         rows = integers(ctx, text.batch * text.length);
-  if (keep_first) text.first_rows = integers(ctx, text.batch);
+// The rows that columns [past, past + length) of a mask (B, past + length) leave.
+TextBatch rows_of(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t past, int64_t length,
+                  bool keep_first) {
+  TextBatch text;
+  text.batch = batch;
+  text.length = length;
+  text.past = past;
+  const int64_t columns = checked_add(past, length, where.model);
+  const bool one_mask = mask.defined() && mask.shape() == Shape{1, columns};
+  if (mask.defined() && !one_mask && mask.shape() != Shape{batch, columns})
+    throw Error(ErrorCode::invalid_argument, where.str(),
+                "expected a mask of shape " + Shape{batch, columns}.str() + " but got " + describe(mask));
+
+  Tensor offsets = integers(ctx, batch + 1), keys = integers(ctx, batch), rows = integers(ctx, batch * length);
+  if (keep_first) text.first_rows = integers(ctx, batch);
   int64_t count = 0;
   auto split = [&](auto counts) {
-    for (int64_t b = 0; b < text.batch; b++) {
-      const int64_t start = count, mask_row = one_mask ? 0 : b * text.length;
+    for (int64_t b = 0; b < batch; b++) {
+      const int64_t start = count, mask_row = (one_mask ? 0 : b * columns) + past;
       offsets.data<int64_t>()[b] = start;
-      for (int64_t s = 0; s < text.length; s++)
-        if (counts(mask_row + s)) rows.data<int64_t>()[count++] = b * text.length + s;
+      for (int64_t s = 0; s < length; s++)
+        if (counts(mask_row + s)) rows.data<int64_t>()[count++] = b * length + s;
       keys.data<int64_t>()[b] = count - start;
-      const bool first_counts = counts(mask_row);
-      if (keep_first) text.first_rows.data<int64_t>()[b] = first_counts ? start : count;
-      if (keep_first && !first_counts) rows.data<int64_t>()[count++] = b * text.length;
+      if (keep_first) {
+        const bool first_counts = counts(mask_row);
+        text.first_rows.data<int64_t>()[b] = first_counts ? start : count;
+        if (!first_counts) rows.data<int64_t>()[count++] = b * length;
+      }
       text.sequences.longest = std::max(text.sequences.longest, count - start);
     }
-    offsets.data<int64_t>()[text.batch] = count;
+    offsets.data<int64_t>()[batch] = count;
   };
   if (mask.defined())
     with_values(where, mask, true, [&](auto values) { split([values](int64_t i) { return values[size_t(i)] != 0; }); });
   else
     split([](int64_t) { return true; });
 
-  text.sequences.batch = text.batch;
+  text.sequences.batch = batch;
   text.sequences.tokens = count;
   text.sequences.offsets = offsets.data<int64_t>();
   text.sequences.keys = keys.data<int64_t>();
@@ -94,29 +84,98 @@ TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, boo
   return text;
 }
 
-Tensor gather_ids(Ctx& ctx, std::string_view where, const Tensor& ids, Fallback fallback, int64_t limit,
+}  // namespace
+
+TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, bool keep_first, int64_t past) {
+  if (inputs.input_ids.defined() == inputs.inputs_embeds.defined())
+    throw Error(ErrorCode::invalid_argument, model,
+                std::string("expected either input_ids or inputs_embeds but got ") +
+                    (inputs.input_ids.defined() ? "both" : "neither"));
+  const bool from_ids = inputs.input_ids.defined();
+  const Tensor& leading = from_ids ? inputs.input_ids : inputs.inputs_embeds;
+  if (leading.rank() != (from_ids ? 2 : 3))
+    throw Error(ErrorCode::invalid_argument, model,
+                std::string("expected ") +
+                    (from_ids ? "input_ids of shape (B, S)" : "inputs_embeds of shape (B, S, H)") + " but got " +
+                    describe(leading));
+  if (leading.size(0) > 0 && leading.size(1) == 0)
+    throw Error(ErrorCode::invalid_argument, model,
+                "expected at least one token per sequence but got shape " + leading.shape().str());
+  return rows_of(ctx, {model, "attention_mask"}, inputs.attention_mask, leading.size(0), past, leading.size(1),
+                 keep_first);
+}
+
+TextBatch unpad_mask(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t length) {
+  return rows_of(ctx, where, mask, batch, 0, length, false);
+}
+
+ModelInputs flatten_choices(std::string_view model, const ModelInputs& inputs, int64_t* choices) {
+  const Tensor& leading = inputs.input_ids.defined() ? inputs.input_ids : inputs.inputs_embeds;
+  const int rank = inputs.input_ids.defined() ? 3 : 4;
+  if (leading.defined() && leading.rank() != rank)
+    throw Error(ErrorCode::invalid_argument, model,
+                std::string("expected ") +
+                    (rank == 3 ? "input_ids of shape (B, choices, S)" : "inputs_embeds of shape (B, choices, S, H)") +
+                    " but got " + describe(leading));
+  *choices = leading.defined() ? leading.size(1) : 1;
+  ModelInputs flat = inputs;
+  for (Tensor* x : {&flat.input_ids, &flat.attention_mask, &flat.token_type_ids, &flat.position_ids})
+    if (x->defined() && x->rank() == 3) *x = x->reshape({x->size(0) * x->size(1), x->size(2)});
+  if (Tensor& x = flat.inputs_embeds; x.defined() && x.rank() == 4)
+    x = x.reshape({x.size(0) * x.size(1), x.size(2), x.size(3)});
+  return flat;
+}
+
+ModelInputs with_one_choice(ModelInputs inputs) {
+  for (Tensor* x : {&inputs.input_ids, &inputs.attention_mask})
+    if (x->defined()) *x = x->reshape({x->size(0), 1, x->size(1)});
+  return inputs;
+}
+
+Tensor gather_ids(Ctx& ctx, const ArgumentName& where, const Tensor& ids, Fallback fallback, int64_t limit,
                   const TextBatch& text) {
   const int64_t* rows = text.rows.data<int64_t>();
   const int64_t count = text.sequences.tokens;
   Tensor out = ctx.empty({count}, DType::I64);
   int64_t* to = out.data<int64_t>();
   if (!ids.defined()) {
-    for (int64_t t = 0; t < count; t++) to[t] = fallback == Fallback::zeros ? 0 : rows[t] % text.length;
+    for (int64_t t = 0; t < count; t++) to[t] = fallback == Fallback::zeros ? 0 : text.past + rows[t] % text.length;
     return out;
   }
   const bool shared = ids.shape() == Shape{1, text.length};
   if (!shared && ids.shape() != Shape{text.batch, text.length})
-    throw Error(ErrorCode::invalid_argument, where,
+    throw Error(ErrorCode::invalid_argument, where.str(),
                 "expected shape " + Shape{text.batch, text.length}.str() + " but got " + describe(ids));
   with_values(where, ids, false, [&](auto values) {
     for (auto id : values) {  // masked ones too: the reference looks them up as well
       if (int64_t(id) < 0 || int64_t(id) >= limit)
-        throw Error(ErrorCode::invalid_argument, where,
+        throw Error(ErrorCode::invalid_argument, where.str(),
                     "expected ids from 0 to " + std::to_string(limit - 1) + " but got " + std::to_string(int64_t(id)));
     }
     for (int64_t t = 0; t < count; t++) to[t] = int64_t(values[size_t(shared ? rows[t] % text.length : rows[t])]);
   });
   return out;
+}
+
+Tensor embed_tokens(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,
+                    const TextBatch& text) {
+  const int64_t hidden = table.size(1);
+  if (inputs.input_ids.defined())
+    return embedding(ctx, gather_ids(ctx, {model, "input_ids"}, inputs.input_ids, Fallback::zeros, table.size(0), text),
+                     table);
+  const Tensor& embeds = inputs.inputs_embeds;
+  if (embeds.size(2) != hidden || embeds.dtype() != DType::F32)
+    throw Error(
+        ErrorCode::invalid_argument, model,
+        "expected inputs_embeds of shape (B, S, " + std::to_string(hidden) + ") F32 but got " + describe(embeds));
+  return gather_rows(ctx, embeds.reshape({text.batch * text.length, hidden}), text.rows);
+}
+
+void expect_positions(std::string_view model, const ModelInputs& inputs, const TextBatch& text, int64_t limit) {
+  if (inputs.position_ids.defined() || text.past + text.length <= limit) return;
+  throw Error(ErrorCode::invalid_argument, model,
+              "expected at most max_position_embeddings = " + std::to_string(limit) + " tokens but got " +
+                  std::to_string(text.past + text.length));
 }
 
 void pad_rows(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out) {
@@ -132,29 +191,43 @@ void pad_rows(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out) {
   }
 }
 
-Tensor empty_attentions(Ctx& ctx, int64_t heads, const Ragged& sequences) {
+void pad_column(Ctx& ctx, const Tensor& x, int64_t column, const TextBatch& text, Tensor& out) {
+  if (ctx.planning()) return;
+  const int64_t cols = x.size(1);
+  out.resize({text.batch, text.length});
+  std::memset(out.raw(), 0, out.nbytes());
+  for (int64_t b = 0; b < text.batch; b++) {
+    const int64_t begin = text.sequences.offsets[b], end = begin + text.sequences.keys[b];
+    for (int64_t t = begin; t < end; t++)
+      out.data<float>()[text.rows.data<int64_t>()[t]] = x.data<float>()[t * cols + column];
+  }
+}
+
+Tensor empty_attentions(Ctx& ctx, int64_t heads, const Ragged& queries, const Ragged& keys) {
   int64_t count = 0;
-  for (int64_t b = 0; b < sequences.batch; b++)
-    count += heads * (sequences.offsets[b + 1] - sequences.offsets[b]) * sequences.keys[b];
+  for (int64_t b = 0; b < queries.batch; b++)
+    count += heads * (queries.offsets[b + 1] - queries.offsets[b]) * keys.keys[b];
   return ctx.empty({count});
 }
 
-void pad_attentions(Ctx& ctx, const Tensor& probs, int64_t heads, const TextBatch& text, Tensor& out) {
+void pad_attentions(Ctx& ctx, const Tensor& probs, int64_t heads, const TextBatch& queries, const TextBatch& keys,
+                    Tensor& out) {
   if (ctx.planning()) return;
-  const int64_t length = text.length;
-  out.resize({text.batch, heads, length, length});
+  out.resize({queries.batch, heads, queries.length, keys.length});
   std::memset(out.raw(), 0, out.nbytes());
   const float* from = probs.data<float>();
-  for (int64_t b = 0; b < text.batch; b++) {
-    const int64_t* row = text.rows.data<int64_t>() + text.sequences.offsets[b];
-    const int64_t rows = text.sequences.offsets[b + 1] - text.sequences.offsets[b], keys = text.sequences.keys[b];
+  for (int64_t b = 0; b < queries.batch; b++) {
+    const int64_t* row = queries.rows.data<int64_t>() + queries.sequences.offsets[b];
+    const int64_t* column = keys.rows.data<int64_t>() + keys.sequences.offsets[b];
+    const int64_t rows = queries.sequences.offsets[b + 1] - queries.sequences.offsets[b];
+    const int64_t counted = queries.sequences.keys[b], columns = keys.sequences.keys[b];
     for (int64_t head = 0; head < heads; head++) {
-      for (int64_t q = 0; q < keys; q++) {
-        float* to = out.data<float>() + ((b * heads + head) * length + row[q] % length) * length;
-        for (int64_t k = 0; k < keys; k++) to[row[k] % length] = from[(head * rows + q) * keys + k];
+      for (int64_t q = 0; q < counted; q++) {
+        float* to = out.data<float>() + ((b * heads + head) * queries.length + row[q] % queries.length) * keys.length;
+        for (int64_t k = 0; k < columns; k++) to[column[k] % keys.length] = from[(head * rows + q) * columns + k];
       }
     }
-    from += heads * rows * keys;
+    from += heads * rows * columns;
   }
 }
 

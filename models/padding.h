@@ -7,34 +7,63 @@
 
 namespace caracal {
 
+/// An argument of a model, for messages: "[BertModel: input_ids] expected …". Text is made when something is wrong
+/// only.
+struct ArgumentName {
+  std::string_view model, name;
+  std::string str() const { return std::string(model) + ": " + std::string(name); }
+};
+
 /// A padded batch (B, S) as ragged rows. Tokens whose mask is 0 are dropped, in the middle as at the ends; positions
 /// keep their place. With `keep_first`, a masked first token stays as a row that attends without being attended to:
 /// what transformers' poolers read.
 struct TextBatch {
   int64_t batch = 0, length = 0;  // B, S
+  int64_t past = 0;               // P: positions before the first token, which a cache holds
   Ragged sequences;
   Tensor rows;        // (T) I64: row t is padded position b · S + s
   Tensor first_rows;  // (B) I64: row of each sequence's first token; only with keep_first
 };
 
 /// Reads B, S and the mask from `inputs` (input_ids or inputs_embeds). Throws invalid_argument naming `model` when
-/// neither or both are given or the mask has another shape.
-TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, bool keep_first);
+/// neither or both are given or the mask has another shape. With `past` the mask is (B, past + S), of which the last S
+/// columns are these tokens'.
+TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, bool keep_first, int64_t past = 0);
+/// The rows that a mask (B, length) leaves; an undefined mask leaves all.
+TextBatch unpad_mask(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t length);
+
+/// (B, choices, S) arguments of multiple choice as (B · choices, S), what is undefined left alone. Throws
+/// invalid_argument naming `model` for input_ids or inputs_embeds without the dimension of choices.
+ModelInputs flatten_choices(std::string_view model, const ModelInputs& inputs, int64_t* choices);
+
+/// (B, S) arguments as those of multiple choice with one choice, (B, 1, S).
+ModelInputs with_one_choice(ModelInputs inputs);
 
 /// Integer argument `ids` (B, S) or (1, S) at the batch's rows, (T) I64. Every id must be in [0, limit). An undefined
-/// argument gives `fallback`: zeros or positions.
+/// argument gives `fallback`: zeros, or positions from text.past on.
 enum class Fallback { zeros, positions };
-Tensor gather_ids(Ctx& ctx, std::string_view where, const Tensor& ids, Fallback fallback, int64_t limit,
+Tensor gather_ids(Ctx& ctx, const ArgumentName& where, const Tensor& ids, Fallback fallback, int64_t limit,
                   const TextBatch& text);
+
+/// The embeddings that go into the first layer, before positions are added: rows of `table` (V, H) for input_ids, or
+/// inputs_embeds (B, S, H). -> (T, H)
+Tensor embed_tokens(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,
+                    const TextBatch& text);
+/// Throws invalid_argument when positions `text.past` + S - 1 and before, which the model is to default, exceed
+/// `limit`.
+void expect_positions(std::string_view model, const ModelInputs& inputs, const TextBatch& text, int64_t limit);
 
 /// Rows (T, H) back to `out` (B, S, H), 0 where no row belongs.
 void pad_rows(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out);
+/// Column `column` of rows (T, N) back to `out` (B, S).
+void pad_column(Ctx& ctx, const Tensor& x, int64_t column, const TextBatch& text, Tensor& out);
 
 /// Workspace for the softmax weights of attention(): (heads, rows, keys) of each sequence, one after another.
-Tensor empty_attentions(Ctx& ctx, int64_t heads, const Ragged& sequences);
+Tensor empty_attentions(Ctx& ctx, int64_t heads, const Ragged& queries, const Ragged& keys);
 
-/// The softmax weights that attention() returned back to `out` (B, heads, S, S).
-void pad_attentions(Ctx& ctx, const Tensor& probs, int64_t heads, const TextBatch& text, Tensor& out);
+/// The softmax weights that attention() returned back to `out` (B, heads, S of the queries, S of the keys).
+void pad_attentions(Ctx& ctx, const Tensor& probs, int64_t heads, const TextBatch& queries, const TextBatch& keys,
+                    Tensor& out);
 
 /// A result in the workspace, copied to the caller's tensor.
 void copy_out(Ctx& ctx, const Tensor& x, Tensor& out);

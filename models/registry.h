@@ -19,29 +19,41 @@ struct ConfigEntry {
 
 /// A model class and the Auto class that chooses it for a model_type.
 struct ModelEntry {
-  std::string auto_class;   // "AutoModel"
-  std::string model_type;   // "bert"
-  std::string class_name;   // "BertModel"
-  std::string base_prefix;  // "bert"
-  std::unique_ptr<PreTrainedModel> (*make)(const PretrainedConfig& config, const Weights& weights,
-                                           const LoadOptions& options);
+  std::string auto_class;    // "AutoModel"
+  std::string model_type;    // "bert"
+  std::string config_class;  // "BertConfig"
+  std::string class_name;    // "BertModel"
+  std::unique_ptr<PreTrainedModel> (*load)(const std::string& path, const LoadOptions& options);
+  std::unique_ptr<PreTrainedModel> (*make)(const PretrainedConfig& config, const LoadOptions& options);
 };
 
 /// Throw unsupported, listing what there is, when nothing is registered.
 ConfigEntry find_config(const std::string& model_type);
 ModelEntry find_model(const std::string& auto_class, const PretrainedConfig& config);
 
-/// Add an entry, or replace the one of the same keys. Safe to call from several threads.
-void register_config(ConfigEntry entry);
-void register_model(ModelEntry entry);
+/// Add an entry; throw invalid_argument when there is one of the same keys, unless `exist_ok` lets this one replace it.
+/// Safe to call from several threads.
+void register_config(ConfigEntry entry, bool exist_ok);
+void register_model(ModelEntry entry, bool exist_ok);
 
-/// A ModelEntry for a class with Config, kClassName, kBaseModelPrefix and a constructor (config, weights, options).
+/// The entry of a model class that derives from ModelOf.
 template <class Model>
 ModelEntry model_entry(std::string auto_class) {
-  return {std::move(auto_class), Model::Config::kModelType, Model::kClassName, Model::kBaseModelPrefix,
-          [](const PretrainedConfig& config, const Weights& weights,
-             const LoadOptions& options) -> std::unique_ptr<PreTrainedModel> {
-            return std::make_unique<Model>(dynamic_cast<const typename Model::Config&>(config), weights, options);
+  using Config = typename Model::Config;
+  return {std::move(auto_class),
+          Config::kModelType,
+          Config::kClassName,
+          Model::kClassName,
+          [](const std::string& path, const LoadOptions& options) -> std::unique_ptr<PreTrainedModel> {
+            return std::make_unique<Model>(Model::from_pretrained(path, options));
+          },
+          [](const PretrainedConfig& config, const LoadOptions& options) -> std::unique_ptr<PreTrainedModel> {
+            const Config* own = dynamic_cast<const Config*>(&config);
+            if (own == nullptr)
+              throw Error(ErrorCode::invalid_argument, Model::kClassName,
+                          std::string("expected a configuration of class ") + Config::kClassName + " but got " +
+                              config.class_name());
+            return std::make_unique<Model>(Model::from_config(*own, options));
           }};
 }
 

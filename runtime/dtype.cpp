@@ -23,6 +23,12 @@ std::string_view name_of(DType dtype) noexcept {
   return "?";
 }
 
+std::string_view torch_name_of(DType dtype) noexcept {
+  for (const Name& name : kNames)
+    if (name.dtype == dtype) return name.torch;
+  return "?";
+}
+
 std::optional<DType> dtype_from_name(std::string_view name) noexcept {
   if (name.starts_with("torch.")) name.remove_prefix(6);
   for (const Name& row : kNames)

@@ -27,6 +27,9 @@ constexpr size_t size_of(DType dtype) noexcept {
 /// The safetensors name: "F32", "BF16", "BOOL", …
 std::string_view name_of(DType dtype) noexcept;
 
+/// PyTorch's name: "float32", "bfloat16", …
+std::string_view torch_name_of(DType dtype) noexcept;
+
 /// Inverse of name_of; also accepts PyTorch's names ("float32", "torch.bfloat16"). Empty for anything else.
 std::optional<DType> dtype_from_name(std::string_view name) noexcept;
 

@@ -148,18 +148,30 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
   return out;
 }
 
-Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const AttentionOptions& options) {
-  if (qkv.rank() != 2 || options.heads < 1 || qkv.size(1) % (3 * options.heads) != 0)
-    fail("attention", "qkv of shape (T, 3 · heads · head_dim) for " + std::to_string(options.heads) + " heads",
-         qkv.shape().str());
-  expect_matrix("attention", "qkv", qkv, qkv.size(1));
-  if (qkv.size(0) != sequences.tokens) fail("attention", std::to_string(sequences.tokens) + " rows", qkv.shape().str());
-  const int64_t heads = options.heads, hidden = qkv.size(1) / 3, head_dim = hidden / heads;
+Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const AttentionOptions& options) {
+  const KeysValues* other = options.keys_values;
+  const int64_t heads = options.heads, cols = x.rank() == 2 ? x.size(1) : 0;
+  const int64_t width = other == nullptr ? cols / 3 : other->rows.rank() == 2 ? other->rows.size(1) / 2 : 0;  // A
+  if (heads < 1 || width < 1 || width % heads != 0 || (cols != 3 * width && (other == nullptr || cols != width)))
+    fail("attention", "x of shape (T, 3 · heads · head_dim) for " + std::to_string(heads) + " heads", x.shape().str());
+  expect_matrix("attention", "x", x, cols);
+  if (x.size(0) != sequences.tokens) fail("attention", std::to_string(sequences.tokens) + " rows", x.shape().str());
+  if (other != nullptr) {
+    expect_matrix("attention", "keys_values", other->rows, 2 * width);
+    if (other->sequences.batch != sequences.batch || other->rows.size(0) != other->sequences.tokens)
+      fail("attention", "keys and values of " + std::to_string(sequences.batch) + " sequences",
+           std::to_string(other->sequences.batch) + " in " + other->rows.shape().str());
+  }
+  const int64_t head_dim = width / heads;
+  const Ragged& key_sequences = other != nullptr ? other->sequences : sequences;
+  const int64_t ldk = other != nullptr ? 2 * width : cols;
+  const float* q_base = x.data<float>();
+  const float* k_base = other != nullptr ? other->rows.data<float>() : q_base + width;
 
   const kernels::Kernels& cpu = ctx.cpu();
-  Tensor out = ctx.empty({sequences.tokens, hidden});
+  Tensor out = ctx.empty({sequences.tokens, width});
   Ctx::Scope scope(ctx);
-  const size_t scratch_bytes = (cpu.attention_scratch_f32(sequences.longest, head_dim) + 63) / 64 * 64;
+  const size_t scratch_bytes = (cpu.attention_scratch_f32(key_sequences.longest, head_dim) + 63) / 64 * 64;
   char* scratch = static_cast<char*>(ctx.scratch(scratch_bytes * size_t(ctx.runtime().max_tasks())));
 
   // One item is a block of query rows of one head of one sequence; blocks only where heads are too few for the threads.
@@ -167,9 +179,8 @@ Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const Att
   const int64_t pairs = sequences.batch * heads;
   const int64_t blocks =
       pairs == 0 || pairs >= wanted ? 1 : std::clamp<int64_t>(sequences.longest / 32, 1, (wanted + pairs - 1) / pairs);
-  const int64_t per_item = 4 * head_dim * sequences.longest * std::max<int64_t>(1, sequences.longest / blocks);
+  const int64_t per_item = 4 * head_dim * key_sequences.longest * std::max<int64_t>(1, sequences.longest / blocks);
   const int64_t grain = kWorthATask / std::max<int64_t>(1, per_item);
-  const float* base = qkv.data<float>();
   float* result = out.data<float>();
   float* probs = options.probs != nullptr ? options.probs->data<float>() : nullptr;
   int64_t* probs_begin = nullptr;  // of each sequence
@@ -178,7 +189,7 @@ Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const Att
     int64_t count = 0;
     for (int64_t b = 0; b < sequences.batch; b++) {
       probs_begin[b] = count;
-      count += heads * (sequences.offsets[b + 1] - sequences.offsets[b]) * sequences.keys[b];
+      count += heads * (sequences.offsets[b + 1] - sequences.offsets[b]) * key_sequences.keys[b];
     }
     if (options.probs->numel() != count)
       fail("attention", std::to_string(count) + " probs", options.probs->shape().str());
@@ -188,24 +199,25 @@ Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const Att
   ctx.parallel(pairs * blocks, grain, [&](int64_t begin, int64_t end, int task) {
     for (int64_t item = begin; item < end; item++) {
       const int64_t b = item / (heads * blocks), head = item / blocks % heads, block = item % blocks;
-      const int64_t start = sequences.offsets[b], rows = sequences.offsets[b + 1] - start, keys = sequences.keys[b];
+      const int64_t start = sequences.offsets[b], rows = sequences.offsets[b + 1] - start;
       const int64_t row_begin = rows * block / blocks, row_end = rows * (block + 1) / blocks;
       if (row_begin == row_end) continue;
       kernels::AttentionArgs args{};
-      const float* head_base = base + start * 3 * hidden + head * head_dim;
-      args.q = head_base + row_begin * 3 * hidden;
-      args.k = head_base + hidden;
-      args.v = head_base + 2 * hidden;
-      args.ldq = args.ldk = args.ldv = 3 * hidden;
+      args.q = q_base + (start + row_begin) * cols + head * head_dim;
+      args.k = k_base + key_sequences.offsets[b] * ldk + head * head_dim;
+      args.v = args.k + width;
+      args.ldq = cols;
+      args.ldk = args.ldv = ldk;
       args.queries = row_end - row_begin;
-      args.keys = keys;
+      args.keys = key_sequences.keys[b];
       args.head_dim = head_dim;
+      if (options.causal) args.hidden = std::max<int64_t>(0, sequences.keys[b] - 1 - row_begin);
       args.scale = scale;
-      args.out = result + (start + row_begin) * hidden + head * head_dim;
-      args.ldo = hidden;
+      args.out = result + (start + row_begin) * width + head * head_dim;
+      args.ldo = width;
       if (probs != nullptr) {
-        args.probs = probs + probs_begin[b] + (head * rows + row_begin) * keys;
-        args.ldp = keys;
+        args.probs = probs + probs_begin[b] + (head * rows + row_begin) * args.keys;
+        args.ldp = args.keys;
       }
       args.scratch = scratch + size_t(task) * scratch_bytes;
       cpu.attention_f32(args);
@@ -280,6 +292,93 @@ void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out) {
     for (int64_t i = begin; i < end; i++)
       std::memcpy(to + rows[i] * cols, from + i * cols, size_t(cols) * sizeof(float));
   });
+}
+
+void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
+  expect_matrix("copy_rows", "x", x, cols);
+  if (out.shape() != x.shape()) fail("copy_rows", "out of shape " + x.shape().str(), out.shape().str());
+  const float* from = x.data<float>();
+  float* to = out.data<float>();
+  ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
+    std::memcpy(to + begin * cols, from + begin * cols, size_t((end - begin) * cols) * sizeof(float));
+  });
+}
+
+Tensor prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tensor& positions) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
+  expect_matrix("prepend_token", "x", x, cols);
+  expect_matrix("prepend_token", "token", token, cols);
+  expect_matrix("prepend_token", "positions", positions, cols);
+  const int64_t length = positions.size(0), rest = length - 1;
+  if (token.size(0) != 1 || rest < 1 || x.size(0) % rest != 0)
+    fail("prepend_token", "a token and sequences of " + std::to_string(rest) + " rows",
+         token.shape().str() + " and " + x.shape().str());
+  const int64_t rows = x.size(0) / rest * length;
+  Tensor out = ctx.empty({rows, cols});
+  const float *in = x.data<float>(), *first = token.data<float>(), *position = positions.data<float>();
+  float* to = out.data<float>();
+  ctx.parallel(rows, row_grain(cols), [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; t++) {
+      const int64_t b = t / length, p = t % length;
+      ctx.cpu().add_f32(to + t * cols, p == 0 ? first : in + (b * rest + p - 1) * cols, position + p * cols, cols);
+    }
+  });
+  return out;
+}
+
+Tensor image_patches(Ctx& ctx, const Tensor& images, int64_t patch_height, int64_t patch_width) {
+  if (images.rank() != 4 || images.dtype() != DType::F32 || patch_height < 1 || patch_width < 1 ||
+      images.size(2) < patch_height || images.size(3) < patch_width)
+    fail("image_patches",
+         "images (B, C, height, width) F32 of at least " + Shape{patch_height, patch_width}.str() + " pixels",
+         images.shape().str() + " " + std::string(name_of(images.dtype())));
+  const int64_t batch = images.size(0), channels = images.size(1), height = images.size(2), width = images.size(3);
+  const int64_t patches = (height / patch_height) * (width / patch_width), cols = channels * patch_height * patch_width;
+  Tensor out = ctx.empty({batch * patches, cols});
+  const float* in = images.data<float>();
+  float* to = out.data<float>();
+  ctx.parallel(batch * patches, row_grain(cols), [&](int64_t begin, int64_t end, int) {
+    while (begin < end) {
+      const int64_t image = begin / patches, first = begin % patches, last = std::min(patches, first + end - begin);
+      ctx.cpu().patches_f32(to + begin * cols, in + image * channels * height * width, channels, height, width,
+                            patch_height, patch_width, first, last);
+      begin += last - first;
+    }
+  });
+  return out;
+}
+
+Tensor pixel_shuffle(Ctx& ctx, const Tensor& x, int64_t batch, int64_t height, int64_t width, int64_t factor) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0, pixels = height * width;
+  expect_matrix("pixel_shuffle", "x", x, cols);
+  if (factor < 1 || cols % (factor * factor) != 0 || x.size(0) != batch * pixels)
+    fail("pixel_shuffle", Shape{batch * pixels}.str() + " rows of C · " + std::to_string(factor) + "² columns",
+         x.shape().str());
+  const int64_t channels = cols / (factor * factor);
+  Tensor out = ctx.empty({batch, channels, height * factor, width * factor});
+  const float* in = x.data<float>();
+  float* to = out.data<float>();
+  ctx.parallel(batch, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t b = begin; b < end; b++)
+      ctx.cpu().pixel_shuffle_f32(to + b * pixels * cols, in + b * pixels * cols, channels, height, width, factor);
+  });
+  return out;
+}
+
+Tensor interpolate_bicubic(Ctx& ctx, const Tensor& grid, int64_t height, int64_t width, int64_t out_height,
+                           int64_t out_width) {
+  const int64_t cols = grid.rank() == 2 ? grid.size(1) : 0;
+  expect_matrix("interpolate_bicubic", "grid", grid, cols);
+  if (height < 1 || width < 1 || out_height < 1 || out_width < 1 || grid.size(0) != height * width)
+    fail("interpolate_bicubic", "a grid of " + Shape{height, width}.str() + " rows", grid.shape().str());
+  Tensor out = ctx.empty({out_height * out_width, cols});
+  float* to = out.data<float>();
+  ctx.parallel(out_height * out_width, row_grain(16 * cols), [&](int64_t begin, int64_t end, int) {
+    ctx.cpu().interpolate_bicubic_f32(to + begin * cols, grid.data<float>(), height, width, cols, out_height, out_width,
+                                      begin, end);
+  });
+  return out;
 }
 
 }  // namespace caracal

@@ -50,13 +50,24 @@ struct LinearOptions {
 /// act(x · Wᵀ + bias) + residual. x (T, in_features) -> (T, out_features).
 Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOptions& options = {});
 
+/// Keys and values that attention() does not take from its first argument: those of another sequence (cross-attention),
+/// or of earlier calls and this one together (a cache).
+struct KeysValues {
+  Tensor rows;       // (K, 2A): key, value side by side
+  Ragged sequences;  // of `rows`; sequence b serves sequence b of the queries
+};
+
 struct AttentionOptions {
   int64_t heads = 1;
+  /// Each row attends to the keys up to its own; the last key is that of the last row that is a key itself.
+  bool causal = false;
+  const KeysValues* keys_values = nullptr;
   Tensor* probs = nullptr;  // receives the softmax, (heads, rows, keys) of each sequence, one after another
 };
 
-/// Multi-head softmax(q kᵀ / √head_dim) v within each sequence. qkv (T, 3H): query, key, value side by side -> (T, H).
-Tensor attention(Ctx& ctx, const Tensor& qkv, const Ragged& sequences, const AttentionOptions& options);
+/// Multi-head softmax(q kᵀ / √head_dim) v within each sequence, with A = heads · head_dim -> (T, A). x (T, 3A) is
+/// query, key, value side by side; with keys_values only its first A columns are read, and x may be (T, A).
+Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const AttentionOptions& options);
 
 /// Layer norm of each row, (T, H) -> (T, H). `out` receives the result when given (it may be x itself).
 Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out = nullptr);
@@ -77,5 +88,23 @@ Tensor gather_rows(Ctx& ctx, const Tensor& x, const Tensor& index);
 /// Writes row i of x (T, H) to row index[i] of `out` (N, H). Rows of `out` that no index names stay as they are.
 /// Throws for an index outside `out`.
 void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out);
+
+/// Copies the rows of x (T, H) over those of `out` (T, H).
+void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out);
+/// Each of the sequences of P rows that x (B · P, H) consists of with `token` (1, H) before it, and positions (P + 1,
+/// H) added -> (B · (P + 1), H).
+Tensor prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tensor& positions);
+
+/// The non-overlapping patches of images (B, C, height, width), left to right, top to bottom, as rows of
+/// C · patch_height · patch_width values: what a convolution whose stride is its kernel multiplies. What is left at the
+/// right and the bottom is cut off. -> (B · patches, C · patch_height · patch_width)
+Tensor image_patches(Ctx& ctx, const Tensor& images, int64_t patch_height, int64_t patch_width);
+/// torch.nn.PixelShuffle: x (B · height · width, C · factor²), a row a pixel, -> (B, C, height · factor, width ·
+/// factor).
+Tensor pixel_shuffle(Ctx& ctx, const Tensor& x, int64_t batch, int64_t height, int64_t width, int64_t factor);
+/// torch.nn.functional.interpolate(mode="bicubic", align_corners=False) of a grid of rows:
+/// (height · width, H) -> (out_height · out_width, H).
+Tensor interpolate_bicubic(Ctx& ctx, const Tensor& grid, int64_t height, int64_t width, int64_t out_height,
+                           int64_t out_width);
 
 }  // namespace caracal

@@ -52,7 +52,8 @@ int available_cpus() {
   return std::max(cpus, 1);
 }
 
-Runtime::Runtime(const RuntimeOptions& options) : cpu_(&choose_kernels(options.isa)), executor_(options.executor) {
+Runtime::Runtime(const RuntimeOptions& options)
+    : cpu_(&choose_kernels(options.isa)), executor_(options.executor), log_(options.log) {
   if (options.threads < 0)
     throw Error(ErrorCode::invalid_argument, "Runtime",
                 "expected threads of at least 0 but got " + std::to_string(options.threads));

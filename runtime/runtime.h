@@ -1,6 +1,7 @@
 // Runtime: the explicit context that models run in. Holds the thread pool and the chosen kernels; there are no globals.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,11 @@
 
 namespace caracal {
 
+enum class LogLevel { info, warning };
+/// Receives what the library has to say beside results and errors: it never prints. Called by the thread whose call has
+/// something to say.
+using LogCallback = std::function<void(LogLevel level, const std::string& text)>;
+
 struct RuntimeOptions {
   /// Threads that work on one call, the caller included; 0: as many as the process may use (affinity and cgroup quota).
   int threads = 0;
@@ -20,6 +26,7 @@ struct RuntimeOptions {
   std::shared_ptr<Executor> executor = {};
   /// Microseconds an idle pool thread spins before it sleeps.
   int spin_us = 200;
+  LogCallback log = {};
 };
 
 /// Shared by as many models and calling threads as you like.
@@ -33,6 +40,9 @@ class Runtime {
   const char* isa() const noexcept { return cpu_->name; }
   int threads() const noexcept { return threads_; }
   Executor& executor() const noexcept { return *executor_; }
+  void log(LogLevel level, const std::string& text) const {
+    if (log_) log_(level, text);
+  }
 
   /// Runs f(begin, end, task) over disjoint ranges that cover [0, n), of about `grain` items or more. `task` numbers
   /// the ranges from 0 to at most max_tasks() - 1: for memory that ranges running at the same time must not share. f
@@ -46,6 +56,7 @@ class Runtime {
   const kernels::Kernels* cpu_;
   std::shared_ptr<Executor> executor_;
   int threads_;
+  LogCallback log_;
 };
 
 /// How many CPUs this process may use: its affinity mask, capped by the cgroup's CPU quota; at least 1.

@@ -1,6 +1,7 @@
 // attention: softmax(scale · Q Kᵀ + bias) V for one head of one sequence. Kᵀ is laid out in panels first; then for each
 // block of queries the whole rows of scores are computed, turned into e^(s - max), multiplied by V and divided by their
-// sum. A row's result depends on its query alone, not on which queries share the call.
+// sum. A row's result depends on its query alone, not on which queries share the call: keys that a causal query does
+// not see have probability 0, whose products add nothing.
 #include <caracal/kernels/cpu/softmax.h>
 #include <caracal/kernels/cpu/tier.h>
 #include <caracal/kernels/cpu/tile.h>
@@ -76,6 +77,12 @@ CARACAL_INLINE void divide_row(float* out, const float* x, float sum, int64_t n)
   if (i < n) store_n(out + i, load(x + i) / s, n - i);
 }
 
+/// How many keys query q attends to.
+CARACAL_INLINE int64_t visible_keys(const AttentionArgs& t, int64_t q) {
+  const int64_t hidden = t.hidden > q ? t.hidden - q : 0;
+  return t.keys > hidden ? t.keys - hidden : 0;
+}
+
 void attention_f32(const AttentionArgs& t) {
   if (t.keys == 0) {
     for (int64_t q = 0; q < t.queries; q++) {
@@ -109,7 +116,8 @@ void attention_f32(const AttentionArgs& t) {
 
   for (int64_t q = 0; q < t.queries; q += kQueryBlock) {
     const int64_t rows = t.queries - q < kQueryBlock ? t.queries - q : kQueryBlock;
-    for (int64_t vec = 0; vec < key_vecs; vec += kWideVecs) {
+    const int64_t seen = visible_keys(t, q + rows - 1);  // by the last row, which sees the most
+    for (int64_t vec = 0; vec * kLanes < seen; vec += kWideVecs) {
       const int64_t vecs = panel_vecs(vec, key_vecs), key = vec * kLanes;
       multiply_block(rows, vecs,
                      {t.q + q * t.ldq, t.ldq, keys + key * t.head_dim, vecs * kLanes, scores + key, lds, t.head_dim,
@@ -118,13 +126,16 @@ void attention_f32(const AttentionArgs& t) {
     float sums[kQueryBlock];
     for (int64_t i = 0; i < rows; i++) {
       float* row = scores + i * lds;
-      scale_row(row, t.scale, t.bias ? t.bias + (q + i) * t.ldb : nullptr, t.keys);
-      sums[i] = exp_row(row, row, t.keys);
+      const int64_t keys_seen = visible_keys(t, q + i);
+      scale_row(row, t.scale, t.bias ? t.bias + (q + i) * t.ldb : nullptr, keys_seen);
+      sums[i] = keys_seen ? exp_row(row, row, keys_seen) : 1.0f;
+      const int64_t zeros = (t.probs ? t.keys : seen) - keys_seen;
+      for (int64_t j = 0; j < zeros; j++) row[keys_seen + j] = 0.0f;
       if (t.probs) divide_row(t.probs + (q + i) * t.ldp, row, sums[i], t.keys);
     }
     for (int64_t vec = 0; vec < dim_vecs; vec += kWideVecs) {
       multiply_block(rows, panel_vecs(vec, dim_vecs),
-                     {scores, lds, v + vec * kLanes, ldv, products + vec * kLanes, ldp, t.keys, false, nullptr, 0});
+                     {scores, lds, v + vec * kLanes, ldv, products + vec * kLanes, ldp, seen, false, nullptr, 0});
     }
     for (int64_t i = 0; i < rows; i++) divide_row(t.out + (q + i) * t.ldo, products + i * ldp, sums[i], t.head_dim);
   }

@@ -7,140 +7,359 @@ namespace {
 
 // Refuses what cannot be run before any weight is read.
 const BertConfig& checked(const BertConfig& config) {
-  auto expect = [](bool ok, const std::string& what) {
-    if (!ok) throw Error(ErrorCode::invalid_argument, "BertConfig", what);
-  };
-  auto positive = [&](const char* name, int64_t value) {
-    expect(value > 0 && value < int64_t(1) << 31,
-           std::string("field '") + name + "' expected a positive 32-bit int but got " + std::to_string(value));
-  };
-  positive("vocab_size", config.vocab_size);
-  positive("hidden_size", config.hidden_size);
-  positive("num_attention_heads", config.num_attention_heads);
-  positive("intermediate_size", config.intermediate_size);
-  positive("max_position_embeddings", config.max_position_embeddings);
-  positive("type_vocab_size", config.type_vocab_size);
-  expect(config.num_hidden_layers >= 0 && config.num_hidden_layers <= 10'000,
-         "field 'num_hidden_layers' expected 0 to 10000 but got " + std::to_string(config.num_hidden_layers));
-  expect(config.hidden_size % config.num_attention_heads == 0,
-         "expected hidden_size to be a multiple of num_attention_heads but got " + std::to_string(config.hidden_size) +
-             " and " + std::to_string(config.num_attention_heads));
+  expect_positive(config, "vocab_size", config.vocab_size);
+  expect_positive(config, "hidden_size", config.hidden_size);
+  expect_positive(config, "num_attention_heads", config.num_attention_heads);
+  expect_positive(config, "intermediate_size", config.intermediate_size);
+  expect_positive(config, "max_position_embeddings", config.max_position_embeddings);
+  expect_positive(config, "type_vocab_size", config.type_vocab_size);
+  expect_layer_count(config, "num_hidden_layers", config.num_hidden_layers);
+  if (config.hidden_size % config.num_attention_heads != 0)
+    throw Error(ErrorCode::invalid_argument, "BertConfig",
+                "expected hidden_size to be a multiple of num_attention_heads but got " +
+                    std::to_string(config.hidden_size) + " and " + std::to_string(config.num_attention_heads));
+  if (config.add_cross_attention && !config.is_decoder)
+    throw Error(ErrorCode::invalid_argument, "BertConfig",
+                "expected is_decoder for add_cross_attention but got is_decoder false");
   activation_from_name(config.hidden_act);
-  if (config.is_decoder)
-    throw Error(ErrorCode::unsupported, "BertModel",
-                "expected an encoder but got a configuration with is_decoder = true");
   return config;
 }
 
 }  // namespace
 
 BertEmbeddings::BertEmbeddings(const Weights& w, const BertConfig& config)
-    : word_embeddings(load_embedding(w / "word_embeddings", config.vocab_size, config.hidden_size)),
+    : word_embeddings(load_embedding(w / "word_embeddings", config.vocab_size, config.hidden_size,
+                                     with_padding_row(config.pad_token_id))),
       position_embeddings(
           load_embedding(w / "position_embeddings", config.max_position_embeddings, config.hidden_size)),
       token_type_embeddings(load_embedding(w / "token_type_embeddings", config.type_vocab_size, config.hidden_size)),
       norm(load_layer_norm(w / "LayerNorm", config.hidden_size, config.layer_norm_eps)) {}
 
-Tensor BertEmbeddings::forward(Ctx& ctx, const ModelInputs& inputs, const TextBatch& text) const {
-  const int64_t positions = position_embeddings.size(0), hidden = word_embeddings.size(1);
-  if (text.length > positions && !inputs.position_ids.defined())
-    throw Error(ErrorCode::invalid_argument, "BertModel",
-                "expected at most max_position_embeddings = " + std::to_string(positions) + " tokens but got " +
-                    std::to_string(text.length));
+Tensor BertEmbeddings::forward(Ctx& ctx, const char* model, const ModelInputs& inputs, const TextBatch& text) const {
+  const int64_t positions = position_embeddings.size(0);
+  expect_positions(model, inputs, text, positions);
   Tensor position_ids =
-      gather_ids(ctx, "BertModel: position_ids", inputs.position_ids, Fallback::positions, positions, text);
-  Tensor token_type_ids = gather_ids(ctx, "BertModel: token_type_ids", inputs.token_type_ids, Fallback::zeros,
+      gather_ids(ctx, {model, "position_ids"}, inputs.position_ids, Fallback::positions, positions, text);
+  Tensor token_type_ids = gather_ids(ctx, {model, "token_type_ids"}, inputs.token_type_ids, Fallback::zeros,
                                      token_type_embeddings.size(0), text);
-
-  Tensor x;  // (T, H)
-  if (inputs.input_ids.defined()) {
-    x = embedding(
-        ctx, gather_ids(ctx, "BertModel: input_ids", inputs.input_ids, Fallback::zeros, word_embeddings.size(0), text),
-        word_embeddings);
-  } else {
-    if (inputs.inputs_embeds.size(2) != hidden || inputs.inputs_embeds.dtype() != DType::F32)
-      throw Error(ErrorCode::invalid_argument, "BertModel",
-                  "expected inputs_embeds of shape (B, S, " + std::to_string(hidden) + ") F32 but got " +
-                      inputs.inputs_embeds.shape().str() + " " + std::string(name_of(inputs.inputs_embeds.dtype())));
-    x = gather_rows(ctx, inputs.inputs_embeds.reshape({text.batch * text.length, hidden}), text.rows);
-  }
+  Tensor x = embed_tokens(ctx, model, inputs, word_embeddings, text);  // (T, H)
   embedding(ctx, token_type_ids, token_type_embeddings, &x);
   embedding(ctx, position_ids, position_embeddings, &x);
   return layer_norm(ctx, x, norm, &x);
 }
 
-BertLayer::BertLayer(const Loader& loader, const Weights& w, const BertConfig& config)
-    : heads(config.num_attention_heads), act(activation_from_name(config.hidden_act)) {
+BertLayer::BertLayer(const Loader& loader, const Weights& w, const BertConfig& config, int64_t index)
+    : act(activation_from_name(config.hidden_act)) {
   const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
   const Weights attention = w / "attention", self = attention / "self";
-  self_qkv = load_stacked_linear(loader, {self / "query", self / "key", self / "value"}, hidden, hidden);
-  self_output = load_linear(loader, attention / "output" / "dense", hidden, hidden);
+  head_dim = hidden / config.num_attention_heads;
+  heads = count_heads(self / "query", config, index, config.num_attention_heads, head_dim);
+  const int64_t width = heads * head_dim;
+  self_qkv = load_stacked_linear(loader, {self / "query", self / "key", self / "value"}, hidden, width);
+  self_output = load_linear(loader, attention / "output" / "dense", width, hidden);
   self_output_norm = load_layer_norm(attention / "output" / "LayerNorm", hidden, config.layer_norm_eps);
+  if (config.add_cross_attention) {
+    const Weights cross = w / "crossattention", cross_self = cross / "self";
+    crossattention = CrossAttention{
+        .query = load_linear(loader, cross_self / "query", hidden, hidden),
+        .key_value = load_stacked_linear(loader, {cross_self / "key", cross_self / "value"}, hidden, hidden),
+        .output = load_linear(loader, cross / "output" / "dense", hidden, hidden),
+        .output_norm = load_layer_norm(cross / "output" / "LayerNorm", hidden, config.layer_norm_eps)};
+  }
   intermediate = load_linear(loader, w / "intermediate" / "dense", hidden, inner);
   output = load_linear(loader, w / "output" / "dense", inner, hidden);
   output_norm = load_layer_norm(w / "output" / "LayerNorm", hidden, config.layer_norm_eps);
 }
 
-void BertLayer::forward(Ctx& ctx, Tensor& x, const Ragged& sequences, Tensor* probs) const {  // x (T, H)
+Tensor BertLayer::self_attention(Ctx& ctx, const Tensor& x, const BertLayerCall& call) const {
+  Tensor qkv = linear(ctx, x, self_qkv);  // (T, 3A)
+  const int64_t width = heads * head_dim;
+  KeysValues cached;
+  if (call.past != nullptr)
+    cached = join_cache(ctx, call.past->keys, call.past->values, heads, head_dim,
+                        {.rows = &qkv, .keys = width, .values = 2 * width}, call.keys);
+  if (call.present != nullptr) {
+    const CacheLayer empty;
+    const CacheLayer& past = call.past != nullptr ? *call.past : empty;
+    extend_cache(ctx, past.keys, qkv, width, heads, head_dim, call.text, call.present->keys);
+    extend_cache(ctx, past.values, qkv, 2 * width, heads, head_dim, call.text, call.present->values);
+  }
+  Tensor probs;
+  if (call.attentions != nullptr) probs = empty_attentions(ctx, heads, call.text.sequences, call.keys.sequences);
+  Tensor h = attention(ctx, qkv, call.text.sequences,
+                       {.heads = heads,
+                        .causal = call.causal,
+                        .keys_values = call.past != nullptr ? &cached : nullptr,
+                        .probs = call.attentions != nullptr ? &probs : nullptr});  // (T, A)
+  if (call.attentions != nullptr) pad_attentions(ctx, probs, heads, call.text, call.keys, *call.attentions);
+  return h;
+}
+
+Tensor BertLayer::cross_attention(Ctx& ctx, const CrossAttention& w, const Tensor& x, const BertLayerCall& call) const {
+  const int64_t width = w.query.out_features, all_heads = width / head_dim;
+  Tensor query = linear(ctx, x, w.query);  // (T, H)
+  KeysValues encoder;
+  if (call.past != nullptr && call.past->cross_keys.defined()) {
+    encoder =
+        join_cache(ctx, call.past->cross_keys, call.past->cross_values, all_heads, head_dim, {}, *call.encoder_text);
+    if (call.present != nullptr && !ctx.planning()) {
+      call.present->cross_keys = call.past->cross_keys;
+      call.present->cross_values = call.past->cross_values;
+    }
+  } else {
+    encoder = {linear(ctx, *call.encoder, w.key_value), call.encoder_text->sequences};  // (Te, 2H)
+    if (call.present != nullptr) {
+      extend_cache(ctx, {}, encoder.rows, 0, all_heads, head_dim, *call.encoder_text, call.present->cross_keys);
+      extend_cache(ctx, {}, encoder.rows, width, all_heads, head_dim, *call.encoder_text, call.present->cross_values);
+    }
+  }
+  Tensor probs;
+  if (call.cross_attentions != nullptr)
+    probs = empty_attentions(ctx, all_heads, call.text.sequences, encoder.sequences);
+  Tensor h = attention(ctx, query, call.text.sequences,
+                       {.heads = all_heads,
+                        .keys_values = &encoder,
+                        .probs = call.cross_attentions != nullptr ? &probs : nullptr});  // (T, H)
+  if (call.cross_attentions != nullptr)
+    pad_attentions(ctx, probs, all_heads, call.text, *call.encoder_text, *call.cross_attentions);
+  h = linear(ctx, h, w.output, {.residual = &x});  // (T, H)
+  return layer_norm(ctx, h, w.output_norm, &h);
+}
+
+void BertLayer::forward(Ctx& ctx, Tensor& x, const BertLayerCall& call) const {  // x (T, H)
   Ctx::Scope scope(ctx);
-  Tensor qkv = linear(ctx, x, self_qkv);                                        // (T, 3H)
-  Tensor h = attention(ctx, qkv, sequences, {.heads = heads, .probs = probs});  // (T, H)
-  h = linear(ctx, h, self_output, {.residual = &x});                            // (T, H)
+  Tensor h = self_attention(ctx, x, call);            // (T, A)
+  h = linear(ctx, h, self_output, {.residual = &x});  // (T, H)
   layer_norm(ctx, h, self_output_norm, &h);
+  if (call.encoder != nullptr && crossattention) h = cross_attention(ctx, *crossattention, h, call);
   Tensor m = linear(ctx, h, intermediate, {.activation = act});  // (T, I)
   m = linear(ctx, m, output, {.residual = &h});                  // (T, H)
   layer_norm(ctx, m, output_norm, &x);
 }
 
-BertModel BertModel::from_pretrained(const std::string& path, const LoadOptions& options) {
-  return load_pretrained<BertModel>(path, options);
+BertBase::BertBase(const Loader& loader, const Weights& w, const BertConfig& bert_config, bool add_pooling_layer)
+    : config(checked(bert_config)), embeddings(w / "embeddings", config) {
+  for (int64_t i = 0; i < config.num_hidden_layers; i++)
+    layers.emplace_back(loader, w / "encoder" / "layer" / i, config, i);
+  if (add_pooling_layer) pooler = load_linear(loader, w / "pooler" / "dense", config.hidden_size, config.hidden_size);
+}
+
+int64_t BertBase::past_length(const char* model, const ModelInputs& inputs) const {
+  if (inputs.past_key_values.empty()) return 0;
+  if (!config.is_decoder)
+    throw Error(ErrorCode::invalid_argument, model,
+                "expected no past_key_values, as config.is_decoder is false, but got some");
+  const Tensor& leading = inputs.input_ids.defined() ? inputs.input_ids : inputs.inputs_embeds;
+  const int64_t batch = leading.defined() && leading.rank() > 0 ? leading.size(0) : 0;
+  if (layers.empty()) return 0;
+  return cached_length(model, inputs.past_key_values, layers.size(), batch, layers[0].heads, layers[0].head_dim);
+}
+
+Tensor BertBase::forward(Ctx& ctx, const char* model, const ModelInputs& inputs, const TextBatch& text,
+                         ModelOutput& output, const ForwardOptions& options) const {
+  const bool with_cache = config.is_decoder && options.use_cache.value_or(config.use_cache);
+  const TextBatch keys = text.past > 0 ? unpad_mask(ctx, {model, "attention_mask"}, inputs.attention_mask, text.batch,
+                                                    text.past + text.length)
+                                       : text;
+  // The encoder's hidden states, padding dropped, for cross-attention.
+  const Tensor& encoder_states = inputs.encoder_hidden_states;
+  const bool cross = config.is_decoder && encoder_states.defined();
+  TextBatch encoder_text;
+  Tensor encoder;
+  if (cross) {
+    if (!config.add_cross_attention)
+      throw Error(ErrorCode::invalid_argument, model,
+                  "expected add_cross_attention for encoder_hidden_states but the configuration has it false");
+    if (encoder_states.rank() != 3 || encoder_states.dtype() != DType::F32 || encoder_states.size(0) != text.batch ||
+        encoder_states.size(2) != config.hidden_size)
+      throw Error(ErrorCode::invalid_argument, model,
+                  "expected encoder_hidden_states of shape (" + std::to_string(text.batch) + ", E, " +
+                      std::to_string(config.hidden_size) + ") F32 but got " + encoder_states.shape().str());
+    const int64_t length = encoder_states.size(1);
+    encoder_text =
+        unpad_mask(ctx, {model, "encoder_attention_mask"}, inputs.encoder_attention_mask, text.batch, length);
+    encoder = gather_rows(ctx, encoder_states.reshape({text.batch * length, config.hidden_size}), encoder_text.rows);
+    for (const CacheLayer& layer : inputs.past_key_values) {
+      const Shape want{text.batch, config.num_attention_heads, length, layers[0].head_dim};
+      if (layer.cross_keys.defined() && (layer.cross_keys.shape() != want || layer.cross_values.shape() != want))
+        throw Error(ErrorCode::invalid_argument, model,
+                    "expected past_key_values of cross-attention of shape " + want.str() + " but got " +
+                        layer.cross_keys.shape().str());
+    }
+  }
+
+  Tensor x = embeddings.forward(ctx, model, inputs, text);  // (T, H)
+  const size_t count = layers.size();
+  output.hidden_states.resize(options.output_hidden_states ? count + 1 : 0);
+  output.attentions.resize(options.output_attentions ? count : 0);
+  output.cross_attentions.resize(options.output_attentions && cross ? count : 0);
+  output.past_key_values.resize(with_cache ? count : 0);
+  for (size_t i = 0; i < count; i++) {
+    Ctx::Scope scope(ctx);
+    if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states[i]);
+    BertLayerCall call{.text = text, .keys = keys, .causal = config.is_decoder};
+    if (!inputs.past_key_values.empty()) call.past = &inputs.past_key_values[i];
+    if (with_cache) call.present = &output.past_key_values[i];
+    if (cross) call.encoder = &encoder, call.encoder_text = &encoder_text;
+    if (options.output_attentions) call.attentions = &output.attentions[i];
+    if (options.output_attentions && cross) call.cross_attentions = &output.cross_attentions[i];
+    layers[i].forward(ctx, x, call);
+  }
+  if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states.back());
+  return x;
+}
+
+Tensor BertBase::pool(Ctx& ctx, const Tensor& x, const TextBatch& text) const {
+  return linear(ctx, gather_rows(ctx, x, text.first_rows), *pooler, {.activation = Activation::tanh});
 }
 
 BertModel::BertModel(const BertConfig& config, const Weights& w, const LoadOptions& options)
-    : PreTrainedModel(options.runtime),
-      config_(checked(config)),
-      store_(std::make_unique<WeightStore>()),
-      embeddings_(w / "embeddings", config_) {
-  const Loader loader{runtime(), *store_};
-  for (int64_t i = 0; i < config_.num_hidden_layers; i++) {
-    const Weights layer = w / "encoder" / "layer" / i;
-    // A missing head is drawn at random; a missing layer is a damaged checkpoint.
-    if (!(layer / "attention" / "self" / "query").has("weight"))
-      throw Error(ErrorCode::bad_file, layer.prefix(),
-                  "expected num_hidden_layers = " + std::to_string(config_.num_hidden_layers) +
-                      " layers of weights but got none for this one");
-    layers_.emplace_back(loader, layer, config_);
-  }
-  if (options.add_pooling_layer)
-    pooler_ = load_linear(loader, w / "pooler" / "dense", config_.hidden_size, config_.hidden_size);
-}
+    : BertPreTrainedModel(config, options), bert_(loader(), w, config, options.add_pooling_layer) {}
 
 void BertModel::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options) const {
-  const TextBatch text = unpad(ctx, "BertModel", inputs, pooler_.has_value());
-  Tensor x = embeddings_.forward(ctx, inputs, text);  // (T, H)
-  output.hidden_states.resize(options.output_hidden_states ? layers_.size() + 1 : 0);
-  output.attentions.resize(options.output_attentions ? layers_.size() : 0);
-  for (size_t i = 0; i < layers_.size(); i++) {
-    Ctx::Scope scope(ctx);
-    if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states[i]);
-    Tensor probs;
-    if (options.output_attentions) probs = empty_attentions(ctx, config_.num_attention_heads, text.sequences);
-    layers_[i].forward(ctx, x, text.sequences, options.output_attentions ? &probs : nullptr);
-    if (options.output_attentions) pad_attentions(ctx, probs, config_.num_attention_heads, text, output.attentions[i]);
-  }
-  if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states.back());
+  const bool pooler = bert_.pooler.has_value();
+  const TextBatch text = unpad(ctx, kClassName, inputs, pooler, bert_.past_length(kClassName, inputs));
+  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
   pad_rows(ctx, x, text, output.last_hidden_state);
-  if (!pooler_) {
+  if (pooler)
+    copy_out(ctx, bert_.pool(ctx, x, text), output.pooler_output);
+  else
     output.pooler_output = {};
-    return;
-  }
-  Tensor pooled =
-      linear(ctx, gather_rows(ctx, x, text.first_rows), *pooler_, {.activation = Activation::tanh});  // (B, H)
-  copy_out(ctx, pooled, output.pooler_output);
 }
 
-ModelInputs BertModel::largest_inputs(int64_t max_tokens, int64_t max_batch) const {
-  return largest_text_inputs(max_tokens, max_batch, config_.max_position_embeddings);
+// The decoder is tied to the word embeddings; its bias and the head's are one parameter.
+static Weights tied(const Weights& w, const BertConfig& config) {
+  if (config.tie_word_embeddings) {
+    w.tie("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight");
+    w.tie("cls.predictions.decoder.bias", "cls.predictions.bias");
+  }
+  return w;
+}
+
+BertLMPredictionHead::BertLMPredictionHead(const Loader& loader, const Weights& w, const BertConfig& config)
+    : transform(load_linear(loader, w / "transform" / "dense", config.hidden_size, config.hidden_size)),
+      norm(load_layer_norm(w / "transform" / "LayerNorm", config.hidden_size, config.layer_norm_eps)) {
+  act = activation_from_name(config.hidden_act);
+  w.get("bias", {config.vocab_size});  // untied, nothing reads it; it is still a parameter of the model
+  decoder = load_linear(loader, w / "decoder", config.hidden_size, config.vocab_size);
+}
+
+Tensor BertLMPredictionHead::forward(Ctx& ctx, const Tensor& x) const {
+  Tensor h = linear(ctx, x, transform, {.activation = act});  // (T, H)
+  layer_norm(ctx, h, norm, &h);
+  return linear(ctx, h, decoder);  // (T, V)
+}
+
+BertForPreTraining::BertForPreTraining(const BertConfig& config, const Weights& w, const LoadOptions& options)
+    : BertPreTrainedModel(config, options),
+      bert_(loader(), tied(w, config) / "bert", config, true),
+      predictions_(loader(), w / "cls" / "predictions", config),
+      seq_relationship_(load_linear(loader(), w / "cls" / "seq_relationship", config.hidden_size, 2)) {}
+
+void BertForPreTraining::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+                             const ForwardOptions& options) const {
+  const TextBatch text = unpad(ctx, kClassName, inputs, true, bert_.past_length(kClassName, inputs));
+  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
+  pad_rows(ctx, predictions_.forward(ctx, x), text, output.prediction_logits);
+  copy_out(ctx, linear(ctx, bert_.pool(ctx, x, text), seq_relationship_), output.seq_relationship_logits);
+}
+
+BertLMHeadModel::BertLMHeadModel(const BertConfig& config, const Weights& w, const LoadOptions& options)
+    : BertPreTrainedModel(config, options),
+      bert_(loader(), tied(w, config) / "bert", config, false),
+      predictions_(loader(), w / "cls" / "predictions", config) {}
+
+void BertLMHeadModel::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+                          const ForwardOptions& options) const {
+  const TextBatch text = unpad(ctx, kClassName, inputs, false, bert_.past_length(kClassName, inputs));
+  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
+  pad_rows(ctx, predictions_.forward(ctx, x), text, output.logits);
+}
+
+BertForMaskedLM::BertForMaskedLM(const BertConfig& config, const Weights& w, const LoadOptions& options)
+    : BertPreTrainedModel(config, options),
+      bert_(loader(), tied(w, config) / "bert", config, false),
+      predictions_(loader(), w / "cls" / "predictions", config) {}
+
+void BertForMaskedLM::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+                          const ForwardOptions& options) const {
+  const TextBatch text = unpad(ctx, kClassName, inputs, false, bert_.past_length(kClassName, inputs));
+  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
+  pad_rows(ctx, predictions_.forward(ctx, x), text, output.logits);
+  output.past_key_values.clear();
+}
+
+BertForNextSentencePrediction::BertForNextSentencePrediction(const BertConfig& config, const Weights& w,
+                                                             const LoadOptions& options)
+    : BertPreTrainedModel(config, options),
+      bert_(loader(), w / "bert", config, true),
+      seq_relationship_(load_linear(loader(), w / "cls" / "seq_relationship", config.hidden_size, 2)) {}
+
+void BertForNextSentencePrediction::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+                                        const ForwardOptions& options) const {
+  const TextBatch text = unpad(ctx, kClassName, inputs, true, bert_.past_length(kClassName, inputs));
+  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
+  copy_out(ctx, linear(ctx, bert_.pool(ctx, x, text), seq_relationship_), output.logits);
+}
+
+BertForSequenceClassification::BertForSequenceClassification(const BertConfig& config, const Weights& w,
+                                                             const LoadOptions& options)
+    : BertPreTrainedModel(config, options),
+      bert_(loader(), w / "bert", config, true),
+      classifier_(load_linear(loader(), w / "classifier", config.hidden_size, label_count(config))) {}
+
+void BertForSequenceClassification::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+                                        const ForwardOptions& options) const {
+  const TextBatch text = unpad(ctx, kClassName, inputs, true, bert_.past_length(kClassName, inputs));
+  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);          // (T, H)
+  copy_out(ctx, linear(ctx, bert_.pool(ctx, x, text), classifier_), output.logits);  // (B, C)
+}
+
+BertForMultipleChoice::BertForMultipleChoice(const BertConfig& config, const Weights& w, const LoadOptions& options)
+    : BertPreTrainedModel(config, options),
+      bert_(loader(), w / "bert", config, true),
+      classifier_(load_linear(loader(), w / "classifier", config.hidden_size, 1)) {}
+
+void BertForMultipleChoice::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+                                const ForwardOptions& options) const {
+  int64_t choices = 1;
+  const ModelInputs flat = flatten_choices(kClassName, inputs, &choices);  // (B · N, S)
+  const TextBatch text = unpad(ctx, kClassName, flat, true, bert_.past_length(kClassName, flat));
+  Tensor x = bert_.forward(ctx, kClassName, flat, text, output, options);         // (T, H)
+  Tensor logits = linear(ctx, bert_.pool(ctx, x, text), classifier_);             // (B · N, 1)
+  copy_out(ctx, logits.reshape({text.batch / choices, choices}), output.logits);  // (B, N)
+}
+
+ModelInputs BertForMultipleChoice::largest_inputs(int64_t max_tokens, int64_t max_batch) const {
+  return with_one_choice(largest_text_inputs(max_tokens, max_batch, config_.max_position_embeddings));
+}
+
+BertForTokenClassification::BertForTokenClassification(const BertConfig& config, const Weights& w,
+                                                       const LoadOptions& options)
+    : BertPreTrainedModel(config, options),
+      bert_(loader(), w / "bert", config, false),
+      classifier_(load_linear(loader(), w / "classifier", config.hidden_size, label_count(config))) {}
+
+void BertForTokenClassification::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+                                     const ForwardOptions& options) const {
+  const TextBatch text = unpad(ctx, kClassName, inputs, false, bert_.past_length(kClassName, inputs));
+  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
+  pad_rows(ctx, linear(ctx, x, classifier_), text, output.logits);           // (B, S, C)
+}
+
+BertForQuestionAnswering::BertForQuestionAnswering(const BertConfig& config, const Weights& w,
+                                                   const LoadOptions& options)
+    : BertPreTrainedModel(config, options),
+      bert_(loader(), w / "bert", config, false),
+      qa_outputs_(load_linear(loader(), w / "qa_outputs", config.hidden_size, two_labels(config))) {}
+
+void BertForQuestionAnswering::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+                                   const ForwardOptions& options) const {
+  const TextBatch text = unpad(ctx, kClassName, inputs, false, bert_.past_length(kClassName, inputs));
+  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
+  Tensor logits = linear(ctx, x, qa_outputs_);                               // (T, 2)
+  pad_column(ctx, logits, 0, text, output.start_logits);
+  pad_column(ctx, logits, 1, text, output.end_logits);
 }
 
 }  // namespace caracal

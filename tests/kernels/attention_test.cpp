@@ -6,6 +6,7 @@ namespace {
 struct Case {
   int64_t queries, keys, head_dim, gap = 0;
   bool bias = false;
+  int64_t hidden = 0;  // from the first query; one less from each after it
 };
 
 struct Result {
@@ -40,6 +41,7 @@ Result run(const Kernels& kernels, const Case& c, const Data& d, int64_t split =
                            .queries = n,
                            .keys = c.keys,
                            .head_dim = c.head_dim,
+                           .hidden = std::max<int64_t>(0, c.hidden - q),
                            .scale = 0.25f,
                            .bias = c.bias ? d.bias.data() + q * c.keys : nullptr,
                            .ldb = c.keys,
@@ -65,9 +67,11 @@ void check(const Case& c) {
       double s = 0;
       for (int64_t e = 0; e < c.head_dim; e++) s += double(d.q[size_t(i * d.ld + e)]) * d.k[size_t(j * d.ld + e)];
       p[size_t(j)] = s * 0.25 + (c.bias ? d.bias[size_t(i * c.keys + j)] : 0.0f);
+      if (j >= c.keys - std::max<int64_t>(0, c.hidden - i)) p[size_t(j)] = -INFINITY;
       top = std::max(top, p[size_t(j)]);
     }
-    for (double& x : p) sum += x = std::exp(x - top);
+    for (double& x : p) sum += x = top == -INFINITY ? 0.0 : std::exp(x - top);
+    if (sum == 0) sum = 1;  // sees no key: probabilities and output are 0
     for (int64_t j = 0; j < c.keys; j++)
       ASSERT_NEAR(r.probs[i * (c.keys + 1) + j], p[size_t(j)] / sum, 4e-6) << i << ' ' << j;
     ASSERT_EQ(r.probs[i * (c.keys + 1) + c.keys], -77.0f);
@@ -89,6 +93,33 @@ TEST(Attention, MatchesDoubleReference) {
   }
   for (int64_t queries : {0, 1, 6, 7, 12, 13, 24, 25, 50}) check({queries, 40, 32, 5, true});
   check({40, 512, 64, 128, false});
+}
+
+TEST(Attention, CausalMatchesDoubleReference) {
+  for (int64_t n : {1, 2, 15, 16, 17, 25, 33, 70}) {
+    check({n, n, 16, 0, false, n - 1});     // self-attention
+    check({n, n + 9, 20, 3, true, n - 1});  // with 9 keys of the past
+    check({n, n, 16, 0, false, n + 2});     // the first queries see nothing
+    check({n, 40, 8, 0, false, 3});         // later queries see everything
+  }
+  check({1, 30, 16, 0, false, 100});
+}
+
+// What a causal query gives does not depend on the keys that it does not see, nor on how the queries are split.
+TEST(Attention, CausalBits) {
+  const Case c{61, 77, 40, 2, true, 60};
+  Data d(c);
+  const Result whole = run(tier(), c, d);
+  Result other = whole;
+  for (int64_t split : {1, 2, 7, 24, 25}) {
+    Result parts = run(tier(), c, d, split);
+    EXPECT_TRUE(same_bits(other.out.data(), parts.out.data(), other.out.size())) << split;
+    EXPECT_TRUE(same_bits(other.probs.data(), parts.probs.data(), other.probs.size())) << split;
+  }
+  for (int64_t j = 20 * d.ld; j < 77 * d.ld; j++) d.k[size_t(j)] = d.v[size_t(j)] = 1e9f;  // seen from query 4 on
+  Result changed = run(tier(), c, d);
+  EXPECT_TRUE(same_bits(other.out.data(), changed.out.data(), 4 * d.ld));
+  EXPECT_FALSE(same_bits(other.out.data(), changed.out.data(), 5 * d.ld));
 }
 
 TEST(Attention, BitsDoNotDependOnHowQueriesAreSplit) {

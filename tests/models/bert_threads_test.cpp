@@ -62,7 +62,7 @@ TEST(BertThreads, ConcurrentCallsGiveTheSerialResult) {
 
 TEST(BertThreads, TwoModelsShareOneRuntime) {
   auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2});
-  const std::string directory = data_path("bert/base");
+  const std::string directory = data_path("models/bert/base");
   const BertModel a = BertModel::from_pretrained(directory, {.runtime = runtime}),
                   b = BertModel::from_pretrained(directory, {.runtime = runtime});
   const ModelInputs inputs = make_inputs({{1, 2, 3}});

@@ -1,19 +1,11 @@
 #include <chrono>
-#include <functional>
+
+#include <caracal/models/vit/configuration_vit.h>
 
 #include "models_testing.h"
 
 namespace caracal {
 namespace {
-
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 TEST(BertConfig, PrintsTheDocumentsListing) {
   EXPECT_EQ(BertConfig().str(), R"(BertConfig {
@@ -56,6 +48,7 @@ TEST(BertConfig, OverridesAndStrictTypes) {
   EXPECT_EQ(BertConfig({{"my_key", 3}}).to_dict().at("my_key"), Json(3));
 }
 
+// Who wins and what is rebuilt when files and overrides name labels, as transformers does it.
 TEST(BertConfig, Labels) {
   const BertConfig three({{"num_labels", 3}});
   EXPECT_EQ(three.num_labels(), 3);
@@ -69,6 +62,85 @@ TEST(BertConfig, Labels) {
   const BertConfig rebuilt({{"id2label", {{"0", "x"}}}, {"num_labels", 3}});
   EXPECT_EQ(rebuilt.id2label.at(0), "LABEL_0");
   EXPECT_EQ(rebuilt.num_labels(), 3);
+  const BertConfig only_label2id({{"label2id", {{"a", 0}, {"b", 1}, {"c", 2}}}});
+  EXPECT_EQ(only_label2id, BertConfig());
+  EXPECT_EQ(BertConfig({{"id2label", nullptr}}), BertConfig());
+  const BertConfig same_count({{"id2label", {{"0", "no"}, {"1", "yes"}}}, {"num_labels", 2}});
+  EXPECT_EQ(same_count.id2label.at(1), "yes");
+  EXPECT_THROW(BertConfig({{"num_labels", nullptr}}), Error);
+  EXPECT_THROW(BertConfig({{"id2label", {{"0", 1}}}}), Error);
+  EXPECT_THROW(BertConfig({{"num_labels", 1}, {"problem_type", "single_label_classification"}}), Error);
+  EXPECT_NO_THROW(BertConfig({{"num_labels", 1}, {"problem_type", "regression"}}));
+
+  BertConfig config({{"id2label", {{"0", "x"}, {"1", "y"}, {"2", "z"}}}, {"label2id", {{"x", 0}}}});
+  config.set("id2label", {{"0", "u"}});
+  EXPECT_EQ(config.num_labels(), 1);
+  EXPECT_EQ(config.label2id, Json({{"x", 0}}));
+  config.set("num_labels", 2);
+  EXPECT_EQ(config.get("label2id"), Json({{"LABEL_0", 0}, {"LABEL_1", 1}}));
+}
+
+TEST(BertConfig, GetAndSet) {
+  BertConfig config({{"my_key", 3}});
+  EXPECT_EQ(config.get("hidden_size"), Json(768));
+  EXPECT_EQ(config.get("my_key"), Json(3));
+  EXPECT_EQ(config.get("num_labels"), Json(2));
+  EXPECT_TRUE(config.has("my_key") && config.has("num_labels") && config.has("use_cache") && config.has("torch_dtype"));
+  EXPECT_FALSE(config.has("dim") || config.has("max_length") || config.has("model_type"));
+  config.set("hidden_size", 96);
+  config.set("another", "x");
+  config.set("eos_token_id", Json::Array{1, 2});
+  EXPECT_EQ(config.hidden_size, 96);
+  EXPECT_EQ(config.extra.at("another"), Json("x"));
+  EXPECT_EQ(message_of([&] { config.get("hidden_dim"); }),
+            "[BertConfig] expected the name of an attribute but got 'hidden_dim'");
+  EXPECT_EQ(message_of([&] { config.set("hidden_size", nullptr); }),
+            "[BertConfig] field 'hidden_size' expected int but got None (value: null)");
+  EXPECT_EQ(message_of([&] {
+              config.set("eos_token_id", Json::Array{1, true});
+            }),
+            "[BertConfig] field 'eos_token_id' expected int | list[int] | None but got list (value: [1, true])");
+  EXPECT_EQ(
+      message_of([&] { config.set("hidden_size", Json::big_integer("99999999999999999999")); }),
+      "[BertConfig] field 'hidden_size' expected int but got int of more than 64 bits (value: 99999999999999999999)");
+  EXPECT_NE(message_of([&] { config.set("max_length", 20); }).find("generation_config.json"), std::string::npos);
+  EXPECT_LT(message_of([&] { config.set("hidden_act", Json::Array(5000)); }).size(), 400u);
+}
+
+TEST(BertConfig, Dtype) {
+  EXPECT_EQ(BertConfig({{"torch_dtype", "float16"}}).dtype, Json("float16"));
+  EXPECT_EQ(BertConfig({{"torch_dtype", "float16"}, {"dtype", "bfloat16"}}).dtype, Json("bfloat16"));
+  EXPECT_EQ(BertConfig({{"dtype", "half"}}).dtype, Json("float16"));
+  EXPECT_TRUE(BertConfig({{"torch_dtype", nullptr}}).dtype.is_null());
+  EXPECT_NE(message_of([] { BertConfig({{"dtype", "float17"}}); }).find("float17"), std::string::npos);
+  EXPECT_THROW(BertConfig({{"dtype", 16}}), Error);
+  const std::string file = data_path("models/bert/base/config.json");
+  EXPECT_EQ(BertConfig::from_pretrained(file, {{"dtype", "auto"}}).dtype, Json("float32"));
+  EXPECT_EQ(BertConfig::from_pretrained(file, {{"torch_dtype", "bfloat16"}}).dtype, Json("bfloat16"));
+}
+
+TEST(BertConfig, ComparesAllAttributes) {
+  static_assert(!std::is_convertible_v<Json, BertConfig> && std::is_constructible_v<BertConfig, Json>);
+  BertConfig config;
+  EXPECT_EQ(config, BertConfig());
+  config.name_or_path = "/somewhere";
+  EXPECT_EQ(config, BertConfig());
+  EXPECT_NE(BertConfig({{"my_key", 1}}), BertConfig());
+  EXPECT_NE(BertConfig({{"layer_norm_eps", 1e-5}}), BertConfig());
+  const PretrainedConfig &bert = config, &vit = ViTConfig();
+  EXPECT_NE(bert, vit);
+  EXPECT_EQ(*bert.clone(), bert);
+}
+
+// One configuration per layer is a feature of transformers 5 that no model here has.
+TEST(BertConfig, RefusesPerLayerConfig) {
+  EXPECT_NO_THROW(BertConfig({{"per_layer_config", nullptr}}));
+  try {
+    BertConfig config({{"per_layer_config", {{"0", {{"hidden_size", 3}}}}}});
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::unsupported);
+  }
 }
 
 // What transformers drops on load is not kept, printed or written.
@@ -91,48 +163,12 @@ TEST(BertConfig, ManyUnknownKeys) {
 }
 
 TEST(AutoConfig, ReadsADirectoryOrAFile) {
-  const std::string directory = data_path("bert/base");
+  const std::string directory = data_path("models/bert/base");
   const auto a = AutoConfig::from_pretrained(directory),
              b = AutoConfig::from_pretrained(directory + "/config.json", {{"hidden_act", "relu"}});
   EXPECT_STREQ(a->class_name(), "BertConfig");
   EXPECT_EQ(dynamic_cast<BertConfig&>(*b).hidden_act, "relu");
   EXPECT_EQ(a->to_dict().at("dtype"), Json("float32"));
-}
-
-// A user's own architecture: registered at run time, found by the Auto classes.
-struct CustomConfig final : ConfigOf<CustomConfig> {
-  static constexpr const char *kModelType = "custom-bert", *kClassName = "CustomConfig";
-  CustomConfig() = default;
-  explicit CustomConfig(const Json& overrides) { init(overrides, kClassName); }
-  int64_t width = 8;
-
- protected:
-  std::vector<ConfigField> fields() override { return {{"width", &width, "int"}}; }
-};
-
-struct CustomModel final : PreTrainedModel {
-  using Config = CustomConfig;
-  static constexpr const char *kClassName = "CustomModel", *kBaseModelPrefix = "custom";
-  CustomModel(const CustomConfig& config, const Weights& w, const LoadOptions& options)
-      : PreTrainedModel(options.runtime), config_(config), table_(w.get("table", {4, config.width})) {}
-  const char* class_name() const override { return kClassName; }
-  const CustomConfig& config() const override { return config_; }
-  void run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, const ForwardOptions&) const override {
-    output.last_hidden_state = embedding(ctx, inputs.input_ids.reshape({inputs.input_ids.numel()}), table_).clone();
-  }
-  ModelInputs largest_inputs(int64_t, int64_t) const override { return make_inputs({{0}}); }
-
- private:
-  CustomConfig config_;
-  Tensor table_;
-};
-
-TEST(AutoModel, RegistersAtRunTime) {
-  AutoConfig::register_config(config_entry<CustomConfig>());
-  AutoModel::register_model(model_entry<CustomModel>("AutoModel"));
-  const AnyModel model = AutoModel::from_config(CustomConfig({{"width", 5}}));
-  EXPECT_STREQ(model->class_name(), "CustomModel");
-  EXPECT_EQ(model(make_inputs({{3, 1}})).last_hidden_state.shape(), (Shape{2, 5}));
 }
 
 }  // namespace

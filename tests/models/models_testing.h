@@ -5,6 +5,9 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -12,35 +15,47 @@
 #include <caracal/loaders/safetensors.h>
 #include <caracal/models/auto.h>
 #include <caracal/models/bert/modeling_bert.h>
+#include <caracal/models/distilbert/modeling_distilbert.h>
+#include <caracal/models/vit/modeling_vit.h>
 
 namespace caracal {
 
 inline std::string data_path(const std::string& name) { return std::string(CARACAL_TEST_DATA) + "/" + name; }
 
+inline std::string slurp(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// What f() throws, or "no error".
+inline std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+/// A fresh directory, removed at the end.
+struct TemporaryDirectory {
+  TemporaryDirectory() {
+    std::string name = (std::filesystem::temp_directory_path() / "caracal-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp " + name);
+    path = name;
+  }
+  ~TemporaryDirectory() { std::filesystem::remove_all(path); }
+  std::string operator/(const std::string& name) const { return path + "/" + name; }
+  std::string path;
+};
+
+/// The inputs of a reference file.
 inline ModelInputs read_inputs(const std::string& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   ModelInputs inputs;
-  for (const TensorInfo& info : file.tensors()) inputs.set(info.name, file.tensor(info));
+  for (const TensorInfo& info : file.tensors())
+    if (info.name.starts_with("inputs.")) inputs.set(info.name.substr(7), file.tensor(info));
   return inputs;
-}
-
-/// float32 against PyTorch float32: max |Δ| <= 2e-5 · max(1, |reference|). Elements where `counts(index)` is false
-/// must be exactly 0. Returns the largest difference.
-template <class Counts>
-double expect_equal(const Tensor& got, const Tensor& want, const std::string& what, Counts counts) {
-  EXPECT_EQ(got.shape(), want.shape()) << what;
-  if (got.shape() != want.shape()) return 0;
-  double worst = 0;
-  for (int64_t i = 0; i < got.numel(); i++) {
-    const double g = got.data<float>()[i], w = counts(i) ? double(want.data<float>()[i]) : 0.0;
-    const double tolerance = counts(i) ? 2e-5 * std::max(1.0, std::abs(w)) : 0.0;
-    if (!(std::abs(g - w) <= tolerance)) {  // also when g is NaN
-      ADD_FAILURE() << what << ": element " << i << " of " << got.shape().str() << " is " << g << ", expected " << w;
-      return std::abs(g - w);
-    }
-    worst = std::max(worst, std::abs(g - w));
-  }
-  return worst;
 }
 
 inline bool bytes_equal(const Tensor& a, const Tensor& b) {

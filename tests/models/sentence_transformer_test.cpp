@@ -17,7 +17,8 @@ class SentenceTransformers : public testing::Test {
     root = fs::temp_directory_path() / ("caracal_sentences_" + std::to_string(getpid()));
     fs::remove_all(root);
     fs::create_directories(root / "1_Pooling");
-    for (const char* file : {"config.json", "model.safetensors"}) fs::copy(data_path("bert/base") + "/" + file, root);
+    for (const char* file : {"config.json", "model.safetensors"})
+      fs::copy(data_path("models/bert/base") + "/" + file, root);
     write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\nsits\n");
     write(
         "modules.json",

@@ -1,6 +1,7 @@
 #include <caracal/runtime/ops.h>
 
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -80,6 +81,89 @@ TEST_F(Ops, LinearRefusesWrongShapes) {
   } catch (const Error& e) {
     EXPECT_STREQ(e.what(), "[linear] expected x of shape (T, 8) F32 but got (3, 7) F32");
   }
+}
+
+// torch's attention in double precision: `queries` rows of width kHidden, keys and values of one sequence.
+std::vector<double> attention_reference(const float* q, int64_t ldq, int64_t queries, const float* k, const float* v,
+                                        int64_t ldk, int64_t keys, int64_t heads, int64_t head_dim, bool causal) {
+  std::vector<double> out(size_t(queries * heads * head_dim));
+  for (int64_t h = 0; h < heads; h++) {
+    for (int64_t i = 0; i < queries; i++) {
+      const int64_t seen = causal ? keys - queries + i + 1 : keys;
+      std::vector<double> p;
+      double sum = 0;
+      for (int64_t j = 0; j < seen; j++) {
+        double score = 0;
+        for (int64_t d = 0; d < head_dim; d++)
+          score += double(q[i * ldq + h * head_dim + d]) * double(k[j * ldk + h * head_dim + d]);
+        p.push_back(std::exp(score / std::sqrt(double(head_dim))));
+        sum += p.back();
+      }
+      for (int64_t j = 0; j < seen; j++)
+        for (int64_t d = 0; d < head_dim; d++)
+          out[size_t((i * heads + h) * head_dim + d)] += p[size_t(j)] / sum * double(v[j * ldk + h * head_dim + d]);
+    }
+  }
+  return out;
+}
+
+// A decoder's two products: 4, 0 and 37 new rows after 6, 3 and 0 cached ones (causal), and all rows over 5, 2 and 9
+// rows of another sequence.
+TEST_F(Ops, AttentionOverOtherKeysAndCausal) {
+  constexpr int64_t kHeads = 3, kDim = 6, kA = kHeads * kDim;
+  const int64_t offsets[] = {0, 4, 4, 41}, keys[] = {4, 0, 37};
+  const int64_t cached_offsets[] = {0, 10, 13, 50}, cached_keys[] = {10, 3, 37};
+  const int64_t other_offsets[] = {0, 5, 7, 16}, other_keys[] = {5, 2, 9};
+  const Ragged sequences{3, 41, 37, offsets, keys};
+  const Tensor qkv = random({41, 3 * kA}, 1), q = random({41, kA}, 2);
+  const KeysValues cached{random({50, 2 * kA}, 3), {3, 50, 37, cached_offsets, cached_keys}};
+  const KeysValues other{random({16, 2 * kA}, 4), {3, 16, 9, other_offsets, other_keys}};
+  const Tensor causal = attention(ctx, qkv, sequences, {.heads = kHeads, .causal = true}),
+               causal_cached =
+                   attention(ctx, qkv, sequences, {.heads = kHeads, .causal = true, .keys_values = &cached}),
+               cross = attention(ctx, q, sequences, {.heads = kHeads, .keys_values = &other});
+  for (int64_t b : {0, 2}) {
+    const int64_t n = keys[b];
+    const float *x = qkv.data<float>() + offsets[b] * 3 * kA, *y = q.data<float>() + offsets[b] * kA,
+                *c = cached.rows.data<float>() + cached_offsets[b] * 2 * kA,
+                *o = other.rows.data<float>() + other_offsets[b] * 2 * kA;
+    expect_close(causal.rows(offsets[b], offsets[b] + n),
+                 attention_reference(x, 3 * kA, n, x + kA, x + 2 * kA, 3 * kA, n, kHeads, kDim, true));
+    expect_close(causal_cached.rows(offsets[b], offsets[b] + n),
+                 attention_reference(x, 3 * kA, n, c, c + kA, 2 * kA, cached_keys[b], kHeads, kDim, true));
+    expect_close(cross.rows(offsets[b], offsets[b] + n),
+                 attention_reference(y, kA, n, o, o + kA, 2 * kA, other_keys[b], kHeads, kDim, false));
+  }
+  const KeysValues narrow{random({16, kA}, 4), other.sequences}, two{other.rows, {2, 16, 9, other_offsets, other_keys}};
+  EXPECT_THROW(attention(ctx, q, sequences, {.heads = kHeads, .keys_values = &narrow}), Error);
+  EXPECT_THROW(attention(ctx, q, sequences, {.heads = kHeads, .keys_values = &two}), Error);
+  EXPECT_THROW(attention(ctx, random({41, 3 * kA + 1}, 2), sequences, {.heads = kHeads}), Error);
+}
+
+// Against PyTorch: torch.nn.functional.unfold, PixelShuffle and interpolate of the values 0, 1, 2, ….
+TEST_F(Ops, ImagesAndGrids) {
+  std::vector<float> values(2 * 2 * 5 * 6);
+  std::iota(values.begin(), values.end(), 0.0f);
+  const Tensor images = Tensor::from(values, {2, 2, 5, 6});
+  const Tensor patches = image_patches(ctx, images, 2, 3);  // the fifth row is cut off
+  ASSERT_EQ(patches.shape(), (Shape{8, 12}));
+  const float second[] = {3, 4, 5, 9, 10, 11, 33, 34, 35, 39, 40, 41},
+              last[] = {75, 76, 77, 81, 82, 83, 105, 106, 107, 111, 112, 113};
+  for (int i = 0; i < 12; i++) {
+    EXPECT_EQ(patches.data<float>()[12 + i], second[i]);
+    EXPECT_EQ(patches.data<float>()[7 * 12 + i], last[i]);
+  }
+  EXPECT_THROW(image_patches(ctx, images, 6, 1), Error);
+  EXPECT_THROW(image_patches(ctx, patches, 1, 1), Error);
+
+  // (1, 2 · 2², 1, 3) as rows of pixels: channel c of pixel p is 8p + c.
+  const Tensor shuffled =
+      pixel_shuffle(ctx, Tensor::from(std::vector<float>(values.begin(), values.begin() + 24), {3, 8}), 1, 1, 3, 2);
+  ASSERT_EQ(shuffled.shape(), (Shape{1, 2, 2, 6}));
+  const float want[] = {0, 1, 8, 9, 16, 17, 2, 3, 10, 11, 18, 19, 4, 5, 12, 13, 20, 21, 6, 7, 14, 15, 22, 23};
+  for (int i = 0; i < 24; i++) EXPECT_EQ(shuffled.data<float>()[i], want[i]) << i;
+  EXPECT_THROW(pixel_shuffle(ctx, patches, 1, 1, 8, 5), Error);
+  EXPECT_THROW(interpolate_bicubic(ctx, patches, 2, 3, 4, 4), Error);
 }
 
 // Sequences of 5, 0 and 40 rows; in the last, the final row attends without being attended to.

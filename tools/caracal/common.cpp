@@ -10,6 +10,9 @@
 #include <cstring>
 #include <iostream>
 
+#include <caracal/models/auto.h>
+#include <caracal/models/settings.h>
+
 namespace caracal::cli {
 namespace {
 
@@ -46,11 +49,12 @@ size_t shown_character(std::string_view text) {
 
 }  // namespace
 
-void CommonOptions::add_to(CLI::App& app) {
+void CommonOptions::add_to(CLI::App& app, bool saves) {
   app.add_option("--device", device, "cpu or cuda[:N]")->capture_default_str()->check(check_device);
-  app.add_option("--dtype", dtype, "dtype to compute in")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"float32", "bfloat16", "float16", "int8"}));
+  CLI::Option* dtype_option =
+      app.add_option("--dtype", dtype, saves ? "dtype to save in; default: the checkpoint's" : "dtype to compute in")
+          ->capture_default_str()
+          ->check(CLI::IsMember({"float32", "bfloat16", "float16", "int8"}));
   app.add_option("--threads", threads, "threads per call; 0: all this process may use")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
@@ -59,20 +63,57 @@ void CommonOptions::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"native", "onednn", "eigen"}));
   app.add_option("--isa", isa, "instruction set; default: the best one")
       ->check(CLI::IsMember({"scalar", "avx2", "avx512"}));
-  app.parse_complete_callback([this] {
+  app.parse_complete_callback([this, saves, dtype_option] {
+    dtype_given = dtype_option->count() > 0;
     auto only = [](const char* option, const std::string& built, const std::string& got) {
       if (got != built)
         throw Error(ErrorCode::not_built, option, "expected " + built + " but got '" + got + "': not built");
     };
     only("--device", "cpu", device);
-    only("--dtype", "float32", dtype);
+    if (!saves || dtype == "int8") only("--dtype", "float32", dtype);
     only("--backend", "native", backend);
     check_isa(isa);
   });
 }
 
 std::shared_ptr<Runtime> CommonOptions::make_runtime() const {
-  return std::make_shared<Runtime>(RuntimeOptions{.threads = threads, .isa = isa});
+  auto log = [](LogLevel level, const std::string& text) {
+    if (level != LogLevel::warning) return;
+    std::string lines;  // control characters of a hostile file out, ends of lines in
+    for (size_t begin = 0; begin <= text.size();) {
+      const size_t end = std::min(text.find('\n', begin), text.size());
+      lines += (begin ? "\n" : "") + printable(std::string_view(text).substr(begin, end - begin), kMessageLimit);
+      begin = end + 1;
+    }
+    std::fprintf(stderr, "caracal: warning: %s\n", lines.c_str());
+  };
+  return std::make_shared<Runtime>(RuntimeOptions{.threads = threads, .isa = isa, .log = log});
+}
+
+LoadOptions CommonOptions::load_options() const {
+  constexpr uint64_t kLarge = 100'000'000;  // bytes: loads faster than a bar can be read
+  auto bar = std::make_shared<std::unique_ptr<Progress>>();
+  auto progress = [bar, last = uint64_t(0)](uint64_t done, uint64_t total) mutable {
+    if (total < kLarge) return;
+    if (*bar == nullptr) *bar = std::make_unique<Progress>(int64_t(total / 1'000'000), "MB");
+    (*bar)->advance(int64_t(done / 1'000'000) - int64_t(last / 1'000'000));
+    last = done;
+    if (done == total) bar->reset();
+  };
+  return {.runtime = make_runtime(), .progress = progress};
+}
+
+void apply_settings(const std::vector<std::string>& settings, const std::string& model, LoadOptions& load,
+                    ForwardOptions* forward) {
+  const Json all = parse_settings(settings);
+  Json config = Json::Object{};
+  for (const auto& [key, value] : all.as_object()) {
+    if (forward != nullptr && set_option(*forward, key, value)) continue;
+    if (!set_option(load, key, value)) config.set(key, value);
+  }
+  if (!config.as_object().empty())
+    check_settings(config, *AutoConfig::from_pretrained(checkpoint_directory(model, load.subfolder)));
+  load.config = config;
 }
 
 Json parse_settings(const std::vector<std::string>& settings) {
@@ -142,16 +183,6 @@ std::string printable(std::string_view text, size_t limit) {
     text.remove_prefix(std::max<size_t>(length, 1));
   }
   return result;
-}
-
-void warn_missing(const PreTrainedModel& model) {
-  const auto& missing = model.loading_info().missing_keys;
-  if (missing.empty()) return;
-  std::string names;
-  for (size_t i = 0; i < missing.size() && i < 8; i++) names += (i ? ", " : "") + missing[i];
-  if (missing.size() > 8) names += ", … (" + std::to_string(missing.size()) + " in all)";
-  std::fprintf(stderr, "caracal: warning: %s: freshly initialised, not in the checkpoint: %s\n", model.class_name(),
-               printable(names, kMessageLimit).c_str());
 }
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }

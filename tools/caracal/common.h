@@ -18,12 +18,17 @@ namespace caracal::cli {
 struct CommonOptions {
   std::string device = "cpu", dtype = "float32", backend = "native", isa;
   int threads = 0;
+  bool dtype_given = false;
 
   /// Adds the options to a subcommand. A name the contract does not know is bad usage; one that this build or machine
   /// lacks is an Error before the subcommand runs, whether or not it has a use for the option. `this` must outlive
   /// `app`.
-  void add_to(CLI::App& app);
+  /// A subcommand that `saves` takes any --dtype, which is then that of its files.
+  void add_to(CLI::App& app, bool saves = false);
+  /// Its warnings go to stderr.
   std::shared_ptr<Runtime> make_runtime() const;
+  /// With make_runtime(), and a bar on a terminal while a large checkpoint loads.
+  LoadOptions load_options() const;
 };
 
 /// --set KEY=VALUE pairs as one JSON object; VALUE is JSON where it parses as such, else a string.
@@ -31,6 +36,11 @@ Json parse_settings(const std::vector<std::string>& settings);
 /// Throws invalid_argument for a key that is no attribute of `config`: from_pretrained ignores it, and a misspelt key
 /// would change nothing.
 void check_settings(const Json& settings, const PretrainedConfig& config);
+
+/// Sorts --set pairs into options of loading, of the forward call (if there is one) and overrides of the attributes of
+/// the configuration of `model`; an unknown key is an Error that lists the known ones.
+void apply_settings(const std::vector<std::string>& settings, const std::string& model, LoadOptions& load,
+                    ForwardOptions* forward);
 
 /// The next line of standard input without its end; false when there is none.
 bool read_line(std::string& line);
@@ -44,9 +54,6 @@ void print_line(const std::string& line);
 std::string printable(std::string_view text, size_t limit = SIZE_MAX);
 /// How much of an error or a warning is worth reading.
 inline constexpr size_t kMessageLimit = 1024;
-
-/// `caracal: warning: …` lines on stderr for weights that were missing.
-void warn_missing(const PreTrainedModel& model);
 
 /// A bar on stderr, drawn on a terminal only. `unit` names what is counted.
 class Progress {
@@ -75,6 +82,9 @@ void add_preprocess(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_config(CLI::App& app);
+void add_save(CLI::App& app);
+/// Sets `status` to 1 when the outputs differ.
+void add_parity(CLI::App& app, int& status);
 void add_version(CLI::App& app);
 
 }  // namespace caracal::cli

@@ -27,6 +27,7 @@ int finish() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  int status = 0;  // of a command that did its work and found a difference
   CLI::App app("Runs Hugging Face checkpoints. MODEL is a checkpoint directory.");
   app.name("caracal");
   app.require_subcommand(1);
@@ -41,6 +42,8 @@ int main(int argc, char** argv) {
   caracal::cli::add_bench(app);
   caracal::cli::add_inspect(app);
   caracal::cli::add_config(app);
+  caracal::cli::add_save(app);
+  caracal::cli::add_parity(app, status);
   caracal::cli::add_version(app);
   try {
     app.parse(argc, argv);
@@ -51,5 +54,6 @@ int main(int argc, char** argv) {
   } catch (const std::exception& e) {
     return complain(e.what());
   }
-  return finish();
+  const int written = finish();
+  return written != 0 ? written : status;
 }

@@ -31,7 +31,6 @@ void print_head(const Tensor& row) {
 
 void feature_extraction(const Options& o, const std::vector<std::string>& texts, const LoadOptions& load) {
   const auto pipeline = FeatureExtractionPipeline::from_pretrained(o.model, load);
-  warn_missing(pipeline.model());
   Progress progress(int64_t(texts.size()), "texts");
   for (size_t begin = 0; begin < texts.size(); begin += size_t(o.batch)) {
     const size_t end = std::min(texts.size(), begin + size_t(o.batch));
@@ -62,7 +61,6 @@ void sentence_similarity(const Options& o, const std::vector<std::string>& texts
     throw Error(ErrorCode::invalid_argument, "sentence-similarity",
                 "expected a source sentence and at least one other but got " + std::to_string(texts.size()) + " texts");
   const auto model = SentenceTransformer::from_pretrained(o.model, load);
-  warn_missing(model.model());
   Tensor embeddings;
   {
     Progress progress(int64_t(texts.size()), "sentences");
@@ -88,8 +86,7 @@ constexpr Task kTasks[] = {{"feature-extraction", feature_extraction}, {"sentenc
 void pipeline(const Options& o) {
   std::string known;
   for (const Task& task : kTasks) {
-    if (o.task == task.name)
-      return task.run(o, o.inputs.empty() ? read_lines() : o.inputs, {.runtime = o.common.make_runtime()});
+    if (o.task == task.name) return task.run(o, o.inputs.empty() ? read_lines() : o.inputs, o.common.load_options());
     known += (known.empty() ? "" : ", ") + std::string(task.name);
   }
   throw Error(ErrorCode::unsupported, "pipeline", "expected a task among " + known + " but got '" + o.task + "'");

@@ -13,38 +13,14 @@ struct Options {
   std::vector<std::string> settings;
 };
 
-struct ForwardFlag {
-  const char* name;
-  bool ForwardOptions::*member;
-};
-constexpr ForwardFlag kForwardFlags[] = {{"output_hidden_states", &ForwardOptions::output_hidden_states},
-                                         {"output_attentions", &ForwardOptions::output_attentions}};
-
-// Moves the forward flags among `settings` into `forward`; what is left must be attributes of the configuration class.
-Json split_settings(const Options& o, Json settings, ForwardOptions& forward) {
-  for (const ForwardFlag& flag : kForwardFlags) {
-    const Json* value = settings.find(flag.name);
-    if (value == nullptr) continue;
-    if (!value->is_bool())
-      throw Error(ErrorCode::invalid_argument, "--set",
-                  std::string(flag.name) + " expected true or false but got " + value->dump());
-    forward.*flag.member = value->as_bool();
-    settings.erase(flag.name);
-  }
-  if (settings.as_object().empty()) return settings;
-
-  check_settings(settings, *AutoConfig::from_pretrained(o.model));
-  return settings;
-}
-
 void run(const Options& o) {
   const SafetensorsFile file = SafetensorsFile::open(o.inputs);
   ModelInputs inputs;
   for (const TensorInfo& info : file.tensors()) inputs.set(info.name, file.tensor(info));
   ForwardOptions forward{.output_hidden_states = o.hidden_states, .output_attentions = o.attentions};
-  const Json config = split_settings(o, parse_settings(o.settings), forward);
-  const AnyModel model = load_auto_model(o.task, o.model, {.config = config, .runtime = o.common.make_runtime()});
-  warn_missing(*model);
+  LoadOptions load = o.common.load_options();
+  apply_settings(o.settings, o.model, load, &forward);
+  const AnyModel model = load_auto_model(o.task, o.model, load);
   save_safetensors(o.outputs, model(inputs, forward).named());
 }
 
@@ -62,7 +38,8 @@ void add_run(CLI::App& app) {
   sub->add_option("--outputs", o->outputs, "safetensors file to write; names are the output's fields")->required();
   sub->add_flag("--hidden-states", o->hidden_states, "also write hidden_states.0 …");
   sub->add_flag("--attentions", o->attentions, "also write attentions.0 …");
-  sub->add_option("--set", o->settings, "KEY=VALUE: override a configuration attribute, or set a forward flag")
+  sub->add_option("--set", o->settings,
+                  "KEY=VALUE: override a configuration attribute, an option of loading or a forward flag")
       ->take_all();
   sub->callback([o] { run(*o); });
 }

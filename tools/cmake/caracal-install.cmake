@@ -23,6 +23,7 @@ install(DIRECTORY runtime loaders tokenizers models DESTINATION ${CMAKE_INSTALL_
   FILES_MATCHING PATTERN "*.h" PATTERN "caracal.h" EXCLUDE)
 install(FILES models/caracal.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal)
 install(FILES kernels/kernels.h kernels/kernels.def DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal/kernels)
+install(FILES models/auto_classes.def DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal/models)
 
 install(EXPORT caracal-targets NAMESPACE caracal:: DESTINATION ${caracal_package_dir})
 configure_package_config_file(tools/cmake/caracal-config.cmake.in caracal-config.cmake

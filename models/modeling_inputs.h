@@ -1,0 +1,58 @@
+// What a model's forward takes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <caracal/runtime/tensor.h>
+
+namespace caracal {
+
+class BatchEncoding;
+
+/// What a decoder layer keeps from one call to the next, as in transformers' DynamicCache and EncoderDecoderCache: the
+/// keys and values of the P tokens so far, and with cross-attention those of the encoder's E tokens.
+struct CacheLayer {
+  Tensor keys, values;              // (B, heads, P, head_dim) F32
+  Tensor cross_keys, cross_values;  // (B, heads, E, head_dim) F32, or undefined
+};
+
+/// The arguments of a model's forward, under transformers' names; leave out what the model should default. As there, a
+/// model ignores those it has no use for. B batch, S tokens; (1, S) serves all rows. Integer arguments may be of any
+/// integer type, masks also BOOL or F32.
+struct ModelInputs {
+  Tensor input_ids;       // (B, S); multiple choice: (B, choices, S), and the next four alike
+  Tensor attention_mask;  // (B, S), not 0 where a token counts; default: everywhere. With a cache: (B, P + S)
+  Tensor token_type_ids;  // (B, S); default 0
+  Tensor position_ids;    // (B, S); default P, P + 1, … with P = 0 without a cache
+  Tensor inputs_embeds;   // (B, S, H) F32, in place of input_ids
+
+  Tensor encoder_hidden_states;             // (B, E, H) F32: what a decoder's cross-attention attends to
+  Tensor encoder_attention_mask;            // (B, E); default: everywhere
+  std::vector<CacheLayer> past_key_values;  // one per layer: ModelOutput::past_key_values of the call before
+
+  Tensor pixel_values;     // (B, C, height, width) F32
+  Tensor bool_masked_pos;  // (B, patches): patches to replace by the mask token
+
+  ModelInputs() = default;
+  /// What a tokenizer returned. Rows of different lengths are padded and masked: padding costs nothing and changes
+  /// nothing.
+  ModelInputs(const BatchEncoding& encoding);
+
+  /// Sets an argument by name; those of a cache are "past_key_values.0.keys", "….values", "….cross_keys" and
+  /// "….cross_values". Throws invalid_argument for a name no model has.
+  void set(const std::string& name, Tensor value);
+};
+
+/// Options of one forward call.
+struct ForwardOptions {
+  bool output_hidden_states = false;
+  bool output_attentions = false;
+  std::optional<bool> use_cache = {};     // decoders: return past_key_values; default: the configuration's
+  bool interpolate_pos_encoding = false;  // vision: take images of another size than the configuration's
+};
+
+}  // namespace caracal

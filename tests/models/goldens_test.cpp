@@ -1,0 +1,118 @@
+// Every output, hidden state, attention and cache of real transformers, for the checkpoints in tests/data/models
+// (tools/make_goldens.py). Runs once per instruction-set tier.
+#include <caracal/models/parity.h>
+
+#include "models_testing.h"
+
+namespace caracal {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> strings(const Json& list) {
+  std::vector<std::string> result;
+  for (const Json& each : list.as_array()) result.push_back(each.as_string());
+  return result;
+}
+
+std::vector<MismatchedKey> mismatched_keys(const Json& list) {
+  auto dims = [](const Json& shape) {
+    std::vector<int64_t> result;
+    for (const Json& dim : shape.as_array()) result.push_back(dim.as_int());
+    return result;
+  };
+  std::vector<MismatchedKey> result;
+  for (const Json& row : list.as_array()) {
+    const std::vector<int64_t> model = dims(row.as_array()[2]);
+    result.push_back({row.as_array()[0].as_string(), dims(row.as_array()[1]), Shape(std::span<const int64_t>(model))});
+  }
+  return result;
+}
+
+void check(const fs::path& directory, const fs::path& reference, const std::shared_ptr<Runtime>& runtime) {
+  SCOPED_TRACE(directory.filename().string() + " " + reference.filename().string());
+  const ParityReport report = check_parity(directory, reference, {.runtime = runtime});
+  for (const ParityRow& row : report.rows)
+    EXPECT_TRUE(row.within) << row.name << " differs by " << row.worst << " · max(1, |reference|)";
+
+  const SafetensorsFile file = SafetensorsFile::open(reference);
+  const Metadata& metadata = file.metadata();
+  EXPECT_EQ(report.class_name, metadata.at("class"));
+  const Json info = Json::parse(metadata.at("loading_info"), reference.string());
+  EXPECT_EQ(report.loading_info.missing_keys, strings(info.at("missing_keys")));
+  EXPECT_EQ(report.loading_info.unexpected_keys, strings(info.at("unexpected_keys")));
+  std::vector<MismatchedKey> mismatched = report.loading_info.mismatched_keys;
+  std::ranges::sort(mismatched, {}, &MismatchedKey::name);
+  EXPECT_EQ(mismatched, mismatched_keys(info.at("mismatched_keys")));
+  size_t outputs = 0;
+  for (const TensorInfo& tensor : file.tensors()) outputs += !tensor.name.starts_with("inputs.");
+  EXPECT_EQ(report.rows.size(), outputs);
+}
+
+void check_architecture(const std::string& name, int least_cases) {
+  const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2});
+  int cases = 0;
+  for (const auto& entry : fs::directory_iterator(data_path("models/" + name))) {
+    int references = 0;
+    for (const auto& file : fs::directory_iterator(entry.path()))
+      if (file.path().filename().string().starts_with("reference.")) {
+        check(entry.path(), file.path(), runtime);
+        references++;
+      }
+    EXPECT_GT(references, 0) << entry.path();
+    cases++;
+  }
+  EXPECT_GE(cases, least_cases);
+}
+
+TEST(Goldens, Bert) { check_architecture("bert", 70); }
+TEST(Goldens, DistilBert) { check_architecture("distilbert", 30); }
+TEST(Goldens, ViT) { check_architecture("vit", 40); }
+
+TEST(Goldens, RunTheForcedTier) {
+  const char* forced = std::getenv("CARACAL_ISA");
+  const AnyModel model = tiny_bert(1);
+  EXPECT_STREQ(model->runtime().isa(), forced != nullptr ? forced : kernels::isa_name(kernels::best_isa()));
+}
+
+// The judge itself: one wrong number, a wrong shape and a value at a masked position are all seen.
+TEST(Parity, SeesWhatDiffers) {
+  const std::string directory = data_path("models/bert/base"),
+                    copy = testing::TempDir() + "parity_reference.safetensors";
+  const SafetensorsFile file = SafetensorsFile::open(directory + "/reference.1.safetensors");
+  auto with = [&](const std::string& name, auto change) {
+    std::vector<std::pair<std::string, Tensor>> tensors;
+    for (const TensorInfo& info : file.tensors()) {
+      tensors.emplace_back(info.name, file.tensor(info).clone());
+      if (info.name == name) change(tensors.back().second);
+    }
+    save_safetensors(copy, tensors, file.metadata());
+    return check_parity(directory, copy);
+  };
+  EXPECT_EQ(with("", [](Tensor&) {}).first_diverging(), nullptr);
+  const ParityReport number = with("hidden_states.1", [](Tensor& x) { x.data<float>()[5] += 1e-3f; });
+  ASSERT_NE(number.first_diverging(), nullptr);
+  EXPECT_EQ(number.first_diverging()->name, "hidden_states.1");
+  EXPECT_NEAR(number.first_diverging()->worst, 1e-3, 1e-3);
+  EXPECT_EQ(number.worst()->name, "hidden_states.1");
+  const ParityReport nan = with("pooler_output", [](Tensor& x) { x.data<float>()[0] = NAN; });
+  EXPECT_EQ(nan.first_diverging()->name, "pooler_output");
+  const ParityReport shape = with("attentions.0", [](Tensor& x) { x = x.reshape({x.numel()}); });
+  EXPECT_EQ(shape.first_diverging()->name, "attentions.0");
+  const ParityReport several = with("attentions.1", [](Tensor& x) { x.data<float>()[0] += 1; });
+  EXPECT_EQ(several.first_diverging()->name, "attentions.1");
+  std::remove(copy.c_str());
+}
+
+TEST(AutoModel, GivesWhatTheConcreteClassGives) {
+  const std::string directory = data_path("models/bert/base");
+  const ModelInputs inputs = read_inputs(directory + "/reference.0.safetensors");
+  const ModelOutput a = BertModel::from_pretrained(directory)(inputs),
+                    b = AutoModel::from_pretrained(directory)(inputs);
+  EXPECT_TRUE(bytes_equal(a.last_hidden_state, b.last_hidden_state));
+  EXPECT_TRUE(bytes_equal(a.pooler_output, b.pooler_output));
+  EXPECT_TRUE(a.hidden_states.empty() && a.attentions.empty());
+}
+
+}  // namespace
+}  // namespace caracal
