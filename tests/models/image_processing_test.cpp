@@ -297,6 +297,14 @@ TEST_F(Processors, SoundIsChecked) {
   EXPECT_EQ(Wav2Vec2FeatureExtractor::from_pretrained(path()).sampling_rate(), 4000);
 }
 
+TEST_F(Processors, ModelsTakeWhatProcessorsGive) {
+  ViTConfig config({{"image_size", 32}, {"hidden_size", 32}, {"num_hidden_layers", 1}, {"num_attention_heads", 2}});
+  const auto model = AutoModel::from_config(config);
+  const ViTImageProcessor processor({{"size", 32}});
+  const Tensor image = Tensor::zeros({40, 50, 3}, DType::U8);
+  EXPECT_EQ(model(processor({image, image})).last_hidden_state.shape(), (Shape{2, 5, 32}));
+}
+
 // A page reader of the caller's own.
 class TwoWords final : public OcrEngine {
  public:
