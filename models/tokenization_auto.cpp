@@ -4,22 +4,64 @@
 #include <system_error>
 
 #include <caracal/models/bert/tokenization_bert.h>
+#include <caracal/models/bert/tokenization_bert_legacy.h>
+#include <caracal/models/clip/tokenization_clip.h>
+#include <caracal/models/distilbert/tokenization_distilbert.h>
+#include <caracal/models/gpt2/tokenization_gpt2.h>
+#include <caracal/models/layoutlmv2/tokenization_layoutlmv2.h>
+#include <caracal/models/roberta/tokenization_roberta.h>
+#include <caracal/models/wav2vec2/tokenization_wav2vec2.h>
 #include <caracal/runtime/error.h>
 
 namespace caracal {
 namespace {
 
+using Load = PreTrainedTokenizerBase (*)(const std::string& path, const Json& overrides);
+
+template <class T>
+PreTrainedTokenizerBase load(const std::string& path, const Json& overrides) {
+  return T::from_pretrained(path, overrides);
+}
+
 struct TokenizerEntry {
   const char* class_name;  // without "Fast"
-  const char* model_type;  // of the configurations that use it by default
-  PreTrainedTokenizerBase (*load)(const std::string& path, const Json& overrides);
+  Load load;
 };
 
 constexpr TokenizerEntry kTokenizers[] = {
-    {"BertTokenizer", "bert",
-     [](const std::string& path, const Json& overrides) -> PreTrainedTokenizerBase {
-       return BertTokenizer::from_pretrained(path, overrides);
-     }},
+    {"BertTokenizer", load<BertTokenizer>},
+    {"BertTokenizerLegacy", load<BertTokenizerLegacy>},
+    {"CLIPTokenizer", load<CLIPTokenizer>},
+    {"DistilBertTokenizer", load<DistilBertTokenizer>},
+    {"GPT2Tokenizer", load<GPT2Tokenizer>},
+    {"LayoutLMv2Tokenizer", load<LayoutLMv2Tokenizer>},
+    {"PreTrainedTokenizerFast", load<PreTrainedTokenizerFast>},
+    {"RobertaTokenizer", load<RobertaTokenizer>},
+    {"TokenizersBackend", load<PreTrainedTokenizerFast>},
+    {"Wav2Vec2CTCTokenizer", load<Wav2Vec2CTCTokenizer>},
+};
+
+// The class of a configuration that names none, as in transformers.
+constexpr std::pair<const char*, const char*> kModelTypes[] = {
+    {"bart", "RobertaTokenizer"},
+    {"bert", "BertTokenizer"},
+    {"clip", "CLIPTokenizer"},
+    {"convbert", "BertTokenizer"},
+    {"data2vec-text", "RobertaTokenizer"},
+    {"distilbert", "BertTokenizer"},
+    {"gpt2", "GPT2Tokenizer"},
+    {"hubert", "Wav2Vec2CTCTokenizer"},
+    {"layoutlm", "BertTokenizer"},
+    {"layoutlmv2", "LayoutLMv2Tokenizer"},
+    {"longformer", "RobertaTokenizer"},
+    {"megatron-bert", "BertTokenizer"},
+    {"roberta", "RobertaTokenizer"},
+    {"roberta-prelayernorm", "RobertaTokenizer"},
+    {"squeezebert", "BertTokenizer"},
+    {"visual_bert", "BertTokenizer"},
+    {"wav2vec2", "Wav2Vec2CTCTokenizer"},
+    {"wav2vec2-bert", "Wav2Vec2CTCTokenizer"},
+    {"wav2vec2-conformer", "Wav2Vec2CTCTokenizer"},
 };
 
 namespace fs = std::filesystem;
@@ -48,9 +90,17 @@ PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& path, 
   if (class_name.empty()) class_name = string_member(root / "config.json", "tokenizer_class");
   if (class_name != "PreTrainedTokenizerFast" && class_name.ends_with("Fast")) class_name.resize(class_name.size() - 4);
   const std::string model_type = class_name.empty() ? string_member(root / "config.json", "model_type") : std::string();
+  std::string wanted = class_name;
+  for (const auto& [type, name] : kModelTypes) {
+    if (class_name.empty() && model_type == type) wanted = name;
+  }
+  // transformers has no slow class left; here use_fast false gives the plain algorithm where there is one.
+  const Json* use_fast = overrides.find("use_fast");
+  if (wanted == "BertTokenizer" && use_fast != nullptr && use_fast->is_bool() && !use_fast->as_bool()) {
+    wanted = "BertTokenizerLegacy";
+  }
   for (const TokenizerEntry& entry : kTokenizers) {
-    if (class_name.empty() ? model_type == entry.model_type : class_name == entry.class_name)
-      return entry.load(path, overrides);
+    if (wanted == entry.class_name) return entry.load(path, overrides);
   }
   if (fs::is_regular_file(root / "tokenizer.json", ignored))
     return PreTrainedTokenizerFast::from_pretrained(path, overrides);

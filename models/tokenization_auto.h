@@ -9,9 +9,10 @@ namespace caracal {
 
 class AutoTokenizer {
  public:
-  /// The class is tokenizer_config.json's tokenizer_class, else that of config.json's model_type, else what the
-  /// tokenizer.json says. `path` is a directory, a tokenizer.json or a vocab.txt (BERT). Throws unsupported for a class
-  /// that is not built in and has no tokenizer.json.
+  /// The class is tokenizer_config.json's tokenizer_class, else config.json's, else that of config.json's model_type,
+  /// else what the tokenizer.json says. `path` is a directory, a tokenizer.json or a vocab.txt (BERT). The override
+  /// {{"use_fast", false}} gives BERT by the plain algorithm. Throws unsupported for a class that is not built in and
+  /// has no tokenizer.json.
   static PreTrainedTokenizerBase from_pretrained(const std::string& path, const Json& overrides = {});
 };
 

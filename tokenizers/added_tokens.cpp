@@ -3,17 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include <caracal/runtime/error.h>
 #include <caracal/tokenizers/unicode.h>
 
 namespace caracal::tokenizers {
 namespace {
 
-// Start of the code point that ends at `end`.
-size_t before(std::string_view text, size_t end) {
-  do --end;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80);
-  return end;
-}
+constexpr size_t kMaxContentBytes = 1 << 16;
 
 char32_t code_point_at(std::string_view text, size_t at) {
   const char* p = text.data() + at;
@@ -21,28 +17,21 @@ char32_t code_point_at(std::string_view text, size_t at) {
 }
 
 bool stands_alone(std::string_view text, size_t begin, size_t end) {
-  const bool left = begin == 0 || !unicode::is_word(code_point_at(text, before(text, begin)));
+  const bool left = begin == 0 || !unicode::is_word(code_point_at(text, unicode::previous(text, begin)));
   const bool right = end == text.size() || !unicode::is_word(code_point_at(text, end));
   return left && right;
 }
 
 }  // namespace
 
-void AddedVocabulary::Trie::insert(std::string_view content, int32_t id) {
-  if (nodes.empty()) nodes.emplace_back();
+void AddedVocabulary::Finder::insert(std::string_view content, int32_t id) {
   const auto first = static_cast<unsigned char>(content[0]);
-  only_start = nodes.size() == 1 || only_start == first ? first : -1;
+  only_start = trie.empty() || only_start == first ? first : -1;
   starts[first] = true;
-  uint32_t node = 0;
-  for (const char c : content) {
-    const auto [it, inserted] = nodes[node].next.try_emplace(static_cast<unsigned char>(c), uint32_t(nodes.size()));
-    node = it->second;
-    if (inserted) nodes.emplace_back();
-  }
-  nodes[node].id = id;
+  trie.insert(content, id);
 }
 
-size_t AddedVocabulary::Trie::next_start(std::string_view text, size_t from) const {
+size_t AddedVocabulary::Finder::next_start(std::string_view text, size_t from) const {
   if (only_start >= 0) {
     const void* found = from < text.size() ? std::memchr(text.data() + from, only_start, text.size() - from) : nullptr;
     return found == nullptr ? text.size() : size_t(static_cast<const char*>(found) - text.data());
@@ -58,6 +47,10 @@ size_t AddedVocabulary::add(const std::vector<AddedToken>& tokens, const Model& 
   for (const auto& [content, id] : ids_) last_id = std::max(last_id, id);
   for (const AddedToken& token : tokens) {
     if (token.content.empty()) continue;
+    if (token.content.size() > kMaxContentBytes) {
+      throw Error(ErrorCode::invalid_argument, "added_tokens",
+                  "expected tokens of at most 64 KiB but got " + std::to_string(token.content.size()) + " bytes");
+    }
     if (token.special) special_.insert(token.content);
     const auto known = ids_.find(token.content);
     if (known != ids_.end() && tokens_.at(known->second) == token) continue;
@@ -73,63 +66,66 @@ size_t AddedVocabulary::add(const std::vector<AddedToken>& tokens, const Model& 
 }
 
 void AddedVocabulary::rebuild(const Normalizer* normalizer) {
-  tries_[0] = Trie();
-  tries_[1] = Trie();
+  finders_[0] = Finder();
+  finders_[1] = Finder();
   normalized_.clear();
   NormalizedText text;
   for (const auto& [id, token] : list()) {
     if (!token->normalized || normalizer == nullptr) {
-      tries_[token->normalized].insert(token->content, id);
+      finders_[token->normalized].insert(token->content, id);
       continue;
     }
     text.assign(token->content, 0);
     normalizer->normalize(text);
     normalized_[id] = text.text;
-    if (!text.text.empty()) tries_[1].insert(text.text, id);
+    if (!text.text.empty()) finders_[1].insert(text.text, id);
   }
 }
 
 void AddedVocabulary::split(std::string_view text, bool normalized, bool skip_special, std::vector<Match>& out) const {
   out.clear();
-  const Trie& trie = tries_[normalized];
+  const Finder& finder = finders_[normalized];
   size_t done = 0;  // end of the last split
   const auto text_until = [&](size_t end) {
     if (done < end) out.push_back({done, end, -1});
   };
-  size_t at = trie.nodes.empty() ? text.size() : trie.next_start(text, 0);
+  size_t at = finder.trie.empty() ? text.size() : finder.next_start(text, 0);
   while (at < text.size()) {
     int32_t id = -1;
     size_t end = at;
-    uint32_t node = 0;
+    uint32_t node = Trie::kRoot;
     for (size_t i = at; i < text.size(); ++i) {
-      const auto it = trie.nodes[node].next.find(static_cast<unsigned char>(text[i]));
-      if (it == trie.nodes[node].next.end()) break;
-      node = it->second;
-      if (trie.nodes[node].id >= 0) {
-        id = trie.nodes[node].id;
+      node = finder.trie.next(node, text[i]);
+      if (node == Trie::kNone) break;
+      if (finder.trie.value(node) >= 0) {
+        id = finder.trie.value(node);
         end = i + 1;
       }
     }
     if (id < 0) {
-      at = trie.next_start(text, at + 1);
+      at = finder.next_start(text, at + 1);
       continue;
     }
     // As in the reference, a match that is turned down still uses up its text.
     const size_t match = at;
-    at = trie.next_start(text, end);
+    at = finder.next_start(text, end);
     const AddedToken& token = tokens_.at(id);
     if (skip_special && is_special(token.content)) continue;
     if (token.single_word && !stands_alone(text, match, end)) continue;
-    size_t begin = std::max(match, done);
-    while (token.lstrip && begin > done && unicode::is_whitespace(code_point_at(text, before(text, begin)))) {
-      begin = before(text, begin);
+    // White space that the last match took is not taken again, though a match itself may begin in it.
+    size_t begin = match;
+    if (token.lstrip) {
+      while (begin > done && unicode::is_whitespace(code_point_at(text, unicode::previous(text, begin)))) {
+        begin = unicode::previous(text, begin);
+      }
+      begin = std::max(begin, done);
     }
     while (token.rstrip && end < text.size() && unicode::is_whitespace(code_point_at(text, end))) {
       end += unicode::sequence_length(text[end]);
     }
     text_until(begin);
     if (begin < end) out.push_back({begin, end, id});
-    done = std::max(done, end);
+    done = end;
   }
   text_until(text.size());
 }

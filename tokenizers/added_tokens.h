@@ -12,6 +12,7 @@
 #include <caracal/runtime/json.h>
 #include <caracal/tokenizers/model.h>
 #include <caracal/tokenizers/normalizers.h>
+#include <caracal/tokenizers/trie.h>
 
 namespace caracal {
 
@@ -38,13 +39,14 @@ struct Match {
 class AddedVocabulary {
  public:
   /// Registers tokens. One that the model or an earlier call knows keeps its id; others get ids from the end of the
-  /// vocabulary on. Returns how many were new or changed, as the reference counts.
+  /// vocabulary on. Returns how many were new or changed, as the reference counts. Throws invalid_argument for a token
+  /// of more than 64 KiB.
   size_t add(const std::vector<AddedToken>& tokens, const Model& model, const Normalizer* normalizer);
 
   /// Splits `text` at matches; `normalized` picks the tokens that are looked for in normalised text. Leftmost, then
   /// longest match wins. With `skip_special`, special tokens are ordinary text.
   void split(std::string_view text, bool normalized, bool skip_special, std::vector<Match>& out) const;
-  bool any(bool normalized) const noexcept { return !tries_[normalized].nodes.empty(); }
+  bool any(bool normalized) const noexcept { return !finders_[normalized].trie.empty(); }
 
   /// Id of an added token, or -1.
   int32_t find(std::string_view content) const;
@@ -58,13 +60,9 @@ class AddedVocabulary {
   std::vector<std::pair<int32_t, const AddedToken*>> list() const;
 
  private:
-  // A trie over bytes; the first byte is looked up in a table, so that text without matches is skipped quickly.
-  struct Trie {
-    struct Node {
-      std::unordered_map<unsigned char, uint32_t> next;
-      int32_t id = -1;
-    };
-    std::vector<Node> nodes;  // [0] is the root; empty when there are no tokens
+  // Tokens to look for; the first byte is looked up in a table, so that text without matches is skipped quickly.
+  struct Finder {
+    Trie trie;
     std::vector<bool> starts = std::vector<bool>(256, false);
     int only_start = -1;  // the one first byte of all tokens, or -1
     void insert(std::string_view content, int32_t id);
@@ -78,7 +76,7 @@ class AddedVocabulary {
   std::unordered_map<int32_t, AddedToken> tokens_;
   std::unordered_map<int32_t, std::string> normalized_;  // contents of normalised tokens after normalisation
   std::unordered_set<std::string> special_;
-  Trie tries_[2];  // [normalized]
+  Finder finders_[2];  // [normalized]
 };
 
 }  // namespace tokenizers

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <caracal/runtime/error.h>
+#include <caracal/tokenizers/unicode.h>
 
 namespace caracal {
 namespace {
@@ -33,10 +34,12 @@ auto map_row(std::span<const Token> row, F f) {
 }  // namespace
 
 BatchEncoding::BatchEncoding(std::vector<tokenizers::Encoding> rows, std::vector<int64_t> samples,
-                             std::vector<std::string> names, std::shared_ptr<const tokenizers::Tokenizer> tokenizer)
+                             std::vector<std::string> names, std::vector<std::string> surfaces,
+                             std::shared_ptr<const tokenizers::Tokenizer> tokenizer)
     : rows_(std::move(rows)),
       samples_(std::move(samples)),
       names_(std::move(names)),
+      surfaces_(std::move(surfaces)),
       tokenizer_(std::move(tokenizer)) {}
 
 std::span<const Token> BatchEncoding::row(size_t i) const {
@@ -51,6 +54,44 @@ bool BatchEncoding::contains(std::string_view key) const {
   return std::find(names_.begin(), names_.end(), key) != names_.end();
 }
 
+void BatchEncoding::check_even(std::string_view key, bool pad) const {
+  const bool ragged =
+      std::any_of(rows_.begin(), rows_.end(), [&](const auto& row) { return row.size() != rows_[0].size(); });
+  if (!ragged || pad) return;
+  throw Error(ErrorCode::invalid_argument, "BatchEncoding",
+              "Unable to create tensor, you should probably activate truncation and/or padding with 'padding=True' "
+              "'truncation=True' to have batched tensors with the same length. Perhaps your features (`" +
+                  std::string(key) + "` in this case) have excessive nesting.");
+}
+
+void BatchEncoding::add(Extra extra) {
+  names_.push_back(extra.key);
+  extras_.push_back(std::move(extra));
+}
+
+std::span<const int64_t> BatchEncoding::extra(std::string_view key, size_t i) const {
+  row(i);  // checks i
+  for (const Extra& extra : extras_) {
+    if (extra.key == key) return extra.rows[i];
+  }
+  throw Error(ErrorCode::not_found, "BatchEncoding", "expected an added key but got '" + std::string(key) + "'");
+}
+
+Tensor BatchEncoding::extra_tensor(const Extra& extra, bool pad) const {
+  check_even(extra.key, pad);
+  size_t longest = 0;
+  for (const auto& row : rows_) longest = std::max(longest, row.size());
+  Shape shape{int64_t(rows_.size()), int64_t(longest)};
+  if (extra.width > 1) shape = Shape{int64_t(rows_.size()), int64_t(longest), extra.width};
+  Tensor result = Tensor::empty(shape, DType::I64);
+  int64_t* out = result.data<int64_t>();
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    out = std::copy(extra.rows[i].begin(), extra.rows[i].end(), out);
+    for (size_t t = rows_[i].size(); t < longest; ++t) out = std::copy(extra.padding.begin(), extra.padding.end(), out);
+  }
+  return result;
+}
+
 Tensor BatchEncoding::tensor(std::string_view key, bool pad) const {
   const auto batch = int64_t(rows_.size());
   if (key == "overflow_to_sample_mapping") return Tensor::from(samples_, {batch});
@@ -58,6 +99,9 @@ Tensor BatchEncoding::tensor(std::string_view key, bool pad) const {
     Tensor lengths = Tensor::empty({batch}, DType::I64);
     for (size_t i = 0; i < rows_.size(); ++i) lengths.data<int64_t>()[i] = int64_t(rows_[i].size());
     return lengths;
+  }
+  for (const Extra& extra : extras_) {
+    if (extra.key == key) return extra_tensor(extra, pad);
   }
   const auto* column =
       std::find_if(std::begin(kColumns), std::end(kColumns), [&](const Column& c) { return c.key == key; });
@@ -70,13 +114,7 @@ Tensor BatchEncoding::tensor(std::string_view key, bool pad) const {
   }
   size_t longest = 0;
   for (const auto& row : rows_) longest = std::max(longest, row.size());
-  const bool ragged = std::any_of(rows_.begin(), rows_.end(), [&](const auto& row) { return row.size() != longest; });
-  if (ragged && !pad) {
-    throw Error(ErrorCode::invalid_argument, "BatchEncoding",
-                "Unable to create tensor, you should probably activate truncation and/or padding with 'padding=True' "
-                "'truncation=True' to have batched tensors with the same length. Perhaps your features (`" +
-                    std::string(key) + "` in this case) have excessive nesting.");
-  }
+  check_even(key, pad);
   const auto length = int64_t(longest);
   Tensor result = Tensor::empty(offsets ? Shape{batch, length, 2} : Shape{batch, length}, DType::I64);
   int64_t* out = result.data<int64_t>();
@@ -107,10 +145,42 @@ std::vector<int32_t> BatchEncoding::special_tokens_mask(size_t i) const {
   return map_row(row(i), [](const Token& t) { return int32_t(t.special); });
 }
 std::vector<std::string> BatchEncoding::tokens(size_t i) const {
-  return map_row(row(i), [this](const Token& t) { return std::string(tokenizer_->id_to_token(t.id)); });
+  return map_row(row(i), [this](const Token& t) { return std::string(tokenizer_->text_of(t, surfaces_)); });
 }
 std::vector<BatchEncoding::Span> BatchEncoding::offsets(size_t i) const {
   return map_row(row(i), [](const Token& t) { return Span(t.begin, t.end); });
+}
+std::vector<BatchEncoding::Span> BatchEncoding::offsets(size_t i, Unit unit, std::string_view text,
+                                                        std::string_view text_pair) const {
+  if (unit == Unit::code_points) return offsets(i);
+  const auto table = [unit](std::string_view given) {  // units before each code point, and in all
+    const std::string repaired = tokenizers::unicode::replace_invalid_utf8(given);
+    // Bytes are those of the text as it was given; an ill-formed part counts as U+FFFD does.
+    std::vector<uint32_t> before;
+    uint32_t count = 0;
+    for (const char* p = repaired.data(); p != repaired.data() + repaired.size();) {
+      before.push_back(count);
+      const char* const at = p;
+      const char32_t cp = tokenizers::unicode::decode(p);
+      count += unit == Unit::bytes ? uint32_t(p - at) : cp >= 0x10000 ? 2 : 1;
+    }
+    before.push_back(count);
+    return before;
+  };
+  const std::vector<uint32_t> tables[] = {table(text), table(text_pair)};
+  std::vector<Span> spans;
+  for (const Token& token : row(i)) {
+    if (token.sequence < 0) {
+      spans.emplace_back(0, 0);
+      continue;
+    }
+    const auto& before = tables[token.sequence];
+    if (token.end >= before.size()) {
+      throw Error(ErrorCode::invalid_argument, "BatchEncoding", "expected the texts of the row for its offsets");
+    }
+    spans.emplace_back(before[token.begin], before[token.end]);
+  }
+  return spans;
 }
 std::vector<int32_t> BatchEncoding::word_ids(size_t i) const {
   return map_row(row(i), [](const Token& t) { return t.word; });

@@ -21,7 +21,7 @@ class BatchEncoding {
  public:
   BatchEncoding() = default;
   BatchEncoding(std::vector<tokenizers::Encoding> rows, std::vector<int64_t> samples, std::vector<std::string> names,
-                std::shared_ptr<const tokenizers::Tokenizer> tokenizer);
+                std::vector<std::string> surfaces, std::shared_ptr<const tokenizers::Tokenizer> tokenizer);
 
   /// Number of rows.
   size_t size() const noexcept { return rows_.size(); }
@@ -40,15 +40,34 @@ class BatchEncoding {
   /// The model's input names, in transformers' order.
   const std::vector<std::string>& keys() const noexcept { return names_; }
 
+  /// A key that a tokenizer class adds to the usual ones, as `width` numbers for each token (LayoutLMv2's bbox,
+  /// labels).
+  struct Extra {
+    std::string key;
+    int64_t width = 1;
+    std::vector<int64_t> padding = {};            ///< of one token, for padded()
+    std::vector<std::vector<int64_t>> rows = {};  ///< width times the tokens of each row
+  };
+  /// Adds a key to keys() and operator[], which gives (B, S, width), or (B, S) for width 1.
+  void add(Extra extra);
+  /// The numbers of an added key for a row. Throws not_found for another key.
+  std::span<const int64_t> extra(std::string_view key, size_t i) const;
+
   /// The values of a row, one for each token.
   std::vector<int32_t> input_ids(size_t i) const;
   std::vector<int32_t> token_type_ids(size_t i) const;
   std::vector<int32_t> attention_mask(size_t i) const;
   std::vector<int32_t> special_tokens_mask(size_t i) const;
-  /// The vocabulary's strings.
+  /// The texts of the tokens: the vocabulary's strings, but for unknown tokens of Unigram models and added tokens that
+  /// took white space with them, which read as in the text.
   std::vector<std::string> tokens(size_t i) const;
   /// Begin and end in code points of the text (of the word, with is_split_into_words); (0, 0) for special tokens.
   std::vector<std::pair<uint32_t, uint32_t>> offsets(size_t i) const;
+  /// What offsets count in.
+  enum class Unit { code_points, bytes, utf16 };
+  /// The same in bytes or UTF-16 units of the texts that row i was made of, which must be given again.
+  std::vector<std::pair<uint32_t, uint32_t>> offsets(size_t i, Unit unit, std::string_view text,
+                                                     std::string_view text_pair = {}) const;
   /// Index of the word in its text, or -1 for special tokens.
   std::vector<int32_t> word_ids(size_t i) const;
   /// 0 or 1 for the first or second text, or -1 for special tokens.
@@ -66,10 +85,14 @@ class BatchEncoding {
 
  private:
   Tensor tensor(std::string_view key, bool pad) const;
+  void check_even(std::string_view key, bool pad) const;
+  Tensor extra_tensor(const Extra& extra, bool pad) const;
 
   std::vector<tokenizers::Encoding> rows_;
   std::vector<int64_t> samples_;
   std::vector<std::string> names_;
+  std::vector<std::string> surfaces_;
+  std::vector<Extra> extras_;
   std::shared_ptr<const tokenizers::Tokenizer> tokenizer_;
 };
 

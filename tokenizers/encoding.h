@@ -17,6 +17,7 @@ struct Token {
   int8_t sequence = -1;   ///< 0 for the first text, 1 for the second, -1 for special tokens and padding
   bool attention = true;  ///< false for padding
   bool special = false;   ///< true for tokens the post-processor or padding put there
+  uint32_t surface = 0;   ///< where its text is that differs from the vocabulary's: an index plus 1, or 0
 };
 
 enum class Side { right, left };

@@ -1,17 +1,50 @@
 // Models: the third stage of a tokenizer.json, turning words into tokens of a vocabulary.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <caracal/runtime/json.h>
 #include <caracal/tokenizers/encoding.h>
 #include <caracal/tokenizers/normalized_text.h>
+#include <caracal/tokenizers/trie.h>
 #include <caracal/tokenizers/vocabulary.h>
 
 namespace caracal::tokenizers {
+
+/// Buffers of a model; reuse one from text to text to save allocations.
+struct ModelScratch {
+  /// A symbol of a word on its way to tokens.
+  struct Symbol {
+    int32_t id;
+    uint32_t size;           // bytes of the word it stands for; 0 when it was merged away
+    int32_t previous, next;  // indices, or -1
+  };
+  /// A merge that may be made, the one of lowest rank first.
+  struct Merge {
+    uint32_t rank, at;
+    int32_t id;
+  };
+  /// The best way to the end of a prefix of a word.
+  struct Step {
+    double score;
+    int32_t id;
+    uint32_t begin;
+  };
+  std::vector<Symbol> symbols;
+  std::vector<Merge> merges;
+  std::vector<Step> steps;
+  std::vector<uint32_t> ends;
+  /// Texts of tokens that read otherwise than in the vocabulary: Token::surface is an index into them, plus 1.
+  std::vector<std::string> surfaces;
+};
 
 class Model {
  public:
@@ -20,7 +53,7 @@ class Model {
   /// Appends the tokens of `words` (none is an added token) to `out`, with ids, spans of original code points and
   /// consecutive word numbers from `first_word` on. Safe to call from many threads.
   virtual void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word,
-                        std::vector<Token>& out) const = 0;
+                        ModelScratch& scratch, std::vector<Token>& out) const = 0;
   virtual Json to_json() const = 0;
 
   const Vocabulary& vocabulary() const noexcept { return vocabulary_; }
@@ -29,8 +62,26 @@ class Model {
   Vocabulary vocabulary_;
 };
 
+/// What a model remembers about its tokens: whether the text of a token, met as a word, becomes that one token. Filled
+/// as words come by; of fixed size, and without a lock as every thread finds the same answer.
+class WholeWords {
+ public:
+  enum class Answer : uint8_t { unknown, yes, no };
+  explicit WholeWords(size_t tokens) : answers_(std::make_unique<std::atomic<Answer>[]>(tokens)) {}
+  Answer get(int32_t id) const noexcept { return answers_[size_t(id)].load(std::memory_order_relaxed); }
+  void set(int32_t id, bool is_whole) const noexcept {
+    answers_[size_t(id)].store(is_whole ? Answer::yes : Answer::no, std::memory_order_relaxed);
+  }
+
+ private:
+  std::unique_ptr<std::atomic<Answer>[]> answers_;
+};
+
+struct ModelData;
 /// Builds the component from the "model" of a tokenizer.json. Throws unsupported naming a type that is not built in.
 std::shared_ptr<const Model> model_from_json(const Json& json);
+/// The same with the vocabulary and the merges read before; those of `json` are not looked at but for their type.
+std::shared_ptr<const Model> model_from_json(const Json& json, ModelData data);
 
 /// Greedy longest match first: a word is the longest token it starts with, then the longest "##" token, and so on; a
 /// word with a part that no token matches, or with too many characters, is one unknown token.
@@ -44,7 +95,7 @@ class WordPiece final : public Model {
   WordPiece(const std::vector<Vocabulary::Entry>& entries, const Options& options);
 
   /// Throws invalid_argument when an unknown token is needed but not in the vocabulary.
-  void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word,
+  void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
                 std::vector<Token>& out) const override;
   Json to_json() const override;
 
@@ -61,8 +112,107 @@ class WordPiece final : public Model {
   Lengths first_lengths_, continuing_lengths_;
 };
 
+/// A word is one token, or the unknown one.
+class WordLevel final : public Model {
+ public:
+  WordLevel(const std::vector<Vocabulary::Entry>& entries, std::string unk_token);
+  /// Throws invalid_argument when an unknown token is needed but not in the vocabulary.
+  void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
+                std::vector<Token>& out) const override;
+  Json to_json() const override;
+
+ private:
+  std::string unk_token_;
+  int32_t unk_id_;
+};
+
+/// Byte-pair encoding: the characters of a word are merged pair by pair, the merge of lowest rank first.
+class BPE final : public Model {
+ public:
+  struct Options {
+    std::optional<std::string> unk_token = {};
+    std::optional<std::string> continuing_subword_prefix = {};  // of all characters but the first
+    std::optional<std::string> end_of_word_suffix = {};         // of the last character
+    bool fuse_unk = false;                                      // unknown characters in a row are one token
+    bool byte_fallback = false;                                 // an unknown character becomes tokens "<0x..>"
+    bool ignore_merges = false;                                 // a word of the vocabulary is taken as it is
+  };
+  using Merges = std::vector<std::pair<std::string, std::string>>;
+  /// Throws bad_file for a merge that names, or makes, a token the vocabulary lacks.
+  BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, const Options& options);
+
+  void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
+                std::vector<Token>& out) const override;
+  Json to_json() const override;
+
+ private:
+  // A pair of ids and what it becomes; id -1 in a free place.
+  struct Pair {
+    uint64_t key = 0;
+    uint32_t rank = 0;
+    int32_t id = -1;
+  };
+  const Pair* find_pair(int32_t left, int32_t right) const noexcept;
+  int32_t find_character(std::string_view character, bool first, bool last, std::string& buffer) const;
+  void characters(std::string_view word, ModelScratch& scratch) const;
+  void merge_short(std::vector<ModelScratch::Symbol>& symbols) const;
+  void merge_long(ModelScratch& scratch) const;
+
+  Options options_;
+  std::vector<Pair> pairs_;  // a power of two, at most half full
+  int shift_ = 63;
+  std::vector<uint64_t> merges_;  // by rank: left id, right id
+  std::vector<int32_t> small_;    // ids of characters below U+0400: by [last][first], or -1
+  int32_t unk_id_ = -1;
+  WholeWords whole_;
+};
+
+/// Unigram language model: of all ways to cut a word, the one whose tokens have the highest sum of scores.
+class Unigram final : public Model {
+ public:
+  struct Piece {
+    std::string token;
+    double score;
+  };
+  /// Throws bad_file when unk_id is not below the number of pieces.
+  Unigram(std::vector<Piece> pieces, std::optional<size_t> unk_id, bool byte_fallback);
+
+  /// Throws invalid_argument when an unknown token is needed but there is none.
+  void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
+                std::vector<Token>& out) const override;
+  Json to_json() const override;
+
+ private:
+  void best_path(std::string_view word, ModelScratch& scratch) const;
+
+  std::vector<double> scores_;
+  std::vector<std::string> repeated_;  // texts of pieces that a later one repeats, for to_json
+  Trie trie_;
+  double unk_score_ = 0;
+  int32_t unk_id_ = -1;
+  bool byte_fallback_;
+  std::array<int32_t, 256> byte_ids_;  // of "<0x00>" …, or -1
+  WholeWords whole_;
+};
+
+/// The large parts of a model in a tokenizer.json: "vocab" (an object, or Unigram's list) and "merges".
+struct ModelData {
+  std::vector<Vocabulary::Entry> vocabulary;
+  std::vector<Unigram::Piece> pieces;
+  BPE::Merges merges;
+};
+/// Reads them from the "model" of a tokenizer.json. Throws bad_file.
+ModelData model_data_from_json(const Json& model);
+
 /// The "vocab" of a model: an object of tokens and ids. Throws bad_file for an id that is not a 31-bit number.
 std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab);
+/// The "merges" of a BPE model: "left right" or [left, right] each. Throws bad_file.
+BPE::Merges merges_from_json(const Json& merges);
+/// Reads a merges.txt: one merge a line; lines that begin with "#version" are left out. Throws not_found, io or
+/// bad_file.
+BPE::Merges read_merges_txt(const std::string& path);
+/// The vocabulary as that object, in the order of ids.
+Json vocabulary_to_json(const Vocabulary& vocabulary);
 /// Reads a vocab.txt: one token a line, its id is the line number. Throws not_found or io.
 std::vector<Vocabulary::Entry> read_vocab_txt(const std::string& path);
 

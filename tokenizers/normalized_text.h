@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace caracal::tokenizers {
@@ -41,6 +42,57 @@ struct NormalizedText {
     splits.swap(old_splits);
     splits.clear();
   }
+};
+
+/// Writes the new text of a NormalizedText while reading the old one. Call rewrite_text() before, finish() at the end.
+class Rewriter {
+ public:
+  explicit Rewriter(NormalizedText& text) : text_(text) { grow(text.old_text.size() + text.old_text.size() / 8 + 64); }
+
+  /// Writes a character that comes from original code point `from`.
+  void put(char32_t cp, uint32_t from);
+  /// Writes bytes that all come from original code point `from`.
+  void put(std::string_view bytes, uint32_t from);
+  /// Room to write up to `bytes` bytes and their origins oneself; then wrote() says how many they were.
+  std::pair<char*, uint32_t*> room(size_t bytes) {
+    make_room(bytes);
+    return {text_.text.data() + size_, text_.origin.data() + size_};
+  }
+  void wrote(size_t bytes) { size_ += bytes; }
+  /// Writes old bytes [begin, end) as they are.
+  void copy(size_t begin, size_t end);
+  /// The reference's bookkeeping, step by step, as its offsets follow from it: with `change` 0 the character stands for
+  /// the next old one, below 0 also for -change more, above 0 it is an insertion that shares the origin of the old one
+  /// before.
+  void transform(char32_t cp, int change);
+  /// Passes over old bytes that no character stands for.
+  void skip(size_t bytes) { read_ += bytes; }
+  /// Bytes of the old text that transform(), copy_next() and skip() have passed.
+  size_t read() const noexcept { return read_; }
+  /// Writes the next old bytes as they are.
+  void copy_next(size_t bytes) {
+    copy(read_, read_ + bytes);
+    read_ += bytes;
+  }
+  /// Bytes written.
+  size_t size() const noexcept { return size_; }
+  void finish() {
+    text_.text.resize(size_);
+    text_.origin.resize(size_);
+  }
+
+ private:
+  void grow(size_t size) {
+    text_.text.resize(size);
+    text_.origin.resize(size);
+  }
+  void make_room(size_t bytes) {
+    if (text_.text.size() - size_ < bytes) grow(text_.text.size() * 2 + bytes);
+  }
+
+  NormalizedText& text_;
+  size_t size_ = 0;  // bytes written
+  size_t read_ = 0;  // bytes of the old text that are done
 };
 
 }  // namespace caracal::tokenizers

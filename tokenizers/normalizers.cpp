@@ -1,213 +1,197 @@
 #include <caracal/tokenizers/normalizers.h>
 
-#include <algorithm>
-#include <cstring>
-
-#include <caracal/runtime/error.h>
+#include <caracal/tokenizers/byte_level.h>
 #include <caracal/tokenizers/components.h>
+#include <caracal/tokenizers/pattern.h>
 #include <caracal/tokenizers/unicode.h>
 
 namespace caracal::tokenizers {
 namespace {
 
-// Code points below this have an entry in BertNormalizer's table.
-constexpr char32_t kSimpleEnd = 0x3400;
-
-// One pass of BertNormalizer over a text. Non-starters (combining marks) are held back until the next starter, so
-// that they can be put in canonical order; everything else is written at once.
-class BertPass {
+class Lowercase final : public Normalizer {
  public:
-  BertPass(const BertNormalizer::Options& options, const uint16_t* simple, NormalizedText& text)
-      : options_(options), simple_(simple), text_(text) {
-    grow(text.old_text.size() + text.old_text.size() / 8 + kBlock);
-  }
-
-  void run() {
-    const char* const begin = text_.old_text.data();
-    const char* const end = begin + text_.old_text.size();
-    const uint32_t* const origin = text_.old_origin.data();
-    for (const char* p = begin; p != end;) {
-      const auto at = size_t(p - begin);
-      if (size_t(end - p) >= kBlock && ascii_block(p, origin + at)) {
-        p += kBlock;
+  void normalize(NormalizedText& text) const override {
+    text.rewrite_text();
+    Rewriter out(text);
+    const char* const base = text.old_text.data();
+    const char* const end = base + text.old_text.size();
+    for (const char* p = base; p != end;) {
+      if (static_cast<unsigned char>(*p) < 0x80) {
+        p += ascii(p, end, text.old_origin.data() + (p - base), out);
         continue;
       }
-      const char32_t cp = unicode::decode(p);
-      if (cp < kSimpleEnd && simple_[cp] != 0) {
-        flush();
-        put(simple_[cp], origin[at]);
-      } else {
-        code_point(cp, origin[at]);
+      const uint32_t from = text.old_origin[size_t(p - base)];
+      const unicode::Mapped lower = unicode::to_lower(unicode::decode(p));
+      for (size_t i = 0; i < lower.size; ++i) out.put(lower.code_points[i], from);
+    }
+    out.finish();
+  }
+  Json to_json() const override { return {{"type", "Lowercase"}}; }
+
+ private:
+  // Writes the run of ASCII at p; returns its size.
+  static size_t ascii(const char* p, const char* end, const uint32_t* origin, Rewriter& out) {
+    size_t size = 1;
+    while (p + size != end && static_cast<unsigned char>(p[size]) < 0x80) ++size;
+    auto [bytes, from] = out.room(size);
+    for (size_t i = 0; i < size; ++i) {
+      const auto c = static_cast<unsigned char>(p[i]);
+      bytes[i] = static_cast<char>(c + (static_cast<unsigned char>(c - 'A') < 26 ? 0x20 : 0));
+      from[i] = origin[i];
+    }
+    out.wrote(size);
+    return size;
+  }
+};
+
+class Strip final : public Normalizer {
+ public:
+  Strip(bool left, bool right) : left_(left), right_(right) {}
+  void normalize(NormalizedText& text) const override {
+    const std::string& s = text.text;
+    size_t begin = 0, end = s.size();
+    while (left_ && begin < end) {
+      const char* p = s.data() + begin;
+      if (!unicode::is_whitespace(unicode::decode(p))) break;
+      begin = size_t(p - s.data());
+    }
+    while (right_ && end > begin) {
+      const size_t last = unicode::previous(s, end);
+      const char* p = s.data() + last;
+      if (!unicode::is_whitespace(unicode::decode(p))) break;
+      end = last;
+    }
+    if (begin == 0 && end == s.size()) return;
+    text.rewrite_text();
+    Rewriter out(text);
+    out.copy(begin, end);
+    out.finish();
+  }
+  Json to_json() const override { return {{"type", "Strip"}, {"strip_left", left_}, {"strip_right", right_}}; }
+
+ private:
+  bool left_, right_;
+};
+
+class StripAccents final : public Normalizer {
+ public:
+  void normalize(NormalizedText& text) const override {
+    text.rewrite_text();
+    Rewriter out(text);
+    const char* const base = text.old_text.data();
+    const char* const end = base + text.old_text.size();
+    const char* kept = base;
+    for (const char* p = base; p != end;) {
+      const char* const at = p;
+      if (!unicode::is_combining_mark(unicode::decode(p))) continue;
+      out.copy(size_t(kept - base), size_t(at - base));
+      kept = p;
+    }
+    out.copy(size_t(kept - base), size_t(end - base));
+    out.finish();
+  }
+  Json to_json() const override { return {{"type", "StripAccents"}}; }
+};
+
+class Replace final : public Normalizer {
+ public:
+  Replace(Pattern pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  void normalize(NormalizedText& text) const override {
+    std::vector<Piece> pieces;
+    pattern_.find(text.text, pieces);
+    text.rewrite_text();
+    Rewriter out(text);
+    for (const Piece& piece : pieces) {
+      if (!piece.is_match) {
+        out.copy(piece.begin, piece.end);
+      } else if (!text.old_text.empty()) {  // what is put in shares the origin of the last byte it replaces
+        out.put(content_, text.old_origin[piece.end == 0 ? 0 : piece.end - 1]);
       }
     }
-    flush();
-    text_.text.resize(size_);
-    text_.origin.resize(size_);
+    out.finish();
   }
-
-  // What a code point becomes on its own, if that is one starter below U+10000; else 0.
-  static uint16_t simple_mapping(const BertNormalizer::Options& options, char32_t cp) {
-    if (options.clean_text) {
-      if (unicode::is_removed_by_clean_text(cp)) return 0;
-      if (unicode::is_whitespace(cp)) return ' ';
-    }
-    if (options.handle_chinese_chars && unicode::is_chinese(cp)) return 0;
-    char32_t kept = cp;
-    if (options.strip_accents) {
-      const unicode::Mapped parts = unicode::decompose(cp);
-      kept = parts.code_points[0];
-      if (parts.size != 1 || unicode::combining_class(kept) != 0 || unicode::is_nonspacing_mark(kept)) return 0;
-    }
-    if (!options.lowercase) return static_cast<uint16_t>(kept);
-    const unicode::Mapped lower = unicode::to_lower(kept);
-    return lower.size == 1 && lower.code_points[0] < 0x10000 ? static_cast<uint16_t>(lower.code_points[0]) : 0;
+  Json to_json() const override {
+    return {{"type", "Replace"}, {"pattern", pattern_.to_json()}, {"content", content_}};
   }
 
  private:
-  static constexpr size_t kBlock = 16;
+  Pattern pattern_;
+  std::string content_;
+};
 
-  struct Mark {
-    char32_t code_point;
-    int combining_class;
-    bool inserted;  // came out of a decomposition, so it has no original code point of its own
-  };
-
-  void grow(size_t size) {
-    text_.text.resize(size);
-    text_.origin.resize(size);
+class Prepend final : public Normalizer {
+ public:
+  explicit Prepend(std::string text) : prepend_(std::move(text)) {}
+  void normalize(NormalizedText& text) const override {
+    if (text.text.empty() || prepend_.empty()) return;
+    text.rewrite_text();
+    Rewriter out(text);
+    out.put(prepend_, text.old_origin[0]);
+    out.copy(0, text.old_text.size());
+    out.finish();
   }
-  void make_room() {
-    if (text_.text.size() - size_ < kBlock) grow(text_.text.size() * 2);
-  }
+  Json to_json() const override { return {{"type", "Prepend"}, {"prepend", prepend_}}; }
 
-  void put(char32_t cp, uint32_t from) {
-    make_room();
-    const size_t bytes = unicode::encode(cp, text_.text.data() + size_);
-    std::fill_n(text_.origin.data() + size_, bytes, from);
-    size_ += bytes;
-  }
+ private:
+  std::string prepend_;
+};
 
-  // Writes 16 bytes when all are printable ASCII, which needs nothing but lower case; false, with nothing done, else.
-  bool ascii_block(const char* p, const uint32_t* origin) {
-    char block[kBlock];
-    unsigned char bad = 0;
-    const unsigned char fold = options_.lowercase ? 0x20 : 0;
-    for (size_t i = 0; i < kBlock; ++i) {
-      const auto c = static_cast<unsigned char>(p[i]);
-      bad |= static_cast<unsigned char>(c - 0x20) >= 0x5F;
-      block[i] = static_cast<char>(c + (static_cast<unsigned char>(c - 'A') < 26 ? fold : 0));
+class Nmt final : public Normalizer {
+ public:
+  void normalize(NormalizedText& text) const override {
+    text.rewrite_text();
+    Rewriter out(text);
+    const char* const base = text.old_text.data();
+    const char* const end = base + text.old_text.size();
+    for (const char* p = base; p != end;) {
+      const uint32_t from = text.old_origin[size_t(p - base)];
+      const char32_t cp = unicode::decode(p);
+      if (!is_removed(cp)) out.put(is_space(cp) ? U' ' : cp, from);
     }
-    if (bad) return false;
-    flush();
-    make_room();
-    std::memcpy(text_.text.data() + size_, block, kBlock);
-    std::memcpy(text_.origin.data() + size_, origin, kBlock * sizeof(uint32_t));
-    size_ += kBlock;
-    return true;
+    out.finish();
+  }
+  Json to_json() const override { return {{"type", "Nmt"}}; }
+
+ private:
+  static bool is_removed(char32_t cp) {
+    return (cp >= 1 && cp <= 8) || cp == 0xB || (cp >= 0xE && cp <= 0x1F) || cp == 0x7F || cp == 0x8F || cp == 0x9F;
+  }
+  static bool is_space(char32_t cp) {
+    return cp == 9 || cp == 0xA || cp == 0xC || cp == 0xD || cp == 0x1680 || (cp >= 0x200B && cp <= 0x200F) ||
+           cp == 0x2028 || cp == 0x2029 || cp == 0x2581 || cp == 0xFEFF || cp == 0xFFFD;
+  }
+};
+
+class ByteLevelNormalizer final : public Normalizer {
+ public:
+  void normalize(NormalizedText& text) const override {
+    text.rewrite_text();
+    Rewriter out(text);
+    for (size_t i = 0; i < text.old_text.size(); ++i) {
+      out.put(byte_level::character(text.old_text[i]), text.old_origin[i]);
+    }
+    out.finish();
+  }
+  Json to_json() const override { return {{"type", "ByteLevel"}}; }
+};
+
+class NormalizerSequence final : public Normalizer {
+ public:
+  explicit NormalizerSequence(std::vector<std::shared_ptr<const Normalizer>> parts) : parts_(std::move(parts)) {}
+  void normalize(NormalizedText& text) const override {
+    for (const auto& part : parts_) part->normalize(text);
+  }
+  Json to_json() const override {
+    Json::Array list;
+    for (const auto& part : parts_) list.push_back(part->to_json());
+    return {{"type", "Sequence"}, {"normalizers", std::move(list)}};
   }
 
-  void code_point(char32_t cp, uint32_t from) {
-    if (options_.clean_text) {
-      if (unicode::is_removed_by_clean_text(cp)) return;
-      if (unicode::is_whitespace(cp)) cp = ' ';
-    }
-    const bool spaced = options_.handle_chinese_chars && unicode::is_chinese(cp);
-    if (spaced) {
-      flush();
-      put(' ', from);
-    }
-    if (options_.strip_accents) {
-      decomposed(cp, from);
-    } else {
-      lowered(cp, from);
-    }
-    if (spaced) {
-      flush();
-      put(' ', from);
-    }
-  }
-
-  void decomposed(char32_t cp, uint32_t from) {
-    const unicode::Mapped parts = unicode::decompose(cp);
-    for (size_t i = 0; i < parts.size; ++i) {
-      const char32_t part = parts.code_points[i];
-      const int ccc = unicode::combining_class(part);
-      if (ccc != 0) {
-        if (i == 0) mark_origins_.push_back(from);
-        marks_.push_back({part, ccc, i != 0});
-        continue;
-      }
-      flush();
-      last_ = from;
-      if (!unicode::is_nonspacing_mark(part)) lowered(part, from);
-    }
-  }
-
-  // Writes the held marks. As in the reference's alignment, the k-th mark that stood in the text itself gets the k-th
-  // original position, and an inserted mark shares that of its predecessor.
-  void flush() {
-    if (!marks_.empty()) write_marks();
-  }
-
-  void write_marks() {
-    std::stable_sort(marks_.begin(), marks_.end(),
-                     [](const Mark& a, const Mark& b) { return a.combining_class < b.combining_class; });
-    size_t next = 0;
-    for (const Mark& mark : marks_) {
-      if (!mark.inserted) last_ = mark_origins_[next++];
-      if (!unicode::is_nonspacing_mark(mark.code_point)) lowered(mark.code_point, last_);
-    }
-    marks_.clear();
-    mark_origins_.clear();
-  }
-
-  void lowered(char32_t cp, uint32_t from) {
-    if (!options_.lowercase) {
-      put(cp, from);
-      return;
-    }
-    const unicode::Mapped lower = unicode::to_lower(cp);
-    for (size_t i = 0; i < lower.size; ++i) put(lower.code_points[i], from);
-  }
-
-  const BertNormalizer::Options options_;
-  const uint16_t* const simple_;
-  NormalizedText& text_;
-  size_t size_ = 0;  // bytes written
-  std::vector<Mark> marks_;
-  std::vector<uint32_t> mark_origins_;
-  uint32_t last_ = 0;
+ private:
+  std::vector<std::shared_ptr<const Normalizer>> parts_;
 };
 
 }  // namespace
-
-void NormalizedText::assign(std::string_view source, uint32_t first) {
-  text.assign(source);
-  origin.resize(source.size());
-  uint32_t next = first;
-  for (size_t i = 0; i < source.size(); ++i) {
-    next += (static_cast<unsigned char>(source[i]) & 0xC0) != 0x80;
-    origin[i] = next - 1;
-  }
-  splits.clear();
-}
-
-BertNormalizer::BertNormalizer(const Options& options) : options_(options), simple_(kSimpleEnd) {
-  for (char32_t cp = 0; cp < kSimpleEnd; ++cp) simple_[cp] = BertPass::simple_mapping(options, cp);
-}
-
-void BertNormalizer::normalize(NormalizedText& text) const {
-  text.rewrite_text();
-  BertPass(options_, simple_.data(), text).run();
-}
-
-Json BertNormalizer::to_json() const {
-  return {{"type", "BertNormalizer"},
-          {"clean_text", options_.clean_text},
-          {"handle_chinese_chars", options_.handle_chinese_chars},
-          {"strip_accents", options_.strip_accents},
-          {"lowercase", options_.lowercase}};
-}
 
 std::shared_ptr<const Normalizer> normalizer_from_json(const Json& json) {
   if (json.is_null()) return nullptr;
@@ -220,6 +204,29 @@ std::shared_ptr<const Normalizer> normalizer_from_json(const Json& json) {
         .handle_chinese_chars = json.at("handle_chinese_chars").as_bool(),
         .strip_accents = accents != nullptr && !accents->is_null() ? accents->as_bool() : lowercase,
         .lowercase = lowercase});
+  }
+  if (type == "NFD" || type == "NFKD" || type == "NFC" || type == "NFKC") {
+    return std::make_shared<UnicodeNormalizer>(type[2] == 'K', type.back() == 'C');
+  }
+  if (type == "Lowercase") return std::make_shared<Lowercase>();
+  if (type == "Strip") {
+    return std::make_shared<Strip>(json.at("strip_left").as_bool(), json.at("strip_right").as_bool());
+  }
+  if (type == "StripAccents") return std::make_shared<StripAccents>();
+  if (type == "Replace") {
+    return std::make_shared<Replace>(Pattern::from_json(json.at("pattern")), json.at("content").as_string());
+  }
+  if (type == "Prepend") return std::make_shared<Prepend>(json.at("prepend").as_string());
+  if (type == "Nmt") return std::make_shared<Nmt>();
+  if (type == "Precompiled") return std::make_shared<Precompiled>(json.at("precompiled_charsmap").as_string());
+  if (type == "ByteLevel") return std::make_shared<ByteLevelNormalizer>();
+  if (type == "Sequence") {
+    std::vector<std::shared_ptr<const Normalizer>> parts;
+    for (const Json& part : json.at("normalizers").as_array()) {
+      component_type(part, "normalizer");  // null is no part
+      parts.push_back(normalizer_from_json(part));
+    }
+    return std::make_shared<NormalizerSequence>(std::move(parts));
   }
   throw_unsupported_component("normalizer", type);
 }

@@ -1,23 +1,21 @@
 // PreTrainedTokenizerBase: tokens, ids and text, without the call.
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include <caracal/runtime/error.h>
+#include <caracal/tokenizers/files.h>
 #include <caracal/tokenizers/special_tokens.h>
 #include <caracal/tokenizers/tokenization_utils.h>
 
 namespace caracal {
-namespace {
-
-// transformers' clean_up_tokenization, which differs a little from the WordPiece decoder's.
-std::string clean_up(std::string text) {
+std::string clean_up_tokenization(std::string text) {
   static constexpr const char* kReplacements[][2] = {{" .", "."},     {" ?", "?"},     {" !", "!"},   {" ,", ","},
                                                      {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"},
                                                      {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [from, to] : kReplacements) text = tokenizers::replace_all(std::move(text), from, to);
   return text;
 }
-
-}  // namespace
 
 std::vector<std::string> PreTrainedTokenizerBase::tokenize(std::string_view text) const {
   return (*this)(TextInput(text), {.add_special_tokens = false}).tokens(0);
@@ -27,7 +25,7 @@ std::string PreTrainedTokenizerBase::decode(std::span<const int32_t> ids, bool s
                                             std::optional<bool> clean_up_tokenization_spaces) const {
   std::string text = pipeline_->decode(ids, skip_special_tokens);
   const bool clean = clean_up_tokenization_spaces.value_or(clean_up_tokenization_spaces_);
-  return clean ? clean_up(std::move(text)) : text;
+  return clean ? clean_up_tokenization(std::move(text)) : text;
 }
 
 std::vector<std::string> PreTrainedTokenizerBase::batch_decode(const std::vector<std::vector<int32_t>>& ids,
@@ -200,12 +198,64 @@ void PreTrainedTokenizerBase::set_truncation_side(const std::string& side) {
   truncation_side_ = side;
 }
 
+void PreTrainedTokenizerBase::save_pretrained(const std::string& directory) const {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) throw Error(ErrorCode::io, directory, "expected to make the directory but got: " + error.message());
+  Json config = init_kwargs_;
+  for (const char* key : {"added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "vocab_file",
+                          "merges_file", "tokenizer_file", "name_or_path", "special_tokens_map_file", "use_fast"}) {
+    config.erase(key);
+  }
+  for (const auto& [name, content] : special_tokens_) config.set(name, content);
+  if (!extra_special_tokens_.empty()) {
+    config.set("extra_special_tokens", Json::Array(extra_special_tokens_.begin(), extra_special_tokens_.end()));
+  }
+  // transformers writes "no limit" as int(1e30).
+  config.set("model_max_length", model_max_length_ == kVeryLargeInteger
+                                     ? Json::big_integer("1000000000000000019884624838656")
+                                     : Json(model_max_length_));
+  for (const auto& [key, side] : {std::pair("padding_side", &padding_side_), {"truncation_side", &truncation_side_}}) {
+    if (*side != "right" || config.contains(key)) config.set(key, *side);
+  }
+  if (clean_up_tokenization_spaces_) config.set("clean_up_tokenization_spaces", true);
+  config.set("tokenizer_class", class_name_);
+  if (is_fast()) {
+    pipeline_->save(directory + "/tokenizer.json");
+  } else {
+    Json::Object added, decoder;
+    const tokenizers::Vocabulary& model = pipeline_->parts().model->vocabulary();
+    for (const auto& [id, token] : pipeline_->added().list()) {
+      if (model.find(token->content) < 0) added.emplace_back(token->content, int64_t(id));
+      decoder.emplace_back(std::to_string(id), Json{{"content", token->content},
+                                                    {"lstrip", token->lstrip},
+                                                    {"normalized", token->normalized},
+                                                    {"rstrip", token->rstrip},
+                                                    {"single_word", token->single_word},
+                                                    {"special", token->special}});
+    }
+    config.set("added_tokens_decoder", std::move(decoder));
+    std::string vocabulary;
+    if (slow_vocabulary_file_.ends_with(".json")) {
+      vocabulary = tokenizers::vocabulary_to_json(model).dump(2, true, false) + "\n";
+    } else {
+      for (int32_t id = 0; id < model.id_end(); ++id) vocabulary.append(model.token(id)) += '\n';
+    }
+    tokenizers::write_text_file(directory + "/" + slow_vocabulary_file_, vocabulary);
+    if (!added.empty())
+      tokenizers::write_text_file(directory + "/added_tokens.json", Json(added).dump(2, true, false) + "\n");
+  }
+  tokenizers::write_text_file(directory + "/tokenizer_config.json", config.dump(2, true, false) + "\n");
+}
+
 PreTrainedTokenizerFast PreTrainedTokenizerFast::from_pretrained(const std::string& path, const Json& overrides) {
-  const TokenizerFiles files = read_tokenizer_files(path, overrides);
+  TokenizerFiles files = read_tokenizer_files(path, overrides);
   if (files.tokenizer_file.empty()) {
     throw Error(ErrorCode::not_found, path, "expected a tokenizer.json but found none");
   }
-  auto pipeline = in_file(files.tokenizer_file, [&] { return tokenizers::Tokenizer::from_json(files.tokenizer_json); });
+  auto pipeline = in_file(files.tokenizer_file, [&] {
+    return tokenizers::Tokenizer::from_json({files.tokenizer_json, std::move(files.model_data)});
+  });
   return {std::move(pipeline), files, "PreTrainedTokenizerFast"};
 }
 

@@ -94,7 +94,9 @@ void PreTrainedTokenizerBase::read_settings(const TokenizerFiles& files) {
 
 PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline, const TokenizerFiles& files,
                                                  std::string class_name)
-    : model_input_names_{"input_ids", "attention_mask"}, class_name_(std::move(class_name)) {
+    : model_input_names_{"input_ids", "attention_mask"},
+      class_name_(std::move(class_name)),
+      init_kwargs_(files.init_kwargs) {
   const auto [named, extra] = in_file(files.init_source, [&] {
     read_settings(files);
     return std::pair(named_special_tokens(files.init_kwargs), caracal::extra_special_tokens(files.init_kwargs));
@@ -220,7 +222,8 @@ BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, c
       names.emplace_back(name);
     }
   }
-  return BatchEncoding(std::move(rows), std::move(sample_of_row), std::move(names), pipeline_);
+  return BatchEncoding(std::move(rows), std::move(sample_of_row), std::move(names), std::move(workspace.model.surfaces),
+                       pipeline_);
 }
 
 BatchEncoding PreTrainedTokenizerBase::operator()(const TextInput& text, const TokenizeOptions& options) const {

@@ -82,13 +82,31 @@ struct TokenizerFiles {
   Json init_kwargs{Json::Object{}};      ///< tokenizer_config.json, special_tokens_map.json, then the overrides
   std::string init_source;               ///< what init_kwargs came from, for in_file: a path, and "or …"
   std::vector<AddedToken> added_tokens;  ///< in the order of their ids
-  Json tokenizer_json;                   ///< tokenizer.json, or null
+  Json tokenizer_json;                   ///< tokenizer.json, or null; without the vocab and merges of its model
+  tokenizers::ModelData model_data;      ///< those
   std::string tokenizer_file;            ///< path of tokenizer.json, or empty
-  std::string vocab_file;                ///< path of vocab.txt, or empty
+  std::string vocab_file;                ///< path of vocab.txt or vocab.json, or empty
+  std::string merges_file;               ///< path of merges.txt, or empty
 };
-/// Reads a directory, a tokenizer.json or a vocab.txt. `overrides` win over tokenizer_config.json. Throws not_found
-/// when there is neither a tokenizer.json nor a vocab.txt.
+/// Reads a directory, a tokenizer.json, a vocab.txt or a vocab.json. `overrides` win over tokenizer_config.json. Throws
+/// not_found when there is none of them.
 TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides = {});
+/// The same from arguments of transformers' __init__ alone: "vocab_file", "merges_file" or "tokenizer_file" name the
+/// files, all others are options. Throws invalid_argument when no file is named.
+TokenizerFiles tokenizer_files_of(const Json& arguments);
+/// `files` with `defaults` for the arguments that are not given.
+TokenizerFiles with_defaults(TokenizerFiles files, const Json& defaults);
+/// A bool among the arguments; `otherwise` when it is not given, or null.
+bool flag_of(const TokenizerFiles& files, const char* key, bool otherwise);
+/// The content of a special token among the arguments, or `otherwise`.
+std::string token_of(const TokenizerFiles& files, const char* key, const char* otherwise);
+/// The model's vocabulary, and its merges (none without merges.txt), from tokenizer.json or else the plain files.
+std::vector<tokenizers::Vocabulary::Entry> vocabulary_of(const TokenizerFiles& files);
+tokenizers::BPE::Merges merges_of(const TokenizerFiles& files);
+
+/// transformers' clean_up_tokenization: takes out the space before punctuation and English contractions; differs a
+/// little from the WordPiece decoder's.
+std::string clean_up_tokenization(std::string text);
 
 /// transformers' PreTrainedTokenizerBase. A value: copies are independent and share what they can. Calls that do not
 /// change it are const and safe from many threads.
@@ -184,11 +202,18 @@ class PreTrainedTokenizerBase {
   const std::vector<std::string>& model_input_names() const noexcept { return model_input_names_; }
   bool clean_up_tokenization_spaces() const noexcept { return clean_up_tokenization_spaces_; }
   const std::string& class_name() const noexcept { return class_name_; }
-  bool is_fast() const noexcept { return true; }
+  /// False for the classes that run the plain algorithm.
+  bool is_fast() const noexcept { return slow_vocabulary_file_.empty(); }
+  /// Writes tokenizer_config.json and tokenizer.json (or vocab.json and added_tokens.json, for classes that have no
+  /// tokenizer.json) into `directory`, made when it is not there; transformers loads them to an equal tokenizer. Throws
+  /// io.
+  void save_pretrained(const std::string& directory) const;
   /// The pipeline beneath.
   const tokenizers::Tokenizer& backend_tokenizer() const noexcept { return *pipeline_; }
 
  protected:
+  /// For classes without tokenizer.json: the vocabulary file that save_pretrained writes, vocab.txt or vocab.json.
+  void set_slow(std::string vocabulary_file) { slow_vocabulary_file_ = std::move(vocabulary_file); }
   void set_post_processor(std::shared_ptr<const tokenizers::PostProcessor> post_processor);
 
  private:
@@ -210,6 +235,18 @@ class PreTrainedTokenizerBase {
   int64_t model_max_length_ = kVeryLargeInteger;
   bool clean_up_tokenization_spaces_ = false;
   bool split_special_tokens_ = false;
+  std::string slow_vocabulary_file_;
+  Json init_kwargs_;
+};
+
+/// transformers' PreTrainedTokenizer: base of the classes that run the plain algorithm over vocabulary files.
+class PreTrainedTokenizer : public PreTrainedTokenizerBase {
+ protected:
+  PreTrainedTokenizer(tokenizers::Tokenizer pipeline, const TokenizerFiles& files, std::string class_name,
+                      std::string vocabulary_file)
+      : PreTrainedTokenizerBase(std::move(pipeline), files, std::move(class_name)) {
+    set_slow(std::move(vocabulary_file));
+  }
 };
 
 /// transformers' PreTrainedTokenizerFast: exactly what a tokenizer.json says.

@@ -1,6 +1,7 @@
 #include <caracal/tokenizers/tokenizer.h>
 
 #include <caracal/runtime/error.h>
+#include <caracal/tokenizers/files.h>
 #include <caracal/tokenizers/unicode.h>
 
 namespace caracal::tokenizers {
@@ -23,6 +24,17 @@ Tokenizer Tokenizer::from_json(const Json& json) {
   if (!json.is_object()) {
     throw Error(ErrorCode::bad_file, "tokenizer.json", "expected dict but got " + std::string(json.type_name()));
   }
+  const Json& model = json.at("model");
+  return from_json(json, [&] { return model_from_json(model); });
+}
+
+Tokenizer Tokenizer::from_json(TokenizerJson json) {
+  const Json& model = json.content.at("model");
+  return from_json(json.content, [&] { return model_from_json(model, std::move(json.data)); });
+}
+
+template <class MakeModel>
+Tokenizer Tokenizer::from_json(const Json& json, MakeModel make_model) {
   const Json null;
   const auto part = [&](const char* key) -> const Json& {
     const Json* found = json.find(key);
@@ -30,7 +42,7 @@ Tokenizer Tokenizer::from_json(const Json& json) {
   };
   Tokenizer tokenizer({.normalizer = normalizer_from_json(part("normalizer")),
                        .pre_tokenizer = pre_tokenizer_from_json(part("pre_tokenizer")),
-                       .model = model_from_json(json.at("model")),
+                       .model = make_model(),
                        .post_processor = post_processor_from_json(part("post_processor")),
                        .decoder = decoder_from_json(part("decoder"))});
   if (const Json& list = part("added_tokens"); !list.is_null()) {
@@ -45,11 +57,37 @@ Tokenizer Tokenizer::from_json(const Json& json) {
     }
     tokenizer.add_tokens(tokens);
   }
+  tokenizer.baked_ = {part("truncation"), part("padding")};
   return tokenizer;
 }
 
+Json Tokenizer::to_json() const {
+  const auto part = [](const auto& component) { return component != nullptr ? component->to_json() : Json(); };
+  Json::Array added;
+  for (const auto& [id, token] : added_.list()) {
+    added.push_back(Json::Object{{"id", int64_t(id)},
+                                 {"content", token->content},
+                                 {"single_word", token->single_word},
+                                 {"lstrip", token->lstrip},
+                                 {"rstrip", token->rstrip},
+                                 {"normalized", token->normalized},
+                                 {"special", token->special}});
+  }
+  return {{"version", "1.0"},
+          {"truncation", baked_.truncation},
+          {"padding", baked_.padding},
+          {"added_tokens", std::move(added)},
+          {"normalizer", part(parts_.normalizer)},
+          {"pre_tokenizer", part(parts_.pre_tokenizer)},
+          {"post_processor", part(parts_.post_processor)},
+          {"decoder", part(parts_.decoder)},
+          {"model", parts_.model->to_json()}};
+}
+
+void Tokenizer::save(const std::string& path) const { write_text_file(path, to_json().dump(2, false, false)); }
+
 Tokenizer Tokenizer::from_file(const std::string& path) {
-  return in_file(path, [&] { return from_json(Json::parse_file(path)); });
+  return in_file(path, [&] { return from_json(read_tokenizer_json(path)); });
 }
 
 size_t Tokenizer::add_tokens(const std::vector<AddedToken>& tokens) {
@@ -74,13 +112,25 @@ void Tokenizer::encode_text(std::string_view text, bool split_special_tokens, Wo
     const std::string_view part = text.substr(match.begin, match.end - match.begin);
     if (match.id >= 0) {
       const auto end = uint32_t(first + unicode::count_code_points(part));
-      out.push_back({.id = match.id, .begin = first, .end = end, .word = word++, .sequence = 0});
+      out.push_back({.id = match.id,
+                     .begin = first,
+                     .end = end,
+                     .word = word++,
+                     .sequence = 0,
+                     .surface = surface_of(match.id, part, workspace)});
       first = end;
       continue;
     }
     encode_part(part, first, split_special_tokens, workspace, word, out);
     if (match.end != text.size()) first += uint32_t(unicode::count_code_points(part));
   }
+}
+
+// 0 when an added token reads as in the vocabulary; what it matched may hold white space around it.
+uint32_t Tokenizer::surface_of(int32_t id, std::string_view matched, Workspace& workspace) const {
+  if (text_of({.id = id}, {}) == matched) return 0;
+  workspace.model.surfaces.emplace_back(matched);
+  return uint32_t(workspace.model.surfaces.size());
 }
 
 void Tokenizer::encode_part(std::string_view part, uint32_t first, bool split_special_tokens, Workspace& workspace,
@@ -102,16 +152,19 @@ void Tokenizer::encode_part(std::string_view part, uint32_t first, bool split_sp
     size_t end = begin;
     while (end < splits.size() && splits[end].added_id < 0) ++end;
     if (end != begin) {
-      parts_.model->tokenize(text, std::span(splits).subspan(begin, end - begin), word, out);
+      parts_.model->tokenize(text, std::span(splits).subspan(begin, end - begin), word, workspace.model, out);
       word += int32_t(end - begin);
     }
     if (end < splits.size()) {
       const Split& added = splits[end++];
-      out.push_back({.id = added.added_id,
-                     .begin = text.origin[added.begin],
-                     .end = text.origin[added.end - 1] + 1,
-                     .word = word++,
-                     .sequence = 0});
+      out.push_back(
+          {.id = added.added_id,
+           .begin = text.origin[added.begin],
+           .end = text.origin[added.end - 1] + 1,
+           .word = word++,
+           .sequence = 0,
+           .surface = surface_of(added.added_id,
+                                 std::string_view(text.text).substr(added.begin, added.end - added.begin), workspace)});
     }
     begin = end;
   }
@@ -147,26 +200,41 @@ Encoding Tokenizer::encode(const Text& first, const Text* second, bool add_speci
     truncate(a, b ? &*b : nullptr, truncation.max_length - added, truncation.stride, truncation.strategy,
              truncation.side);
   }
-  if (post != nullptr) return post->process(std::move(a), std::move(b), add_special_tokens);
+  std::vector<Encoding> encodings;
+  encodings.reserve(2);
+  encodings.push_back(std::move(a));
   if (b) {
     const auto second_text = [](Encoding& e) {
       for (Token& token : e.tokens) token.sequence = 1, token.type_id = 1;
     };
     second_text(*b);
     for (Encoding& part : b->overflow) second_text(part);
-    a.append(*b);
+    encodings.push_back(std::move(*b));
   }
-  return a;
+  if (post != nullptr) {
+    post->process(encodings, add_special_tokens,
+                  [&](const Token& token) { return text_of(token, workspace.model.surfaces); });
+  }
+  for (size_t i = 1; i < encodings.size(); ++i) encodings[0].append(encodings[i]);
+  return std::move(encodings[0]);
 }
 
-std::string Tokenizer::join(std::vector<std::string> tokens) const {
-  if (parts_.decoder != nullptr) {
-    parts_.decoder->decode(tokens);
-  } else {
-    for (size_t i = 1; i < tokens.size(); ++i) tokens[i].insert(0, 1, ' ');
-  }
+std::string_view Tokenizer::text_of(const Token& token, std::span<const std::string> surfaces) const {
+  if (token.surface != 0 && token.surface <= surfaces.size()) return surfaces[token.surface - 1];
+  const std::string_view text = parts_.model->vocabulary().token(token.id);
+  return text.data() != nullptr ? text : added_.text(token.id);
+}
+
+std::string Tokenizer::join(std::vector<std::string> tokens, bool skip_special_tokens) const {
+  const auto skip = [&](std::string_view token) { return skip_special_tokens && added_.is_special(token); };
+  if (parts_.decoder != nullptr) return parts_.decoder->text(std::move(tokens), skip);
   std::string text;
-  for (const std::string& token : tokens) text += token;
+  bool first = true;
+  for (const std::string& token : tokens) {
+    if (skip(token)) continue;
+    text.append(first ? "" : " ").append(token);
+    first = false;
+  }
   return text;
 }
 
@@ -175,10 +243,9 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   tokens.reserve(ids.size());
   for (const int32_t id : ids) {
     const std::string_view token = id_to_token(id);
-    if (token.data() == nullptr || (skip_special_tokens && added_.is_special(token))) continue;
-    tokens.emplace_back(token);
+    if (token.data() != nullptr) tokens.emplace_back(token);
   }
-  return join(std::move(tokens));
+  return join(std::move(tokens), skip_special_tokens);
 }
 
 int32_t Tokenizer::token_to_id(std::string_view token) const {

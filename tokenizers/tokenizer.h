@@ -16,6 +16,7 @@
 #include <caracal/tokenizers/normalizers.h>
 #include <caracal/tokenizers/post_processors.h>
 #include <caracal/tokenizers/pre_tokenizers.h>
+#include <caracal/tokenizers/tokenizer_json.h>
 
 namespace caracal::tokenizers {
 
@@ -35,6 +36,13 @@ struct Truncation {
   Side side = Side::right;
 };
 
+/// The "truncation" and "padding" of a tokenizer.json. transformers' calls replace them, so nothing here applies them;
+/// they are kept for those who do, and to be saved again.
+struct BakedOptions {
+  Json truncation = {};
+  Json padding = {};
+};
+
 /// The pipeline. Its parts are immutable and shared: copies are cheap. Const functions are safe from many threads.
 class Tokenizer {
  public:
@@ -50,8 +58,14 @@ class Tokenizer {
   /// Reads the content of a tokenizer.json; its "truncation" and "padding" are left to the caller. Throws bad_file, or
   /// unsupported naming the component.
   static Tokenizer from_json(const Json& json);
+  static Tokenizer from_json(TokenizerJson json);
   /// Reads a tokenizer.json file.
   static Tokenizer from_file(const std::string& path);
+
+  /// The content of a tokenizer.json, which Hugging Face's library loads to an equal tokenizer.
+  Json to_json() const;
+  /// Writes that to a file, as Hugging Face's library would lay it out. Throws io or not_found.
+  void save(const std::string& path) const;
 
   const Parts& parts() const noexcept { return parts_; }
   const AddedVocabulary& added() const noexcept { return added_; }
@@ -64,6 +78,7 @@ class Tokenizer {
     NormalizedText text;
     std::vector<Match> matches, inner_matches;
     std::string repaired;
+    ModelScratch model;  // its surfaces grow from call to call until they are cleared
   };
   /// Text, or a pair, to tokens: ids, offsets in code points, words, types. Not padded. `split_special_tokens` treats
   /// special tokens in the text as ordinary text.
@@ -72,17 +87,24 @@ class Tokenizer {
   /// Tokens to text; ids that have no token are left out.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
   /// The last stage alone: tokens to text.
-  std::string join(std::vector<std::string> tokens) const;
+  std::string join(std::vector<std::string> tokens, bool skip_special_tokens = false) const;
 
   /// Id of a token of the model or an added one, or -1.
   int32_t token_to_id(std::string_view token) const;
   /// The token of an id; null data() when there is none.
   std::string_view id_to_token(int32_t id) const;
+  /// The text of a token of an encoding made with `workspace`.
+  std::string_view text_of(const Token& token, std::span<const std::string> surfaces) const;
+  const BakedOptions& baked() const noexcept { return baked_; }
+  void set_baked(BakedOptions baked) { baked_ = std::move(baked); }
   /// Tokens in the model's vocabulary, and with the added ones.
   size_t vocab_size() const noexcept { return parts_.model->vocabulary().size(); }
   size_t size() const;
 
  private:
+  template <class MakeModel>
+  static Tokenizer from_json(const Json& json, MakeModel make_model);
+  uint32_t surface_of(int32_t id, std::string_view matched, Workspace& workspace) const;
   void encode_text(std::string_view text, bool split_special_tokens, Workspace& workspace,
                    std::vector<Token>& out) const;
   // Runs the stages behind the search for added tokens on one part of a text. `first` is the index of its first code
@@ -92,6 +114,7 @@ class Tokenizer {
 
   Parts parts_;
   AddedVocabulary added_;
+  BakedOptions baked_;
 };
 
 }  // namespace caracal::tokenizers

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include <caracal/runtime/error.h>
+#include <caracal/tokenizers/files.h>
 #include <caracal/tokenizers/special_tokens.h>
 #include <caracal/tokenizers/tokenization_utils.h>
 
@@ -54,6 +55,12 @@ void merge_special_tokens_map(Json& init_kwargs, const Json& map, const Json& ov
   }
 }
 
+void read_tokenizer_json_of(TokenizerFiles& files) {
+  tokenizers::TokenizerJson json = tokenizers::read_tokenizer_json(files.tokenizer_file);
+  files.tokenizer_json = std::move(json.content);
+  files.model_data = std::move(json.data);
+}
+
 }  // namespace
 
 TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides) {
@@ -65,7 +72,10 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   };
   if (has_type(root, fs::file_type::directory)) {
     if (is_file(root / "tokenizer.json")) files.tokenizer_file = (root / "tokenizer.json").string();
-    if (is_file(root / "vocab.txt")) files.vocab_file = (root / "vocab.txt").string();
+    for (const char* name : {"vocab.json", "vocab.txt"}) {  // the last one wins
+      if (is_file(root / name)) files.vocab_file = (root / name).string();
+    }
+    if (is_file(root / "merges.txt")) files.merges_file = (root / "merges.txt").string();
     if (Json config = read_object(root / "tokenizer_config.json"); !config.is_null()) {
       files.init_kwargs = std::move(config);
       add_source((root / "tokenizer_config.json").string());
@@ -76,9 +86,9 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
     (path.ends_with("tokenizer.json") ? files.tokenizer_file : files.vocab_file) = path;
   }
   if (files.tokenizer_file.empty() && files.vocab_file.empty()) {
-    throw Error(ErrorCode::not_found, path, "expected a tokenizer.json or a vocab.txt but found neither");
+    throw Error(ErrorCode::not_found, path, "expected a tokenizer.json, a vocab.txt or a vocab.json but found none");
   }
-  if (!files.tokenizer_file.empty()) files.tokenizer_json = Json::parse_file(files.tokenizer_file);
+  if (!files.tokenizer_file.empty()) read_tokenizer_json_of(files);
 
   Json& init = files.init_kwargs;
   if (overrides.is_object()) {
@@ -123,6 +133,57 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   }
   for (auto& [id, token] : by_id) files.added_tokens.push_back(std::move(token));
   return files;
+}
+
+TokenizerFiles tokenizer_files_of(const Json& arguments) {
+  TokenizerFiles files;
+  files.init_source = "the arguments";
+  for (const auto& [key, value] : arguments.as_object()) {
+    if (key == "vocab_file" || key == "merges_file" || key == "tokenizer_file") {
+      (key == "vocab_file"    ? files.vocab_file
+       : key == "merges_file" ? files.merges_file
+                              : files.tokenizer_file) = value.as_string();
+    } else {
+      files.init_kwargs.set(key, value);
+    }
+  }
+  if (files.tokenizer_file.empty() && files.vocab_file.empty()) {
+    throw Error(ErrorCode::invalid_argument, "tokenizer", "expected vocab_file or tokenizer_file among the arguments");
+  }
+  if (!files.tokenizer_file.empty()) read_tokenizer_json_of(files);
+  return files;
+}
+
+TokenizerFiles with_defaults(TokenizerFiles files, const Json& defaults) {
+  for (const auto& [key, value] : defaults.as_object()) {
+    if (!files.init_kwargs.contains(key)) files.init_kwargs.set(key, value);
+  }
+  return files;
+}
+
+bool flag_of(const TokenizerFiles& files, const char* key, bool otherwise) {
+  const Json* value = files.init_kwargs.find(key);
+  return value != nullptr && !value->is_null() ? value->as_bool() : otherwise;
+}
+
+std::string token_of(const TokenizerFiles& files, const char* key, const char* otherwise) {
+  const Json* value = files.init_kwargs.find(key);
+  return value != nullptr && !value->is_null() ? added_token_from_json(*value, true).content : otherwise;
+}
+
+std::vector<tokenizers::Vocabulary::Entry> vocabulary_of(const TokenizerFiles& files) {
+  if (!files.tokenizer_file.empty()) {
+    in_file(files.tokenizer_file, [&] { return files.tokenizer_json.at("model").at("vocab").as_object().size(); });
+    return files.model_data.vocabulary;
+  }
+  if (!files.vocab_file.ends_with(".json")) return tokenizers::read_vocab_txt(files.vocab_file);
+  return in_file(files.vocab_file,
+                 [&] { return tokenizers::vocabulary_from_json(tokenizers::parse_tokenizer_file(files.vocab_file)); });
+}
+
+tokenizers::BPE::Merges merges_of(const TokenizerFiles& files) {
+  if (!files.tokenizer_file.empty()) return files.model_data.merges;
+  return files.merges_file.empty() ? tokenizers::BPE::Merges() : tokenizers::read_merges_txt(files.merges_file);
 }
 
 }  // namespace caracal

@@ -39,6 +39,13 @@ inline char32_t decode(const char*& p) noexcept {
   return p += 4, cp;
 }
 
+/// Start of the code point that ends at `end` (above 0) of well-formed UTF-8.
+inline size_t previous(std::string_view text, size_t end) noexcept {
+  do --end;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80);
+  return end;
+}
+
 /// Writes 1 to 4 bytes at `out`, returns how many.
 size_t encode(char32_t cp, char* out) noexcept;
 
@@ -52,8 +59,24 @@ bool is_punctuation(char32_t cp) noexcept;
 bool is_chinese(char32_t cp) noexcept;
 /// General category Mn (nonspacing mark), which strip_accents removes.
 bool is_nonspacing_mark(char32_t cp) noexcept;
-/// \w of the regular expressions that `single_word` uses: letters, marks, decimal digits, connectors, joiners.
+/// \w of Rust's regular expressions (`single_word`, Whitespace): letters, marks, decimal digits, connectors, joiners.
 bool is_word(char32_t cp) noexcept;
+/// General category M as the unicode-normalization crate knows it, which StripAccents removes.
+bool is_combining_mark(char32_t cp) noexcept;
+/// Rust's char::is_numeric: general categories Nd, Nl, No.
+bool is_numeric(char32_t cp) noexcept;
+/// General category of Unicode 16, which the reference's regular expressions know: the value of a
+/// utf8proc_category_t (1 Lu, 2 Ll, … 29 Co, 0 Cn).
+int general_category(char32_t cp) noexcept;
+/// \p{L} and \p{N} of the reference's regular expressions.
+bool is_letter(char32_t cp) noexcept;
+bool is_number(char32_t cp) noexcept;
+/// End of the grapheme cluster that starts at `p`; `p` is before `end`.
+const char* next_grapheme(const char* p, const char* end) noexcept;
+/// What script() gives for characters of no script or of several.
+inline constexpr int kAnyScript = 0;
+/// A number for the script of a character; Han, Hiragana and Katakana are one.
+int script(char32_t cp) noexcept;
 /// Canonical combining class; 0 for starters.
 int combining_class(char32_t cp) noexcept;
 
@@ -64,7 +87,13 @@ struct Mapped {
 };
 /// Full lower-case mapping, as Rust's char::to_lowercase (U+0130 gives two code points).
 Mapped to_lower(char32_t cp) noexcept;
+/// Upper-case mapping, as Python's str.upper() for one character: of the special cases only U+00DF, which gives two.
+Mapped to_upper(char32_t cp) noexcept;
 /// Canonical decomposition (NFD of one code point, in canonical order).
 Mapped decompose(char32_t cp) noexcept;
+/// Compatibility decomposition (NFKD of one code point).
+Mapped decompose_compatible(char32_t cp) noexcept;
+/// The character that a starter and the character behind it compose to, or 0.
+char32_t compose(char32_t first, char32_t second) noexcept;
 
 }  // namespace caracal::tokenizers::unicode

@@ -54,7 +54,13 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
   }
   by_id_.assign(size_t(id_end), -1);
   for (size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i].id >= 0) by_id_[size_t(slots_[i].id)] = int32_t(i);
+    if (slots_[i].id < 0) continue;
+    int32_t& slot = by_id_[size_t(slots_[i].id)];
+    if (slot >= 0) {
+      bad("expected an id for each token but got id " + std::to_string(slots_[i].id) + " for '" +
+          std::string(text_of(slots_[i])) + "' and '" + std::string(text_of(slots_[size_t(slot)])) + "'");
+    }
+    slot = int32_t(i);
   }
 }
 

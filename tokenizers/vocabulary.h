@@ -17,7 +17,7 @@ class Vocabulary {
     int32_t id;
   };
   /// Later entries win when a token comes twice. Throws bad_file on an id below 0 or at least 2^24 + 4 times the
-  /// number of entries, and when the tokens were chosen to collide.
+  /// number of entries, on an id of two tokens, and when the tokens were chosen to collide.
   explicit Vocabulary(const std::vector<Entry>& entries);
 
   /// Number of distinct tokens.

@@ -1,10 +1,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <fstream>
 
 #include <caracal/runtime/error.h>
-#include <caracal/tokenizers/components.h>
 #include <caracal/tokenizers/model.h>
 #include <caracal/tokenizers/unicode.h>
 
@@ -40,7 +38,7 @@ WordPiece::WordPiece(const std::vector<Vocabulary::Entry>& entries, const Option
   }
 }
 
-void WordPiece::tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word,
+void WordPiece::tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch&,
                          std::vector<Token>& out) const {
   const size_t max_chars = options_.max_input_chars_per_word;
   for (size_t i = 0; i < words.size(); ++i) {
@@ -107,74 +105,11 @@ bool WordPiece::pieces(const NormalizedText& text, const Split& word, int32_t nu
 }
 
 Json WordPiece::to_json() const {
-  Json::Object vocab;
-  for (int32_t id = 0; id < vocabulary_.id_end(); ++id) {
-    const std::string_view token = vocabulary_.token(id);
-    if (token.data() != nullptr) vocab.emplace_back(std::string(token), int64_t(id));
-  }
   return {{"type", "WordPiece"},
           {"unk_token", options_.unk_token},
           {"continuing_subword_prefix", options_.continuing_subword_prefix},
           {"max_input_chars_per_word", int64_t(options_.max_input_chars_per_word)},
-          {"vocab", std::move(vocab)}};
-}
-
-std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab) {
-  std::vector<Vocabulary::Entry> entries;
-  const Json::Object& members = vocab.as_object();
-  entries.reserve(members.size());
-  for (const auto& [token, id] : members) {
-    const int64_t value = id.as_int();
-    if (value < 0 || value > INT32_MAX) {
-      throw Error(ErrorCode::bad_file, "tokenizer.json",
-                  "expected a 31-bit id for token '" + token + "' but got " + std::to_string(value));
-    }
-    entries.push_back({token, int32_t(value)});
-  }
-  return entries;
-}
-
-std::shared_ptr<const Model> model_from_json(const Json& json) {
-  // Files written before the field existed have no type; only WordPiece ones hold this member.
-  const bool untyped_wordpiece =
-      !json.contains("type") && json.contains("continuing_subword_prefix") && json.contains("max_input_chars_per_word");
-  const std::string type = untyped_wordpiece ? "WordPiece" : component_type(json, "model");
-  if (type != "WordPiece") throw_unsupported_component("model", type);
-  const int64_t max_chars = json.at("max_input_chars_per_word").as_int();
-  if (max_chars < 0) {
-    throw Error(ErrorCode::bad_file, "tokenizer.json",
-                "expected max_input_chars_per_word of at least 0 but got " + std::to_string(max_chars));
-  }
-  return std::make_shared<WordPiece>(
-      vocabulary_from_json(json.at("vocab")),
-      WordPiece::Options{.unk_token = json.at("unk_token").as_string(),
-                         .continuing_subword_prefix = json.at("continuing_subword_prefix").as_string(),
-                         .max_input_chars_per_word = size_t(max_chars)});
-}
-
-std::vector<Vocabulary::Entry> read_vocab_txt(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::not_found, path, "expected a vocabulary file but cannot open it");
-  std::vector<Vocabulary::Entry> entries;
-  std::string line;
-  while (std::getline(file, line)) {
-    if (!unicode::is_valid_utf8(line)) {
-      throw Error(ErrorCode::bad_file, path, "expected UTF-8 in line " + std::to_string(entries.size() + 1));
-    }
-    // The reference drops white space at the end of a line.
-    size_t size = line.size();
-    while (size > 0) {
-      size_t start = size - 1;
-      while (start > 0 && (static_cast<unsigned char>(line[start]) & 0xC0) == 0x80) --start;
-      const char* p = line.data() + start;
-      if (!unicode::is_whitespace(unicode::decode(p))) break;
-      size = start;
-    }
-    line.resize(size);
-    entries.push_back({line, int32_t(entries.size())});
-  }
-  if (file.bad()) throw Error(ErrorCode::io, path, "expected to read the vocabulary file but reading failed");
-  return entries;
+          {"vocab", vocabulary_to_json(vocabulary_)}};
 }
 
 }  // namespace caracal::tokenizers

@@ -1,8 +1,8 @@
 """Compares `caracal tokenize` with transformers on every line of every text under a directory.
 
-    python tools/check_tokenizer.py --texts DIR --models MODEL_DIR… [--command build/tools/caracal] [--pairs]
+    python tools/check_tokenizer.py --texts DIR --models MODEL_DIR… [--command build/tools/caracal] [--pairs] [--max-length N --stride S]
 
-Lines are compared by input_ids, token_type_ids, attention_mask, special_tokens_mask and offset_mapping. Files that are
+Lines are compared by input_ids, token_type_ids, attention_mask, special_tokens_mask and offset_mapping, of every chunk with --stride. Files that are
 not UTF-8 are given as they are; the reference gets them decoded with errors="replace". Exits 1 on any difference.
 """
 
@@ -17,20 +17,21 @@ CHUNK = 2000
 
 
 def ours(command, model, lines, flags):
-    """One dict a line; `lines` are bytes."""
+    """One dict a line, or a chunk; `lines` are bytes."""
     result = subprocess.run([*command, "tokenize", "--model", str(model), *flags], input=b"".join(line + b"\n" for line in lines),
                             stdout=subprocess.PIPE, check=True)
     rows = result.stdout.splitlines()
-    assert len(rows) == len(lines), f"{len(rows)} rows for {len(lines)} lines"
+    assert "--stride" in flags or len(rows) == len(lines), f"{len(rows)} rows for {len(lines)} lines"
     return (json.loads(row) for row in rows)
 
 
-def theirs(tokenizer, texts, pairs=None):
-    encoded = tokenizer(texts, pairs, return_special_tokens_mask=True, return_offsets_mapping=True)
-    return [{key: [list(x) if isinstance(x, tuple) else x for x in encoded[key][i]] for key in FIELDS} for i in range(len(texts))]
+def theirs(tokenizer, texts, pairs, options):
+    encoded = tokenizer(texts, pairs, return_special_tokens_mask=True, return_offsets_mapping=True, **options)
+    fields = [key for key in FIELDS if key in encoded]
+    return [{key: [list(x) if isinstance(x, tuple) else x for x in encoded[key][i]] for key in fields} for i in range(len(encoded["input_ids"]))]
 
 
-def check(command, model, tokenizer, path, pairs):
+def check(command, model, tokenizer, path, pairs, max_length, stride):
     data = path.read_bytes()
     try:
         data.decode()
@@ -48,17 +49,25 @@ def check(command, model, tokenizer, path, pairs):
         flags, lines = ["--json"], [json.dumps(text).encode() for text in texts]
     else:
         flags, lines = [], raw
+    options = {}
+    if max_length:
+        options = {"truncation": True, "max_length": max_length, "stride": stride, "return_overflowing_tokens": True}
+        flags = [*flags, "--max-length", str(max_length), "--stride", str(stride)]
     differences, tokens = 0, 0
     for begin in range(0, len(lines), CHUNK):
         end = begin + CHUNK
-        reference = theirs(tokenizer, texts[begin:end], seconds[begin:end] if pairs else None)
-        for i, (got, expected) in enumerate(zip(ours(command, model, lines[begin:end], flags), reference)):
+        reference = theirs(tokenizer, texts[begin:end], seconds[begin:end] if pairs else None, options)
+        rows = list(ours(command, model, lines[begin:end], flags))
+        if len(rows) != len(reference):
+            differences += 1
+            print(f"{path}: {len(rows)} rows for {len(reference)}")
+        for i, (got, expected) in enumerate(zip(rows, reference)):
             tokens += len(expected["input_ids"])
-            wrong = [key for key in FIELDS if got.get(key) != expected[key]]
+            wrong = [key for key in expected if got.get(key, expected[key] if key == "token_type_ids" else None) != expected[key]]
             if wrong:
                 differences += 1
                 if differences <= 3:
-                    print(f"{path}:{begin + i + 1}: {wrong[0]} of {texts[begin + i]!r}\n  expected {expected[wrong[0]]}\n  but got  {got.get(wrong[0])}")
+                    print(f"{path}:{begin + i + 1}: {wrong[0]} of {texts[min(begin + i, len(texts) - 1)]!r}\n  expected {expected[wrong[0]]}\n  but got  {got.get(wrong[0])}")
     return len(lines), tokens, differences
 
 
@@ -68,6 +77,8 @@ def main():
     parser.add_argument("--models", type=pathlib.Path, nargs="+", required=True)
     parser.add_argument("--command", nargs="+", default=["build/tools/caracal"])
     parser.add_argument("--pairs", action="store_true", help="tokenize each line together with the next")
+    parser.add_argument("--max-length", type=int, default=0, help="cut to so many tokens, with overlapping chunks")
+    parser.add_argument("--stride", type=int, default=1)
     arguments = parser.parse_args()
     from transformers import AutoTokenizer
 
@@ -77,7 +88,7 @@ def main():
         tokenizer.model_max_length = int(1e30)
         files = lines = tokens = differences = 0
         for path in sorted(p for p in arguments.texts.rglob("*") if p.is_file()):
-            counts = check(arguments.command, model, tokenizer, path, arguments.pairs)
+            counts = check(arguments.command, model, tokenizer, path, arguments.pairs, arguments.max_length, arguments.stride)
             files, lines, tokens, differences = files + 1, lines + counts[0], tokens + counts[1], differences + counts[2]
         print(f"{model.name}: {files} files, {lines} lines, {tokens} tokens, {differences} lines differ", flush=True)
         total_differences += differences

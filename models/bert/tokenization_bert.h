@@ -12,9 +12,11 @@ namespace caracal {
 /// tokenizer_config.json.
 class BertTokenizer : public PreTrainedTokenizerBase {
  public:
+  /// From arguments of __init__: {{"vocab_file", "vocab.txt"}, {"do_lower_case", false}, {"padding_side", "left"}}.
+  /// Throws invalid_argument without "vocab_file" or "tokenizer_file".
+  explicit BertTokenizer(const Json& arguments);
   /// `path` is a directory, a tokenizer.json or a vocab.txt; `overrides` are arguments of transformers' __init__ such
-  /// as
-  /// {{"do_lower_case", false}}.
+  /// as {{"do_lower_case", false}}.
   static BertTokenizer from_pretrained(const std::string& path, const Json& overrides = {});
 
  protected:
@@ -22,5 +24,8 @@ class BertTokenizer : public PreTrainedTokenizerBase {
 };
 
 using BertTokenizerFast = BertTokenizer;
+
+/// The arguments that BERT's tokenizers and those made like them have when they are not given.
+TokenizerFiles with_bert_defaults(TokenizerFiles files, bool token_type_ids);
 
 }  // namespace caracal

@@ -103,7 +103,8 @@ TEST_F(Batch, BadArguments) {
   expect_error([&] { tokenizer_("a", {.stride = -1}); }, ErrorCode::invalid_argument, "stride");
   expect_error([&] { tokenizer_("a", {.padding = true, .padding_side = "up"}); }, ErrorCode::invalid_argument, "up");
   expect_error([&] { tokenizer_("a b c", {.max_length = 4, .stride = 2}); }, ErrorCode::invalid_argument, "stride");
-  expect_error([&] { tokenizer_({TextInput("a", "b")}, {.is_split_into_words = true}); }, ErrorCode::invalid_argument, "pair");
+  expect_error([&] { tokenizer_({TextInput("a", "b")}, {.is_split_into_words = true}); }, ErrorCode::invalid_argument,
+               "pair");
   expect_error([&] { tokenizer_("a", "b", {.truncation = "only_first", .max_length = 4}); },
                ErrorCode::invalid_argument, "Truncation error");
 }

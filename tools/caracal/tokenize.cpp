@@ -32,6 +32,7 @@ Json row_json(const BatchEncoding& encoding, size_t i) {
   row.set("special_tokens_mask", list(encoding.special_tokens_mask(i)));
   row.set("tokens", list(encoding.tokens(i)));
   row.set("offset_mapping", std::move(offsets));
+  row.set("word_ids", list(encoding.word_ids(i)));
   return row;
 }
 
@@ -53,8 +54,8 @@ TextOrPair split_line(const std::string& line, const Options& o) {
 }
 
 void tokenize(const Options& o) {
-  // The documents' slow classes are the same pipeline: --slow changes nothing but is accepted.
-  const PreTrainedTokenizerBase tokenizer = AutoTokenizer::from_pretrained(o.model);
+  const PreTrainedTokenizerBase tokenizer =
+      AutoTokenizer::from_pretrained(o.model, o.slow ? Json{{"use_fast", false}} : Json());
   TokenizeOptions options;
   options.add_special_tokens = !o.no_special_tokens;
   if (!o.padding.empty()) options.padding = Padding(o.padding.c_str());
@@ -91,7 +92,8 @@ void detokenize(const Options& o) {
         throw Error(ErrorCode::invalid_argument, "stdin", "expected token ids of at least 0 but got " + id.dump());
       ids.push_back(int32_t(id.as_int()));
     }
-    print_line(tokenizer.decode(ids, o.skip_special_tokens));
+    const std::string text = tokenizer.decode(ids, o.skip_special_tokens);
+    print_line(o.json ? Json(text).dump() : text);
   }
 }
 
@@ -109,7 +111,7 @@ void add_tokenize(CLI::App& app) {
   sub->add_option("--padding", o->padding, "longest or max_length")->check(CLI::IsMember({"longest", "max_length"}));
   sub->add_option("--stride", o->stride, "with --max-length: a line for each chunk, overlapping by so many tokens")
       ->check(CLI::NonNegativeNumber);
-  sub->add_flag("--slow", o->slow, "accepted for the documents' sake: slow and fast tokenizers are the same here");
+  sub->add_flag("--slow", o->slow, "the plain algorithm, for the classes that have one (BERT)");
   sub->callback([o] { tokenize(*o); });
 }
 
@@ -118,6 +120,7 @@ void add_detokenize(CLI::App& app) {
   CLI::App* sub = app.add_subcommand("detokenize", "JSON lists of ids on stdin, a line each, to texts");
   o->common.add_to(*sub);
   sub->add_option("--model", o->model, "checkpoint directory, tokenizer.json or vocab.txt")->required();
+  sub->add_flag("--json", o->json, "print each text as a JSON string");
   sub->add_flag("--skip-special-tokens", o->skip_special_tokens, "leave out [CLS], [SEP] …");
   sub->callback([o] { detokenize(*o); });
 }

@@ -30,8 +30,8 @@ configure_package_config_file(tools/cmake/caracal-config.cmake.in caracal-config
   INSTALL_DESTINATION ${caracal_package_dir} NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 write_basic_package_version_file(caracal-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/caracal-config.cmake ${PROJECT_BINARY_DIR}/caracal-config-version.cmake
-  tools/cmake/Findutf8proc.cmake tools/cmake/FindMediaLibraries.cmake tools/cmake/FindTesseractLibraries.cmake
-  DESTINATION ${caracal_package_dir})
+  tools/cmake/Findutf8proc.cmake tools/cmake/Findre2.cmake tools/cmake/FindMediaLibraries.cmake
+  tools/cmake/FindTesseractLibraries.cmake DESTINATION ${caracal_package_dir})
 
 set(caracal_pc_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH caracal_pc_to_prefix /prefix/${caracal_pc_dir} /prefix)
@@ -41,7 +41,7 @@ function(caracal_pkg_config name description requires libs)
   configure_file(tools/cmake/caracal.pc.in ${name}.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${caracal_pc_dir})
 endfunction()
-caracal_pkg_config(caracal "${PROJECT_DESCRIPTION}" "libutf8proc" "-lcaracal -pthread")
+caracal_pkg_config(caracal "${PROJECT_DESCRIPTION}" "libutf8proc re2" "-lcaracal -pthread")
 if(TARGET caracal_media)
   caracal_pkg_config(caracal-media "Image and sound files for caracal"
     "caracal = ${PROJECT_VERSION}, libjpeg, libpng, libwebpdemux, libwebp, flac" "-lcaracal_media")

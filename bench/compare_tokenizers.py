@@ -1,0 +1,112 @@
+"""Times caracal's tokenizers against Hugging Face tokenizers, one thread each, in turns, on lines and on texts of 4 KB.
+
+    python bench/compare_tokenizers.py --text FILE… --tokenizers DIR… [--rounds 5] [--seconds 1] [--command build/release/tools/caracal]
+                                       [--output bench/results/NAME]
+
+Hugging Face's side is Tokenizer.encode_batch on one thread, which leaves out Python's call per text; caracal's is `caracal bench
+--tokenize`, a call per text. Both track offsets. Writes NAME.json and NAME.png, prints a table.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import tempfile
+import time
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+from tokenizers import Tokenizer  # noqa: E402
+
+
+def theirs(tokenizer, texts, seconds):
+    size = sum(len(text.encode()) for text in texts)
+    rounds, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        tokenizer.encode_batch(texts)
+        rounds += 1
+    return size * rounds / (time.perf_counter() - start) / 1e6
+
+
+def ours(command, path, file, seconds, threads=1):
+    result = subprocess.run([*command, "bench", "--json", "--model", str(path), "--tokenize", str(file), "--seconds", str(seconds), "--threads", str(threads)], stdout=subprocess.PIPE, check=True)
+    return json.loads(result.stdout)
+
+
+def load_theirs(path):
+    start = time.perf_counter()
+    Tokenizer.from_file(str(path))
+    return (time.perf_counter() - start) * 1e3
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", type=pathlib.Path, nargs="+", required=True)
+    parser.add_argument("--tokenizers", type=pathlib.Path, nargs="+", required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--command", nargs="+", default=["build/release/tools/caracal"])
+    parser.add_argument("--output", type=pathlib.Path)
+    arguments = parser.parse_args()
+    lines = [line for path in arguments.text for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    documents, current = [], ""
+    for line in lines:
+        current += line + " "
+        if len(current.encode()) > 4000:
+            documents.append(current)
+            current = ""
+    cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
+    print(f"{cpu}; {len(lines)} lines, {len(documents)} texts of 4 KB; MB/s, median of {arguments.rounds} rounds in turns (least, most of the ratio)")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"lines": (pathlib.Path(folder) / "lines", lines), "4 KB": (pathlib.Path(folder) / "documents", documents)}
+        for file, texts in files.values():
+            file.write_text("\n".join(texts) + "\n", encoding="utf-8")
+        for directory in arguments.tokenizers:
+            path = directory / "tokenizer.json"
+            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+            for kind, (file, texts) in files.items():
+                a, b, b2, loads = [], [], [], []
+                for _ in range(arguments.rounds):
+                    a.append(theirs(tokenizer, texts, arguments.seconds))
+                    one = ours(arguments.command, path, file, arguments.seconds)
+                    b.append(one["mb_per_s"])
+                    b2.append(ours(arguments.command, path, file, arguments.seconds, threads=2)["mb_per_s"])
+                    loads.append((load_theirs(path), one["load_ms"]))
+                ratios = sorted(y / x for x, y in zip(a, b))
+                row = {"tokenizer": directory.name, "texts": kind, "theirs": statistics.median(a), "ours": statistics.median(b), "ratio": statistics.median(ratios), "ratio_min": ratios[0], "ratio_max": ratios[-1],
+                       "two_threads": statistics.median(y / x for x, y in zip(b, b2)), "load_theirs_ms": statistics.median(x for x, _ in loads), "load_ours_ms": statistics.median(y for _, y in loads)}
+                rows.append(row)
+                print(f"{directory.name:30} {kind:6} tokenizers {row['theirs']:7.2f}  caracal {row['ours']:7.1f}  {row['ratio']:5.1f}x ({ratios[0]:.1f}, {ratios[-1]:.1f})  2 threads {row['two_threads']:.2f}x  "
+                      f"load {row['load_theirs_ms']:.0f} / {row['load_ours_ms']:.0f} ms = {row['load_theirs_ms'] / row['load_ours_ms']:.1f}x", flush=True)
+    if arguments.output:
+        arguments.output.with_suffix(".json").write_text(json.dumps({"cpu": cpu, "date": time.strftime("%Y-%m-%d"), "rows": rows}, indent=1) + "\n")
+        plot(rows, cpu, arguments.output.with_suffix(".png"))
+
+
+def plot(rows, cpu, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 0.4 * len(rows) + 1.5))
+    labels = [f"{row['tokenizer']}, {row['texts']}" for row in rows]
+    positions = range(len(rows))
+    axes.barh([p + 0.2 for p in positions], [row["ours"] for row in rows], 0.4, label="caracal")
+    axes.barh([p - 0.2 for p in positions], [row["theirs"] for row in rows], 0.4, label="tokenizers 0.23.3")
+    for p, row in zip(positions, rows):
+        axes.text(row["ours"], p + 0.2, f" {row['ours']:.0f} ({row['ratio']:.0f}x)", va="center", fontsize=8)
+    axes.set_yticks(list(positions), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"MB/s, one thread, {cpu}")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+#include <algorithm>
+#include <bit>
+
+#include <caracal/runtime/error.h>
+#include <caracal/tokenizers/model.h>
+#include <caracal/tokenizers/unicode.h>
+
+namespace caracal::tokenizers {
+namespace {
+
+using Symbol = ModelScratch::Symbol;
+using Merge = ModelScratch::Merge;
+
+// Characters below this have their ids in a table.
+constexpr char32_t kSmallEnd = 0x400;
+// Words of at most so many symbols are merged by looking at all pairs each time, longer ones with a queue.
+constexpr size_t kShortWord = 48;
+// A run of occupied places this long does not happen by chance in a table that is half empty.
+constexpr size_t kLongestProbe = 1024;
+
+constexpr uint64_t key_of(int32_t left, int32_t right) { return uint64_t(uint32_t(left)) << 32 | uint32_t(right); }
+constexpr uint64_t mix(uint64_t key) { return (key ^ key >> 29) * 0x9E3779B97F4A7C15u; }
+
+std::string byte_token(char byte) {
+  constexpr const char* kDigits = "0123456789ABCDEF";
+  const auto b = static_cast<unsigned char>(byte);
+  return {'<', '0', 'x', kDigits[b >> 4], kDigits[b & 15], '>'};
+}
+
+// In a heap: the merge of lowest rank on top, of equal ones the leftmost.
+bool is_behind(const Merge& a, const Merge& b) { return a.rank != b.rank ? a.rank > b.rank : a.at > b.at; }
+
+}  // namespace
+
+BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, const Options& options)
+    : Model(entries), options_(options), whole_(size_t(vocabulary_.id_end())) {
+  const size_t prefix = options_.continuing_subword_prefix ? options_.continuing_subword_prefix->size() : 0;
+  const size_t slots = std::bit_ceil(merges.size() * 2 + 2);
+  pairs_.resize(slots);
+  shift_ = 64 - std::countr_zero(slots);
+  merges_.reserve(merges.size());
+  const auto id_of = [&](std::string_view left, std::string_view right) {
+    const uint64_t hash = Vocabulary::hash(Vocabulary::hash(Vocabulary::kSeed, left), right);
+    const int32_t id = vocabulary_.find(hash, left, right);
+    if (id < 0) {
+      throw Error(ErrorCode::bad_file, "tokenizer.json",
+                  "expected merges of tokens in the vocabulary but got '" +
+                      std::string(left).append(right).substr(0, 200) + "', which it lacks");
+    }
+    return id;
+  };
+  for (const auto& [left, right] : merges) {
+    if (right.size() < prefix) {
+      throw Error(ErrorCode::bad_file, "tokenizer.json",
+                  "expected the right half of a merge to begin with the prefix '" +
+                      *options_.continuing_subword_prefix + "' but got '" + right + "'");
+    }
+    const uint64_t key = key_of(id_of(left, {}), id_of(right, {}));
+    const int32_t id = id_of(left, std::string_view(right).substr(prefix));
+    const auto rank = uint32_t(merges_.size());
+    merges_.push_back(key);
+    size_t slot = size_t(mix(key) >> shift_), probes = 0;
+    for (; pairs_[slot].id >= 0 && pairs_[slot].key != key; slot = (slot + 1) & (slots - 1)) {
+      if (++probes > kLongestProbe) {
+        throw Error(ErrorCode::bad_file, "tokenizer.json", "expected ordinary merges but got pairs that collide");
+      }
+    }
+    pairs_[slot] = {key, rank, id};  // of a merge that comes twice the last counts
+  }
+  if (options_.unk_token) unk_id_ = vocabulary_.find(*options_.unk_token);
+  std::string buffer;
+  std::array<char, 4> bytes;
+  std::vector<int32_t> small;
+  for (const bool last : {false, true}) {
+    for (const bool first : {false, true}) {
+      for (char32_t cp = 0; cp < kSmallEnd; ++cp) {
+        const size_t size = unicode::encode(cp, bytes.data());
+        small.push_back(find_character({bytes.data(), size}, first, last, buffer));
+      }
+    }
+  }
+  small_ = std::move(small);
+}
+
+const BPE::Pair* BPE::find_pair(int32_t left, int32_t right) const noexcept {
+  const uint64_t key = key_of(left, right);
+  for (size_t slot = size_t(mix(key) >> shift_);; slot = (slot + 1) & (pairs_.size() - 1)) {
+    const Pair& pair = pairs_[slot];
+    if (pair.id < 0) return nullptr;
+    if (pair.key == key) return &pair;
+  }
+}
+
+// The id of a character with the prefix and suffix of its place in the word, or -1.
+int32_t BPE::find_character(std::string_view character, bool first, bool last, std::string& buffer) const {
+  if (!small_.empty()) {
+    const char* p = character.data();
+    const char32_t cp = unicode::decode(p);
+    if (cp < kSmallEnd) return small_[size_t(last) * 2 * kSmallEnd + size_t(first) * kSmallEnd + cp];
+  }
+  const bool prefixed = !first && options_.continuing_subword_prefix;
+  const bool suffixed = last && options_.end_of_word_suffix;
+  if (!prefixed && !suffixed) return vocabulary_.find(character);
+  buffer.clear();
+  if (prefixed) buffer += *options_.continuing_subword_prefix;
+  buffer += character;
+  if (suffixed) buffer += *options_.end_of_word_suffix;
+  return vocabulary_.find(buffer);
+}
+
+// The symbols of a word before any merge. Characters without token are unknown, or dropped when there is no unknown
+// token: then, as in the reference, the tokens behind move up by their bytes.
+void BPE::characters(std::string_view word, ModelScratch& scratch) const {
+  std::vector<Symbol>& symbols = scratch.symbols;
+  symbols.clear();
+  const auto add = [&](int32_t id, size_t size) {
+    const auto n = int32_t(symbols.size());
+    symbols.push_back({id, uint32_t(size), n - 1, n + 1});
+  };
+  size_t unknown = 0;  // bytes of an unknown token that is not added yet
+  std::string buffer;
+  for (size_t begin = 0; begin < word.size();) {
+    const size_t size = unicode::sequence_length(word[begin]);
+    const bool first = begin == 0, last = begin + size == word.size();
+    const std::string_view character = word.substr(begin, size);
+    begin += size;
+    const int32_t id = find_character(character, first, last, buffer);
+    if (id >= 0) {
+      if (unknown != 0) add(unk_id_, unknown);
+      unknown = 0;
+      add(id, size);
+      continue;
+    }
+    if (options_.byte_fallback) {
+      std::string text;
+      if (!first && options_.continuing_subword_prefix) text += *options_.continuing_subword_prefix;
+      text += character;
+      if (last && options_.end_of_word_suffix) text += *options_.end_of_word_suffix;
+      std::vector<int32_t> ids;
+      for (const char byte : text) ids.push_back(vocabulary_.find(byte_token(byte)));
+      if (std::find(ids.begin(), ids.end(), -1) == ids.end()) {
+        for (const int32_t byte_id : ids) add(byte_id, 1);  // before a waiting unknown token, as in the reference
+        continue;
+      }
+    }
+    if (!options_.unk_token) continue;
+    if (unk_id_ < 0) {
+      throw Error(ErrorCode::invalid_argument, "BPE",
+                  "expected the unknown token '" + *options_.unk_token + "' in the vocabulary");
+    }
+    if (unknown != 0 && !options_.fuse_unk) {
+      add(unk_id_, unknown);
+      unknown = 0;
+    }
+    unknown += size;
+  }
+  if (unknown != 0) add(unk_id_, unknown);
+  if (!symbols.empty()) symbols.back().next = -1;
+}
+
+void BPE::merge_short(std::vector<Symbol>& symbols) const {
+  constexpr uint32_t kNever = UINT32_MAX;
+  std::array<uint32_t, kShortWord> ranks;  // of the pair that begins at a symbol
+  std::array<int32_t, kShortWord> ids;
+  const auto look = [&](size_t i) {
+    const Pair* pair = find_pair(symbols[i].id, symbols[i + 1].id);
+    ranks[i] = pair != nullptr ? pair->rank : kNever;
+    ids[i] = pair != nullptr ? pair->id : -1;
+  };
+  size_t n = symbols.size();
+  for (size_t i = 0; i + 1 < n; ++i) look(i);
+  while (n > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < n; ++i) {
+      if (ranks[i] < ranks[best]) best = i;
+    }
+    if (ranks[best] == kNever) break;
+    symbols[best].id = ids[best];
+    symbols[best].size += symbols[best + 1].size;
+    --n;
+    for (size_t i = best + 1; i < n; ++i) {
+      symbols[i] = symbols[i + 1];
+      ranks[i] = ranks[i + 1];
+      ids[i] = ids[i + 1];
+    }
+    if (best > 0) look(best - 1);
+    if (best + 1 < n) look(best);
+  }
+  symbols.resize(n);
+}
+
+void BPE::merge_long(ModelScratch& scratch) const {
+  std::vector<Symbol>& symbols = scratch.symbols;
+  std::vector<Merge>& queue = scratch.merges;
+  queue.clear();
+  for (size_t i = 0; i + 1 < symbols.size(); ++i) {
+    if (const Pair* pair = find_pair(symbols[i].id, symbols[i + 1].id)) {
+      queue.push_back({pair->rank, uint32_t(i), pair->id});
+    }
+  }
+  std::make_heap(queue.begin(), queue.end(), is_behind);
+  const auto offer = [&](int32_t at) {
+    if (at < 0 || symbols[size_t(at)].next < 0) return;
+    const Pair* pair = find_pair(symbols[size_t(at)].id, symbols[size_t(symbols[size_t(at)].next)].id);
+    if (pair == nullptr) return;
+    queue.push_back({pair->rank, uint32_t(at), pair->id});
+    std::push_heap(queue.begin(), queue.end(), is_behind);
+  };
+  while (!queue.empty()) {
+    const Merge merge = queue.front();
+    std::pop_heap(queue.begin(), queue.end(), is_behind);
+    queue.pop_back();
+    Symbol& left = symbols[merge.at];
+    if (left.size == 0 || left.next < 0) continue;
+    Symbol& right = symbols[size_t(left.next)];
+    const Pair* pair = find_pair(left.id, right.id);
+    if (pair == nullptr || pair->id != merge.id) continue;  // what it was made for has changed
+    left.id = merge.id;
+    left.size += right.size;
+    left.next = right.next;
+    right.size = 0;
+    if (left.next >= 0) symbols[size_t(left.next)].previous = int32_t(merge.at);
+    offer(left.previous);
+    offer(int32_t(merge.at));
+  }
+  std::erase_if(symbols, [](const Symbol& symbol) { return symbol.size == 0; });
+}
+
+void BPE::tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
+                   std::vector<Token>& out) const {
+  const std::string_view suffix = options_.end_of_word_suffix ? *options_.end_of_word_suffix : std::string_view();
+  int32_t number = first_word - 1;
+  for (const Split& split : words) {
+    ++number;
+    const std::string_view word = std::string_view(text.text).substr(split.begin, split.end - split.begin);
+    const auto emit = [&](int32_t id, size_t begin, size_t end) {
+      out.push_back({.id = id,
+                     .begin = text.origin[split.begin + begin],
+                     .end = text.origin[split.begin + end - 1] + 1,
+                     .word = number,
+                     .sequence = 0});
+    };
+    const uint64_t hash = Vocabulary::hash(Vocabulary::kSeed, word);
+    if (options_.ignore_merges) {
+      if (const int32_t id = vocabulary_.find(hash, word, {}); id >= 0) {
+        emit(id, 0, word.size());
+        continue;
+      }
+    }
+    const int32_t whole = vocabulary_.find(Vocabulary::hash(hash, suffix), word, suffix);
+    if (whole >= 0 && whole_.get(whole) == WholeWords::Answer::yes) {
+      emit(whole, 0, word.size());
+      continue;
+    }
+    characters(word, scratch);
+    if (scratch.symbols.size() > kShortWord) {
+      merge_long(scratch);
+    } else if (scratch.symbols.size() > 1) {
+      merge_short(scratch.symbols);
+    }
+    const std::vector<Symbol>& symbols = scratch.symbols;
+    size_t begin = 0;
+    for (const Symbol& symbol : symbols) {
+      // Bytes of a prefix or suffix that fell back to byte tokens are not in the word.
+      const size_t end = std::min(begin + symbol.size, word.size());
+      emit(symbol.id, std::min(begin, end - 1), end);
+      begin = end;
+    }
+    if (whole >= 0) {
+      whole_.set(whole, symbols.size() == 1 && symbols[0].id == whole && symbols[0].size == word.size());
+    }
+  }
+}
+
+Json BPE::to_json() const {
+  const auto optional = [](const std::optional<std::string>& text) { return text ? Json(*text) : Json(); };
+  Json::Array merges;
+  merges.reserve(merges_.size());
+  for (const uint64_t key : merges_) {
+    const auto left = vocabulary_.token(int32_t(key >> 32)), right = vocabulary_.token(int32_t(uint32_t(key)));
+    merges.push_back(Json::Array{std::string(left), std::string(right)});
+  }
+  return {{"type", "BPE"},
+          {"dropout", nullptr},
+          {"unk_token", optional(options_.unk_token)},
+          {"continuing_subword_prefix", optional(options_.continuing_subword_prefix)},
+          {"end_of_word_suffix", optional(options_.end_of_word_suffix)},
+          {"fuse_unk", options_.fuse_unk},
+          {"byte_fallback", options_.byte_fallback},
+          {"ignore_merges", options_.ignore_merges},
+          {"vocab", vocabulary_to_json(vocabulary_)},
+          {"merges", std::move(merges)}};
+}
+
+}  // namespace caracal::tokenizers

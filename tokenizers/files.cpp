@@ -1,0 +1,61 @@
+#include <caracal/tokenizers/files.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+
+#include <caracal/runtime/error.h>
+
+namespace caracal::tokenizers {
+namespace {
+
+constexpr uintmax_t kMaxFileBytes = uintmax_t(128) << 20;
+
+}  // namespace
+
+std::string read_text_file(const std::string& path) {
+  std::error_code error;
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  if (error) {
+    throw Error(error == std::errc::no_such_file_or_directory || error == std::errc::too_many_symbolic_link_levels
+                    ? ErrorCode::not_found
+                    : ErrorCode::io,
+                path, "expected a file but got: " + error.message());
+  }
+  if (size > kMaxFileBytes) {
+    throw Error(ErrorCode::bad_file, path, "expected at most 128 MiB but got " + std::to_string(size) + " bytes");
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::not_found, path, "expected a file but cannot open it");
+  std::string text(size_t(size), '\0');
+  file.read(text.data(), std::streamsize(size));
+  if (uintmax_t(file.gcount()) != size)
+    throw Error(ErrorCode::io, path, "expected to read the file but reading failed");
+  return text;
+}
+
+Json parse_tokenizer_file(const std::string& path) { return Json::parse(read_text_file(path), path); }
+
+void write_text_file(const std::string& path, std::string_view text) {
+  const std::string temporary = path + ".tmp";
+  const auto fail = [&](const char* step) { throw Error(ErrorCode::io, path, std::string("expected to ") + step); };
+  {
+    std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
+    if (!file) fail("open the file for writing but could not");
+    file.write(text.data(), std::streamsize(text.size()));
+    file.flush();
+    if (!file) {
+      std::remove(temporary.c_str());
+      fail("write the file but could not");
+    }
+  }
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  if (error) {
+    std::remove(temporary.c_str());
+    fail("move the file to its place but could not");
+  }
+}
+
+}  // namespace caracal::tokenizers

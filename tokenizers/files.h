@@ -1,0 +1,19 @@
+// Small files of a tokenizer: read whole within a limit, written beside their place and moved there.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <caracal/runtime/json.h>
+
+namespace caracal::tokenizers {
+
+/// Parses a JSON file of at most 128 MiB, several times what the largest vocabularies need. Throws not_found, io or
+/// bad_file.
+Json parse_tokenizer_file(const std::string& path);
+/// Reads such a file as it is. Throws not_found, io, or bad_file beyond 128 MiB.
+std::string read_text_file(const std::string& path);
+/// Writes a file so that `path` never holds half of it. Throws io.
+void write_text_file(const std::string& path, std::string_view text);
+
+}  // namespace caracal::tokenizers

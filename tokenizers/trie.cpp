@@ -1,0 +1,49 @@
+#include <caracal/tokenizers/trie.h>
+
+#include <bit>
+
+#include <caracal/runtime/error.h>
+
+namespace caracal::tokenizers {
+
+void Trie::reserve(size_t bytes) {
+  const size_t slots = std::bit_ceil(bytes * 2 + 16);
+  if (slots > edges_.size()) rehash(slots);
+  values_.reserve(bytes + 1);
+}
+
+void Trie::rehash(size_t slots) {
+  std::vector<Edge> old(slots);
+  old.swap(edges_);
+  mask_ = slots - 1;
+  shift_ = 64 - std::countr_zero(slots);
+  for (const Edge& edge : old) {
+    if (edge.node == kNone) continue;
+    size_t slot = slot_of(edge.key);
+    while (edges_[slot].node != kNone) slot = (slot + 1) & mask_;
+    edges_[slot] = edge;
+  }
+}
+
+void Trie::insert(std::string_view text, int32_t value) {
+  uint32_t node = kRoot;
+  for (const char c : text) {
+    uint32_t child = next(node, c);
+    if (child == kNone) {
+      if (values_.size() >= (1u << 24)) {
+        throw Error(ErrorCode::bad_file, "vocabulary", "expected fewer than 2^24 different beginnings of tokens");
+      }
+      if (values_.size() * 2 >= edges_.size()) rehash(edges_.size() * 2);
+      child = uint32_t(values_.size());
+      values_.push_back(-1);
+      const uint32_t key = node << 8 | static_cast<unsigned char>(c);
+      size_t slot = slot_of(key);
+      while (edges_[slot].node != kNone) slot = (slot + 1) & mask_;
+      edges_[slot] = {key, child};
+    }
+    node = child;
+  }
+  values_[node] = value;
+}
+
+}  // namespace caracal::tokenizers
