@@ -37,3 +37,6 @@
 #include <caracal/models/wav2vec2/feature_extraction_wav2vec2.h>
 #include <caracal/runtime/audio_ops.h>
 #include <caracal/runtime/image_ops.h>
+#include <caracal/models/layoutlmv2/processing_layoutlmv2.h>
+#include <caracal/models/processing_auto.h>
+#include <caracal/models/wav2vec2/processing_wav2vec2.h>

@@ -96,14 +96,29 @@ Json load_preprocessor_config(const std::string& path, std::string_view part, co
   return config;
 }
 
-void save_preprocessor_config(const std::string& directory, const Json& config) {
+namespace {
+
+void save_json(const std::string& directory, const char* name, const Json& json) {
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) throw Error(ErrorCode::io, directory, "expected to make this directory but got: " + error.message());
-  const std::string text = config.dump(2, true) + "\n";
-  AtomicFile file((fs::path(directory) / "preprocessor_config.json").string());
+  const std::string text = json.dump(2, true) + "\n";
+  AtomicFile file((fs::path(directory) / name).string());
   file.write(text.data(), text.size());
   file.commit();
+}
+
+}  // namespace
+
+void save_preprocessor_config(const std::string& directory, const Json& config) {
+  save_json(directory, "preprocessor_config.json", config);
+}
+
+void save_processor_config(const std::string& directory, const char* processor_class, const char* part, Json config) {
+  Json whole = Json::Object{};
+  whole.set(part, std::move(config));
+  whole.set("processor_class", processor_class);
+  save_json(directory, "processor_config.json", whole);
 }
 
 }  // namespace caracal

@@ -47,5 +47,7 @@ Json load_preprocessor_config(const std::string& path, std::string_view part, co
 
 /// Writes `config` to preprocessor_config.json in `directory`, which is made when missing, in transformers' bytes.
 void save_preprocessor_config(const std::string& directory, const Json& config);
+/// The same to processor_config.json, as the member `part` of a processor's configuration.
+void save_processor_config(const std::string& directory, const char* processor_class, const char* part, Json config);
 
 }  // namespace caracal

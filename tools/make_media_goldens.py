@@ -19,7 +19,8 @@ import numpy as np
 import soundfile
 from PIL import Image, ImageDraw, ImageFont
 from safetensors.numpy import save_file
-from transformers import LayoutLMv2ImageProcessorPil, ViTImageProcessorPil, Wav2Vec2FeatureExtractor
+from transformers import (LayoutLMv2ImageProcessorPil, LayoutLMv2Processor, LayoutLMv2Tokenizer,
+                          ViTImageProcessorPil, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor)
 from transformers.image_utils import load_image
 
 import media_reference
@@ -320,6 +321,54 @@ def make_ocr_goldens(output):
     (output / "pages.json").write_text(json.dumps(verdicts, indent=1) + "\n")
 
 
+def make_combined_goldens(output):
+    """Wav2Vec2Processor and LayoutLMv2Processor as saved by transformers, and what calls of them give."""
+    shutil.rmtree(output / "combined", ignore_errors=True)
+    vocabularies = output / "combined" / "vocabularies"
+    vocabularies.mkdir(parents=True)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    speech = ["<pad>", "<s>", "</s>", "<unk>", "|", *letters.upper(), "'"]
+    (vocabularies / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(speech)}))
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters), *"0123456789$.:?-",
+              "hole", "ground", "##ound", "hobbit", "what", "is", "the"]
+    (vocabularies / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    wav2vec2 = Wav2Vec2Processor(Wav2Vec2FeatureExtractor(return_attention_mask=True),
+                                 Wav2Vec2CTCTokenizer(str(vocabularies / "vocab.json")))
+    wav2vec2.save_pretrained(output / "combined/wav2vec2")
+    sounds = [np.sin(np.arange(n) / 7).astype(np.float32) for n in (50, 33)]
+    both = wav2vec2(audio=sounds, text=["HELLO WORLD", "A'B"], sampling_rate=16000)
+    speech_case = {"labels": both["labels"], "keys": sorted(both), "text_only": wav2vec2(text=["HELLO WORLD"])["input_ids"],
+                   "decoded": wav2vec2.decode([5, 5, 0, 5, 4, 4, 6])}
+
+    tokenizer, cases = LayoutLMv2Tokenizer(str(vocabularies / "vocab.txt")), []
+    words, boxes = [["hole", "In", "ground"], ["hobbit", "a", "12"]], [[[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]] * 2
+    images = [picture(30, 40, 3, 20), picture(50, 20, 3, 21)]
+    page = np.asarray(load_image(str(output / "pages/note.png")))
+    for ocr, call in [(False, {}), (False, {"word_labels": [[0, 1, 2], [3, 4, 5]]}), (False, {"padding": True}),
+                      (False, {"questions": ["what is the hole?", "is a?"], "padding": True}),
+                      (False, {"max_length": 7, "truncation": True, "stride": 1, "return_overflowing_tokens": True}),
+                      (True, {}), (True, {"questions": ["what is the hole?"]}), (True, {"max_length": 8, "truncation": True})]:
+        processor = LayoutLMv2Processor(LayoutLMv2ImageProcessorPil(apply_ocr=ocr), tokenizer)
+        arguments = {key: value for key, value in call.items() if key != "questions"}
+        if "return_overflowing_tokens" in call:
+            arguments["return_offsets_mapping"] = True
+        if ocr:
+            result = processor([page], call.get("questions"), **arguments)
+        elif "questions" in call:
+            result = processor(images, call["questions"], words, boxes=boxes, **arguments)
+        else:
+            result = processor(images, words, boxes=boxes, **arguments)
+        kept = ["input_ids", "token_type_ids", "attention_mask", "bbox", "labels"]
+        cases.append({"ocr": ocr, "call": call, "result": {key: result[key] for key in kept if key in result},
+                      "image_sums": [int(image.sum()) for image in result["image"]]})
+    LayoutLMv2Processor(LayoutLMv2ImageProcessorPil(apply_ocr=False), tokenizer).save_pretrained(output / "combined/layoutlmv2")
+    save_file({"sound.0": sounds[0], "sound.1": sounds[1], "image.0": images[0], "image.1": images[1]},
+              output / "combined/inputs.safetensors")
+    (output / "combined/cases.json").write_text(json.dumps({"wav2vec2": speech_case, "layoutlmv2": cases, "words": words,
+                                                           "boxes": boxes}) + "\n")
+    shutil.rmtree(vocabularies)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=pathlib.Path, required=True)
@@ -343,6 +392,7 @@ def main():
     make_audio_goldens(o.output)
     make_extractor_goldens(o.output)
     make_ocr_goldens(o.output)
+    make_combined_goldens(o.output)
 
 
 if __name__ == "__main__":

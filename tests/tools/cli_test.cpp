@@ -120,9 +120,8 @@ TEST_F(Cli, BadUsageIsStatus2) {
 }
 
 TEST_F(Cli, EveryCommandHasHelpAndTheCommonOptions) {
-  for (const char* command :
-       {"run", "tokenize", "detokenize", "pipeline", "preprocess", "bench", "inspect", "config", "version", "save",
-        "parity"}) {
+  for (const char* command : {"run", "tokenize", "detokenize", "pipeline", "preprocess", "bench", "inspect", "config",
+                              "version", "save", "parity"}) {
     const Result r = caracal(std::string(command) + " --help");
     EXPECT_EQ(r.status, 0);
     for (const char* option : {"--device", "--dtype", "--threads", "--backend", "--isa"})
@@ -435,6 +434,16 @@ TEST_F(Cli, Preprocess) {
     EXPECT_EQ(file.tensor(*file.find("attention_mask")).data<int32_t>()[3000], 1);
     EXPECT_EQ(file.tensor(*file.find("attention_mask")).data<int32_t>()[4799], 0);
   }
+  fs::copy(data_path("media/combined/wav2vec2"), folder / "speech", fs::copy_options::recursive);
+  ASSERT_EQ(caracal("preprocess --text HELLO --outputs " + out + " --model " + (folder / "speech").string() +
+                    " --audio " + sounds + "s16.flac")
+                .status,
+            0);
+  {
+    const SafetensorsFile file = SafetensorsFile::open(out);
+    EXPECT_EQ(file.tensor(*file.find("labels")).shape(), (Shape{1, 5}));
+  }
+  expect_one_line_error(caracal(vit + files + " --text why"), "--text");
   expect_one_line_error(caracal(wav2vec2 + " --set max_lenght=3 --audio " + sounds + "s16.wav"), "'max_lenght'");
 #else
   expect_one_line_error(caracal(vit + files), "caracal::media");
@@ -454,6 +463,17 @@ TEST_F(Cli, PreprocessReadsPages) {
   const Json expected = Json::parse_file(data_path("media/pages.json")).at("note");
   EXPECT_EQ(file.metadata().at("words"), Json(Json::Array{expected.at("words")}).dump());
   EXPECT_EQ(file.metadata().at("boxes"), Json(Json::Array{expected.at("boxes")}).dump());
+  // With the tokenizer's files beside it, the whole processor.
+  fs::copy(data_path("media/combined/layoutlmv2"), folder / "whole", fs::copy_options::recursive);
+  ASSERT_EQ(
+      caracal(
+          "preprocess --set apply_ocr=true --set max_length=8 --set truncation=true --text 'what is it?' --outputs " +
+          out + " --model " + (folder / "whole").string() + " --image " + data_path("media/pages/note.png"))
+          .status,
+      0);
+  const SafetensorsFile whole = SafetensorsFile::open(out);
+  EXPECT_EQ(whole.tensor(*whole.find("bbox")).shape(), (Shape{1, 8, 4}));
+  EXPECT_EQ(whole.tensor(*whole.find("image")).shape(), (Shape{1, 3, 224, 224}));
 #else
   GTEST_SKIP() << "built without caracal::ocr";
 #endif
