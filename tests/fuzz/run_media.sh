@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer and runs them. Not part of
 # the test run: clang and its runtime are not among the build's packages (Debian: clang libclang-rt-14-dev).
-# usage: bash tests/fuzz/run.sh [SECONDS] [NAME...]      60 s each; NAMES: image audio processor
+# usage: bash tests/fuzz/run_media.sh [SECONDS] [NAME...]      60 s each; NAMES: image audio processor
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 shift $(($# > 0))
 names=("${@:-}")
 [[ -n ${names[0]} ]] || names=(image audio processor)
-work=build/fuzz
+work=build/fuzz_media
 flags="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -g1 -O1"
 cmake -S . -B "$work" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="$flags" -DCARACAL_TESTS=OFF
 cmake --build "$work" --parallel "$(nproc)" --target caracal_core caracal_media
