@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Times caracal beside PyTorch eager and compiled, ONNX Runtime (raw and optimizer-fused) and OpenVINO, in float32.
 
-    python bench/compare.py --threads 2 --cells 1x8,1x32,1x128,1x512,8x128r
+    python bench/compare.py --threads 2 --cells bert-base:1x8,distilbert-base:1x128,vit-base-16-224:4
     python bench/compare.py --plot bench/results/FILE.json
 
-A cell is BATCHxLENGTH; with a trailing r the lengths are ragged (20 % to 100 % of LENGTH, mean 60 %): caracal gets the
-real tokens, the peers get them padded to LENGTH. Without --model the weights are random, of BERT-base shape, seeded.
+A cell is MODEL:BATCHxLENGTH for texts; with a trailing r the lengths are ragged (20 % to 100 % of LENGTH, mean 60 %):
+caracal gets the real tokens, the peers get them padded to LENGTH. For images it is MODEL:BATCH, of the configuration's
+size. MODEL is bert-base, distilbert-base or vit-base-16-224, of random weights (seeded), or a checkpoint directory.
 bench/README.md says how the measurement is kept fair. Needs tools/requirements.txt and g++.
 """
 
@@ -32,6 +33,9 @@ import plot
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PEERS = ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino"]
+CLASSES = {"bert-base": "Bert", "distilbert-base": "DistilBert", "vit-base-16-224": "ViT"}  # all of their default shape
+CELLS = ["bert-base:1x8", "bert-base:1x32", "bert-base:1x128", "distilbert-base:1x8", "distilbert-base:1x128",
+         "vit-base-16-224:1", "vit-base-16-224:4"]  # fmt: skip
 TOLERANCE = 2e-5  # of max(1, |reference|), for outputs of float32 systems; printed, and flagged when exceeded
 
 
@@ -125,12 +129,10 @@ class Machine:
 
 
 def floor_ms(config, lengths, probes, cache_bytes):
-    """The least time one forward of a BERT encoder can take here, max(FLOP / FMA peak, weight bytes / DRAM rate):
-    perfect overlap of both. Weights that fit the last-level cache cost no DRAM time. None for other models."""
-    try:
-        layers, hidden, inner = (config[k] for k in ("num_hidden_layers", "hidden_size", "intermediate_size"))
-    except KeyError:
-        return None
+    """The least time one forward of a transformer encoder can take here, max(FLOP / FMA peak, weight bytes / DRAM
+    rate): perfect overlap of both. Weights that fit the last-level cache cost no DRAM time."""
+    names = ("n_layers", "dim", "hidden_dim") if config["model_type"] == "distilbert" else ("num_hidden_layers", "hidden_size", "intermediate_size")
+    layers, hidden, inner = (config[name] for name in names)
     weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
     flop = 2 * weights * sum(lengths) + 4 * layers * hidden * sum(n * n for n in lengths)
     compute = flop / (max(p["fma_gflops"] for p in probes) * 1e9)
@@ -144,14 +146,14 @@ def floor_ms(config, lengths, probes, cache_bytes):
 class Peer:
     """A worker process of peers.py. It is stopped (SIGSTOP) except while it answers, for idle pools keep spinning."""
 
-    def __init__(self, name, model, work, threads):
+    def __init__(self, name, model, threads):
         self.name = name
-        self.log = open(work / f"{name}.log", "w")
+        self.log = open(model.work / f"{name}.log", "w")
         environment = dict(os.environ, TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
         for pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[pool] = str(threads)
         self.process = subprocess.Popen(
-            [sys.executable, HERE / "peers.py", name, "--model", model, "--work", work, "--threads", str(threads)],
+            [sys.executable, HERE / "peers.py", name, "--model", model.path, "--work", model.work, "--threads", str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment,
         )  # fmt: skip
         self.version = self.answer()["version"]
@@ -209,7 +211,9 @@ class Caracal:
                      str(file), "--threads", self.threads)  # fmt: skip
 
     def time(self, cell, warmup, seconds):
-        shape = ["--batch", str(cell.batch), "--seq", str(cell.seq)]
+        shape = ["--batch", str(cell.batch)]
+        if not cell.images:
+            shape += ["--seq", str(cell.seq)]
         if cell.ragged:
             shape = ["--lengths", ",".join(map(str, cell.lengths))]
         line = self.command("bench", "--model", self.model, "--task", "AutoModel", *shape,
@@ -220,27 +224,78 @@ class Caracal:
         pass
 
 
-class Cell:
-    """One shape: its seeded inputs in a file, and the PyTorch output they are judged by."""
+class Model:
+    """A checkpoint directory and the folder of what is made from it: exported graphs, logs, inputs."""
 
-    def __init__(self, text, vocab, work):
-        match = re.fullmatch(r"(\d+)x(\d+)(r?)", text)
+    def __init__(self, name, work):
+        self.name = name
+        self.path = Path(name).resolve()
+        if name in CLASSES:
+            self.path = work / "models" / name
+            if not (self.path / "config.json").exists():
+                make_random_model(name, self.path)
+        self.name = self.path.name
+        self.work = work / f"{self.name}-{hashlib.sha256(str(self.path).encode()).hexdigest()[:8]}"
+        self.work.mkdir(exist_ok=True)
+        self.config = json.loads((self.path / "config.json").read_text())
+
+
+def make_random_model(name, path):
+    """A model of its class's default shape with seeded weights, biases too, as save_pretrained writes them."""
+    import torch
+    import transformers
+
+    note(f"writing random weights of {name} to {path}")
+    torch.manual_seed(0)
+    model = getattr(transformers, CLASSES[name] + "Model")(getattr(transformers, CLASSES[name] + "Config")())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter += 0.02 * torch.randn_like(parameter)
+    model.save_pretrained(path)
+
+
+class Cell:
+    """A model and one shape: its seeded inputs in a file, and the PyTorch output they are judged by."""
+
+    def __init__(self, text, models, work):
+        match = re.fullmatch(r"(.+):(\d+)(?:x(\d+)(r?))?", text)
         if not match:
-            sys.exit(f"compare.py: a cell reads BATCHxLENGTH or BATCHxLENGTHr, but got {text}")
-        self.name, self.batch, self.seq, self.ragged = text, int(match[1]), int(match[2]), bool(match[3])
+            sys.exit(f"compare.py: a cell reads MODEL:BATCHxLENGTH, MODEL:BATCHxLENGTHr or MODEL:BATCH, but got {text}")
+        if match[1] not in models:
+            models[match[1]] = Model(match[1], work)
+        self.model = models[match[1]]
+        self.images = "vocab_size" not in self.model.config
+        if self.images != (match[3] is None):
+            sys.exit(f"compare.py: {match[1]} takes {'images: MODEL:BATCH' if self.images else 'texts: MODEL:BATCHxLENGTH'}, but got {text}")
+        self.name, self.batch, self.ragged = text[len(match[1]) + 1 :], int(match[2]), bool(match[4])
         random = np.random.default_rng(20)
+        if self.images:
+            size, patch = self.model.config["image_size"], self.model.config["patch_size"]
+            self.seq = (size // patch) ** 2 + 1
+            shape = (self.batch, self.model.config["num_channels"], size, size)
+            inputs = {"pixel_values": random.uniform(-1, 1, shape).astype(np.float32)}
+        else:
+            self.seq = int(match[3])
         self.lengths = [self.seq] * self.batch
         if self.ragged:
-            self.lengths = [max(1, round(x * self.seq)) for x in random.permutation(np.linspace(0.2, 1, self.batch))]
+            shares = random.permutation(np.linspace(0.2, 1, self.batch))
+            self.lengths = [max(1, round(share * self.seq)) for share in shares]
         self.mask = (np.arange(self.seq) < np.array(self.lengths)[:, None]).astype(np.int64)
-        ids = random.integers(0, vocab, (self.batch, self.seq)) * self.mask
-        self.file = work / f"cell-{text}.safetensors"
-        save_file({"input_ids": ids, "attention_mask": self.mask}, self.file)
+        if not self.images:
+            ids = random.integers(0, self.model.config["vocab_size"], (self.batch, self.seq)) * self.mask
+            inputs = {"input_ids": ids, "attention_mask": self.mask}
+        self.file = self.model.work / f"cell-{self.name}.safetensors"
+        save_file(inputs, self.file)
+
+    def __str__(self):
+        return f"{self.model.name} {self.name}"
 
     def difference(self, got, want):
-        """Largest |got - want| over real tokens and pooler_output, and the same in units of max(1, |want|)."""
+        """Largest |got - want| over the outputs, masked tokens aside, and the same in units of max(1, |want|)."""
         largest = relative = 0.0
-        for name, rows in (("last_hidden_state", self.mask == 1), ("pooler_output", slice(None))):
+        for name in want:
+            rows = self.mask == 1 if name == "last_hidden_state" else slice(None)
             reference = want[name][rows].astype(np.float64)
             delta = np.abs(got[name][rows] - reference)
             largest = max(largest, float(delta.max()))
@@ -248,31 +303,21 @@ class Cell:
         return largest, relative
 
 
-def make_random_bert(path):
-    """BERT-base shape, seeded weights, as save_pretrained writes them."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    note(f"writing random weights of BERT-base shape to {path}")
-    torch.manual_seed(0)
-    BertModel(BertConfig()).save_pretrained(path)
-
-
 # ---- the measurement ------------------------------------------------------------------------------------------------
 
 
-def measure_cell(cell, systems, machine, args, work):
+def measure_cell(cell, systems, machine, args):
     """Prepares, checks and times every system on one cell; drops a system that fails."""
     outputs, failed = {}, {}
     for name, system in list(systems.items()):
-        progress(f"{cell.name}: preparing {name}")
+        progress(f"{cell}: preparing {name}")
         try:
             system.prepare(cell)
-            file = work / f"output-{cell.name}-{name}.safetensors"
+            file = cell.model.work / f"output-{cell.name}-{name}.safetensors"
             system.output(cell, file)
             outputs[name] = load_file(file)
         except (RuntimeError, OSError) as error:
-            note(f"{cell.name}: {name} is left out: {error}")
+            note(f"{cell}: {name} is left out: {error}")
             failed[name] = str(error)
     active = [name for name in systems if name in outputs]
     reference = "torch" if "torch" in outputs else None
@@ -283,11 +328,11 @@ def measure_cell(cell, systems, machine, args, work):
     for r in range(args.rounds + 1):
         turn = r % max(1, len(active))
         for name in active[turn:] + active[:turn]:
-            progress(f"{cell.name}: round {r} of {args.rounds}, {name}")
+            progress(f"{cell}: round {r} of {args.rounds}, {name}")
             try:
                 timing = systems[name].time(cell, args.warmup, args.seconds)
             except (RuntimeError, OSError) as error:
-                note(f"{cell.name}: {name} is left out: {error}")
+                note(f"{cell}: {name} is left out: {error}")
                 failed[name] = str(error)
                 active = [other for other in active if other != name]
                 continue
@@ -307,7 +352,7 @@ def measure_cell(cell, systems, machine, args, work):
     if max(p["others_busy"] for p in probes) > 0.05:
         warnings.append(f"other processes used {100 * max(p['others_busy'] for p in probes):.0f} % of the cores")
 
-    floor = floor_ms(json.loads((args.model / "config.json").read_text()), cell.lengths, probes, args.cache_bytes)
+    floor = floor_ms(cell.model.config, cell.lengths, probes, args.cache_bytes)
     base = "caracal" if "caracal" in active else active[0] if active else None
     results = {}
     for name in active:
@@ -316,7 +361,7 @@ def measure_cell(cell, systems, machine, args, work):
         entry = {
             "p50_ms": p50,
             "min_ms": min(r["min_ms"] for r in rounds[name]),
-            "floor_share": floor / p50 if floor else None,
+            "floor_share": floor / p50,
             "ratio": {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)},
             "rounds": rounds[name],
         }
@@ -326,9 +371,9 @@ def measure_cell(cell, systems, machine, args, work):
                 warnings.append(f"{name} differs from torch by {relative:.1e} x max(1, |reference|)")
         results[name] = entry
     for warning in warnings:
-        note(f"{cell.name}: NOT CLEAN: {warning}")
+        note(f"{cell}: NOT CLEAN: {warning}")
     return {
-        "cell": cell.name, "batch": cell.batch, "seq": cell.seq, "lengths": cell.lengths, "tokens": sum(cell.lengths),
+        "model": cell.model.name, "cell": cell.name, "images": cell.images, "batch": cell.batch, "seq": cell.seq, "lengths": cell.lengths, "tokens": sum(cell.lengths),
         "floor_ms": floor, "base": base, "clean": not warnings, "warnings": warnings, "probes": probes,
         "steal_ticks": steal, "systems": results, "failed": failed,
     }  # fmt: skip
@@ -339,74 +384,74 @@ def table(result):
     cpu = result["cpu"]
     lines = [
         f"{result['date']}, {cpu['name']} (family {cpu['family']}, model {cpu['model']}; {' '.join(cpu['flags'])}), "
-        f"{result['threads']} threads on CPUs {','.join(map(str, result['cores']))}, float32, {result['model']}; "
+        f"{result['threads']} threads on CPUs {','.join(map(str, result['cores']))}, float32, random weights; "
         f"{result['rounds']} rounds of {result['seconds']} s.",
         "",
         f"Versions: {'; '.join(f'{k}: {v}' for k, v in result['versions'].items())}.",
         "",
-        "| cell | system | p50 ms | min ms | share of floor | time / base: median (range) | max diff to torch |",
+        "| model and cell | system | p50 ms | min ms | share of floor | time / base: median (range) | max diff to torch |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     notes = []
     for cell in result["cells"]:
-        label = cell["cell"] + ("" if cell["clean"] else " (not clean)")
+        shape = plot.describe(result, cell)
+        label = shape + ("" if cell["clean"] else " (not clean)")
         for name, entry in cell["systems"].items():
-            share = f"{100 * entry['floor_share']:.0f} %" if entry["floor_share"] else ""
+            share = f"{100 * entry['floor_share']:.0f} %"
             ratio = entry["ratio"]
             times = f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
             times = "base" if name == cell["base"] else times
             diff = f"{entry['max_abs_diff']:.1e}" if "max_abs_diff" in entry else ""
             milliseconds = f"{entry['p50_ms']:.2f} | {entry['min_ms']:.2f}"
             lines.append(f"| {label} | {name} | {milliseconds} | {share} | {times} | {diff} |")
-        floor = f"floor {cell['floor_ms']:.2f} ms, " if cell["floor_ms"] else ""
+        floor = f"floor {cell['floor_ms']:.2f} ms, "
         probes = " / ".join(f"{p['fma_gflops']:.0f} GFLOP/s, {p['dram_gbps']:.1f} GB/s" for p in cell["probes"])
         warnings = "".join(f"; not clean: {w}" for w in cell["warnings"])
-        notes.append(f"- {cell['cell']}: {floor}{cell['tokens']} tokens; probes before / after: {probes}{warnings}")
+        notes.append(f"- {shape}: {floor}{cell['tokens']} tokens; probes before / after: {probes}{warnings}")
     return "\n".join(lines + [""] + notes) + "\n"
 
 
-def run(args):
-    work = args.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    if args.model is None:
-        args.model = work / "bert-base-random"
-        if not (args.model / "config.json").exists():
-            make_random_bert(args.model)
-    args.model = args.model.resolve()
-    work = work / hashlib.sha256(str(args.model).encode()).hexdigest()[:8]  # exported graphs belong to one model
-    work.mkdir(exist_ok=True)
-    args.cache_bytes = last_level_cache_bytes()
-
-    info = cpu_info()
-    cores = choose_cores(args.threads)
-    os.sched_setaffinity(0, cores)  # inherited by every process started below
-    machine = Machine(work, cores, info)
-    vocab = json.loads((args.model / "config.json").read_text())["vocab_size"]
-    cells = [Cell(text, vocab, work) for text in args.cells.split(",")]
-
+def measure_model(cells, machine, args, versions):
+    """All cells of one model, with every system started for it."""
+    model = cells[0].model
     with contextlib.ExitStack() as stack:
-        systems, versions = {}, {"python": platform.python_version()}
+        systems = {}
         for name in args.peers.split(","):
-            progress(f"starting {name}")
+            progress(f"{model.name}: starting {name}")
             try:
                 if name == "caracal":
-                    systems[name] = Caracal(args.caracal, args.model, args.threads)
+                    systems[name] = Caracal(args.caracal, model.path, args.threads)
                 else:
-                    systems[name] = Peer(name, args.model, work, args.threads)
+                    systems[name] = Peer(name, model, args.threads)
             except (RuntimeError, OSError) as error:
-                note(f"{name} is left out: {error}")
+                note(f"{model.name}: {name} is left out: {error}")
                 continue
             versions[name] = systems[name].version
             stack.callback(systems[name].close)
         if not systems:
             sys.exit("compare.py: no system could be started")
-        results = [measure_cell(cell, systems, machine, args, work) for cell in cells]
+        return [measure_cell(cell, systems, machine, args) for cell in cells]
+
+
+def run(args):
+    work = args.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    args.cache_bytes = last_level_cache_bytes()
+    info = cpu_info()
+    cores = choose_cores(args.threads)
+    os.sched_setaffinity(0, cores)  # inherited by every process started below
+    machine = Machine(work, cores, info)
+    models = {}
+    cells = [Cell(text, models, work) for text in args.cells.split(",")]
+    results, versions = [], {"python": platform.python_version()}
+    for model in models.values():
+        results += measure_model([cell for cell in cells if cell.model is model], machine, args, versions)
     progress("")
 
     now = datetime.datetime.now(datetime.timezone.utc)
     result = {
         "date": now.strftime("%Y-%m-%d %H:%M UTC"), "cpu": info, "last_level_cache_bytes": args.cache_bytes,
-        "threads": args.threads, "cores": cores, "model": args.model.name, "kernel": platform.release(),
+        "threads": args.threads, "cores": cores, "kernel": platform.release(),
         "versions": versions, "rounds": args.rounds, "seconds": args.seconds, "pause": args.pause,
         "clean": all(cell["clean"] for cell in results), "cells": results,
     }  # fmt: skip
@@ -421,10 +466,9 @@ def run(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--cells", default="1x8,1x32,1x128,1x512,8x128r", help="default %(default)s")
+    add("--cells", default=",".join(CELLS), help="default %(default)s")
     add("--peers", default=",".join(["caracal"] + PEERS), help="which systems, default %(default)s")
     add("--threads", type=int, default=2, help="threads and cores of each system, default %(default)s")
-    add("--model", type=Path, help="a BERT directory; default: random weights of BERT-base shape")
     add("--caracal", type=Path, default=ROOT / "build" / "release" / "tools" / "caracal", help="the caracal command, default %(default)s")
     add("--work", type=Path, default=ROOT / "build" / "bench", help="weights, exported graphs, caches, logs")
     add("--out", type=Path, default=HERE / "results", help="where the JSON, table and plot go")

@@ -5,9 +5,10 @@
 
 Reads one JSON request a line on stdin and answers each with one JSON line (any other output goes to stderr):
     {"do": "prepare", "cell": FILE}    load inputs, compile for their shape    -> {"ready_s": ...}
-    {"do": "output", "file": FILE}     write last_hidden_state and pooler_output
+    {"do": "output", "file": FILE}     write the outputs
     {"do": "time", "warmup_s": ..., "seconds": ...}    -> {"p50_ms", "p90_ms", "p99_ms", "min_ms", "mean_ms", "calls"}
-The cell file holds input_ids and attention_mask (B, S) I64. Every peer returns what BertModel returns, both outputs.
+The cell file holds input_ids and attention_mask (B, S) I64, or pixel_values (B, C, height, width) F32. Every peer
+returns what the model of transformers' AutoModel returns: last_hidden_state and, where there is a pooler, pooler_output.
 """
 
 import argparse
@@ -22,6 +23,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 NAMES = ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino"]
+OUTPUTS = ["last_hidden_state", "pooler_output"]
+DTYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
 
 
 class Torch:
@@ -38,10 +41,10 @@ class Torch:
         model = transformers.AutoModel.from_pretrained(args.model, dtype=torch.float32, attn_implementation="sdpa")
         self.model = model.eval()
 
-    def prepare(self, ids, mask):
-        self.inputs = {"input_ids": self.torch.from_numpy(ids)}
-        if not mask.all():  # without a mask SDPA takes its fastest path
-            self.inputs["attention_mask"] = self.torch.from_numpy(mask)
+    def prepare(self, inputs):
+        self.inputs = {name: self.torch.from_numpy(array) for name, array in inputs.items()}
+        if self.inputs.get("attention_mask", self.torch.zeros(1)).all():  # without a mask SDPA takes its fastest path
+            del self.inputs["attention_mask"]
         self.function = self.model
 
     def call(self):
@@ -49,8 +52,7 @@ class Torch:
             return self.function(**self.inputs)
 
     def output(self):
-        out = self.call()
-        return {"last_hidden_state": out.last_hidden_state.numpy(), "pooler_output": out.pooler_output.numpy()}
+        return {name: value.numpy() for name, value in self.call().items() if name in OUTPUTS}
 
 
 class Compile(Torch):
@@ -66,8 +68,8 @@ class Compile(Torch):
         torch._inductor.config.freezing = True
         self.dynamic = args.peer == "compile-dynamic"
 
-    def prepare(self, ids, mask):
-        super().prepare(ids, mask)
+    def prepare(self, inputs):
+        super().prepare(inputs)
         self.torch._dynamo.reset()
         self.function = self.torch.compile(self.model, dynamic=self.dynamic)
         self.call()
@@ -92,17 +94,16 @@ class Onnx:
         options.log_severity_level = 3
         self.version = f"onnxruntime {onnxruntime.__version__}"
         self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        self.dtypes = {i.name: np.int32 if "int32" in i.type else np.int64 for i in self.session.get_inputs()}
+        self.outputs = [output.name for output in self.session.get_outputs()]
 
-    def prepare(self, ids, mask):
-        given = {"input_ids": ids, "attention_mask": mask}
-        self.inputs = {name: given[name].astype(dtype) for name, dtype in self.dtypes.items()}
+    def prepare(self, inputs):
+        self.inputs = {i.name: inputs[i.name].astype(DTYPES[i.type]) for i in self.session.get_inputs()}
 
     def call(self):
-        return self.session.run(["last_hidden_state", "pooler_output"], self.inputs)
+        return self.session.run(self.outputs, self.inputs)
 
     def output(self):
-        return dict(zip(["last_hidden_state", "pooler_output"], self.call()))
+        return dict(zip(self.outputs, self.call()))
 
 
 class OpenVino:
@@ -122,9 +123,9 @@ class OpenVino:
         self.core = openvino.Core()
         self.file = file
 
-    def prepare(self, ids, mask):
+    def prepare(self, inputs):
         model = self.core.read_model(self.file)
-        model.reshape({name: list(ids.shape) for name in ("input_ids", "attention_mask")})
+        model.reshape({name: list(array.shape) for name, array in inputs.items()})
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on CPUs that have it
             "INFERENCE_NUM_THREADS": self.args.threads,
@@ -132,13 +133,15 @@ class OpenVino:
             "NUM_STREAMS": "1",
         }
         self.request = self.core.compile_model(model, "CPU", settings).create_infer_request()
-        self.inputs = {"input_ids": ids, "attention_mask": mask}
+        self.inputs = inputs
+        self.outputs = [output.get_any_name() for output in model.outputs]
 
     def call(self):
         return self.request.infer(self.inputs, share_inputs=True, share_outputs=True)
 
     def output(self):
-        return {name: np.array(self.call()[name]) for name in ("last_hidden_state", "pooler_output")}
+        out = self.call()
+        return {name: np.array(out[name]) for name in self.outputs}
 
 
 def make_peer(args):
@@ -151,26 +154,39 @@ def make_peer(args):
     return Onnx(args, fused=args.peer == "ort-fused")
 
 
-def exportable(model_dir, attention):
-    """(model with two positional inputs and two outputs, example inputs)"""
+def exportable(args, attention):
+    """The model with its inputs in their order and a tuple of outputs, example inputs, names of the outputs, config."""
     import torch
     import transformers
 
-    model = transformers.AutoModel.from_pretrained(model_dir, dtype=torch.float32, attn_implementation=attention)
+    model = transformers.AutoModel.from_pretrained(args.model, dtype=torch.float32, attn_implementation=attention)
+    config = model.config
+    if config.model_type == "vit":
+        inputs = {"pixel_values": torch.randn(2, config.num_channels, config.image_size, config.image_size)}
+    else:
+        inputs = {"input_ids": torch.randint(0, config.vocab_size, (2, 16)), "attention_mask": torch.ones(2, 16).long()}
+        inputs["attention_mask"][1, 9:] = 0
 
-    class TwoOutputs(torch.nn.Module):
+    class Outputs(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.model = model
 
-        def forward(self, input_ids, attention_mask):
-            out = self.model(input_ids=input_ids, attention_mask=attention_mask)
-            return out.last_hidden_state, out.pooler_output
+        def run(self, **inputs):
+            out = self.model(**inputs)
+            return tuple(out[name] for name in outputs)
 
-    ids = torch.randint(0, model.config.vocab_size, (2, 16))
-    mask = torch.ones_like(ids)
-    mask[1, 9:] = 0
-    return TwoOutputs().eval(), (ids, mask), model.config
+    class Text(Outputs):
+        def forward(self, input_ids, attention_mask):
+            return self.run(input_ids=input_ids, attention_mask=attention_mask)
+
+    class Image(Outputs):
+        def forward(self, pixel_values):
+            return self.run(pixel_values=pixel_values)
+
+    with torch.no_grad():
+        outputs = [name for name in model.eval()(**inputs) if name in OUTPUTS]
+    return (Image if "pixel_values" in inputs else Text)().eval(), inputs, outputs, config
 
 
 def export_onnx(args):
@@ -179,15 +195,17 @@ def export_onnx(args):
     import torch
     from onnxruntime.transformers import optimizer
 
-    model, example, config = exportable(args.model, "eager")
+    model, inputs, outputs, config = exportable(args, "eager")
     raw, fused = Path(args.work) / "raw.onnx", Path(args.work) / "fused.onnx"
-    names = ["input_ids", "attention_mask"], ["last_hidden_state", "pooler_output"]
-    axes = {name: {0: "batch", 1: "length"} for name in ("input_ids", "attention_mask", "last_hidden_state")}
-    axes["pooler_output"] = {0: "batch"}
-    torch.onnx.export(model, example, str(raw) + ".part", input_names=names[0], output_names=names[1],
+    axes = {name: {0: "batch"} for name in [*inputs, *outputs]}
+    for name in ("input_ids", "attention_mask", "last_hidden_state"):
+        if name in axes and config.model_type != "vit":
+            axes[name][1] = "length"
+    torch.onnx.export(model, tuple(inputs.values()), str(raw) + ".part", input_names=list(inputs), output_names=outputs,
                       dynamic_axes=axes, opset_version=17, dynamo=False)  # fmt: skip
     os.replace(str(raw) + ".part", raw)
-    graph = optimizer.optimize_model(str(raw), model_type="bert", num_heads=config.num_attention_heads,
+    kind = "vit" if config.model_type == "vit" else "bert"
+    graph = optimizer.optimize_model(str(raw), model_type=kind, num_heads=config.num_attention_heads,
                                      hidden_size=config.hidden_size, opt_level=0)  # fmt: skip
     counts = {op: n for op, n in graph.get_fused_operator_statistics().items() if n}
     print("fused operators:", counts, file=sys.stderr)
@@ -201,10 +219,9 @@ def export_openvino(args):
     """From the PyTorch model with SDPA, which OpenVINO keeps as one operator."""
     import openvino
 
-    model, example, _ = exportable(args.model, "sdpa")
-    inputs = dict(zip(("input_ids", "attention_mask"), example))
+    model, inputs, outputs, _ = exportable(args, "sdpa")
     converted = openvino.convert_model(model, example_input=inputs)
-    for output, name in zip(converted.outputs, ("last_hidden_state", "pooler_output")):
+    for output, name in zip(converted.outputs, outputs):
         output.get_tensor().set_names({name})
     openvino.save_model(converted, Path(args.work) / "openvino.xml", compress_to_fp16=False)
 
@@ -239,8 +256,7 @@ def serve(args, answer):
         request = json.loads(line)
         if request["do"] == "prepare":
             begin = time.perf_counter()
-            cell = load_file(request["cell"])
-            peer.prepare(cell["input_ids"], cell["attention_mask"])
+            peer.prepare(load_file(request["cell"]))
             peer.call()
             answer({"ready_s": time.perf_counter() - begin})
         elif request["do"] == "output":

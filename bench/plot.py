@@ -20,6 +20,14 @@ LABELS = {
 }
 
 
+def describe(result, cell):
+    """"bert-base 1 x 128", "vit-base-16-224 4 images"."""
+    if cell.get("images"):
+        return f"{cell['model']} {cell['batch']} image" + ("s" if cell["batch"] > 1 else "")
+    ragged = " ragged" if cell["cell"].endswith("r") else ""
+    return f"{cell.get('model') or result['model']} {cell['batch']} x {cell['seq']}{ragged}"
+
+
 def draw(result, stem):
     """Writes stem.png and stem.svg."""
     import matplotlib
@@ -42,18 +50,17 @@ def draw(result, stem):
             entry = cell["systems"][name]
             ratio = "" if name == cell["base"] else f"  ({entry['ratio']['median']:.2f}×)"
             axis.text(entry["p50_ms"] + 0.015 * max(values), y, f"{entry['p50_ms']:.1f}{ratio}", va="center")
-        if cell["floor_ms"]:
-            axis.axvline(cell["floor_ms"], color="black", linewidth=0.8, linestyle=":")
+        axis.axvline(cell["floor_ms"], color="black", linewidth=0.8, linestyle=":")
         axis.set_yticks(range(len(names)), [LABELS.get(name, name) for name in names])
         axis.invert_yaxis()
         axis.set_xlim(0, 1.3 * max(values))
         axis.spines[["top", "right"]].set_visible(False)
-        shape = f"{cell['batch']} × {cell['seq']}" + (" ragged" if cell["cell"].endswith("r") else "")
-        axis.set_title(shape + ("" if cell["clean"] else "  (disturbed)"), loc="left", fontweight="bold")
+        title = describe(result, cell).replace(" x ", " × ") + ("" if cell["clean"] else "  (disturbed)")
+        axis.set_title(title, loc="left", fontweight="bold")
         axis.set_xlabel("ms per forward (p50)")
     base = cells[0]["base"] if cells else ""
     figure.suptitle(
-        f"{result['model']}, float32, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}\n"
+        f"random weights, float32, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}\n"
         f"in brackets: time relative to {LABELS.get(base, base)}; dotted: the machine's floor",
         fontsize=9,
     )

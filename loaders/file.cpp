@@ -149,9 +149,12 @@ Bytes load_bytes(const File& file, Access access) {
 
 void release(const Bytes& bytes, std::span<const uint8_t> part) noexcept {
   if (!bytes.mapped) return;
-  const uintptr_t page = uintptr_t(::sysconf(_SC_PAGESIZE)), begin = reinterpret_cast<uintptr_t>(part.data());
-  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + part.size()) / page * page;
-  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);  // advice: may fail
+  constexpr uintptr_t kHugePage = uintptr_t(2) << 20;  // what one fault maps at most
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes.span.data()), end = begin + bytes.span.size();
+  const uintptr_t part_begin = reinterpret_cast<uintptr_t>(part.data()), part_end = part_begin + part.size();
+  const uintptr_t first = std::max(begin, part_begin / kHugePage * kHugePage);
+  const uintptr_t last = std::min(end, (part_end + kHugePage - 1) / kHugePage * kHugePage);
+  ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);  // advice: may fail
 }
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {

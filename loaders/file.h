@@ -54,8 +54,9 @@ struct Bytes {
 /// The whole file, mapped or read. Throws io, also when the file shrinks while it is read.
 Bytes load_bytes(const File& file, Access access);
 
-/// Lets the pages that lie wholly in `part` of `bytes` leave this process's memory: they come back from the file when
-/// somebody reads them again. Does nothing for bytes that are not mapped.
+/// Lets the pages of `part` of `bytes` leave this process's memory, and those around it that the kernel may have mapped
+/// along with them (up to 2 MiB): they come back from the page cache when somebody reads them again. Does nothing for
+/// bytes that are not mapped.
 void release(const Bytes& bytes, std::span<const uint8_t> part) noexcept;
 
 /// A file written beside its final place and moved there by commit(), so that `path` never holds half of it, whatever

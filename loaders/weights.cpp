@@ -349,6 +349,12 @@ bool Weights::found_any() const {
   return state_->random || std::ranges::any_of(state_->stored, [](const State::Stored& entry) { return entry.read; });
 }
 
+void Weights::finish() const {
+  State& state = *state_;
+  if (state.options.progress && state.bytes_read < state.stored_bytes)
+    state.options.progress(state.bytes_read = state.stored_bytes, state.stored_bytes);
+}
+
 std::vector<Parameter> Weights::parameters() const { return state_->parameters; }
 
 }  // namespace caracal

@@ -53,7 +53,8 @@ struct WeightsOptions {
   std::vector<Rename> renames = {};             // applied in order to each stored name, first match each
   std::optional<RandomInit> init_missing = {};  // absent tensors, and those of another shape, are drawn by get()
   std::optional<DType> dtype = {};              // values are rounded to this type, as if it had been stored
-  std::function<void(uint64_t done, uint64_t total)> progress = {};  // bytes read of the checkpoint's
+  // Bytes read of the checkpoint's; done reaches total with finish().
+  std::function<void(uint64_t done, uint64_t total)> progress = {};
 };
 
 /// A tensor whose shape in the checkpoint was not the model's.
@@ -109,6 +110,8 @@ class Weights {
   const std::vector<std::string>& warnings() const;
   /// True when at least one stored tensor was read; always for a random source.
   bool found_any() const;
+  /// Nothing more will be asked for: tensors that nobody did count as done.
+  void finish() const;
   /// Everything that was asked for, each once, in that order; of tied ones the source.
   std::vector<Parameter> parameters() const;
 

@@ -14,7 +14,8 @@ Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws,
     biases.push_back(bias ? w.get("bias", {out_features}) : Tensor());
   }
   Linear linear = pack_linear(loader.runtime, loader.store, weights, biases);
-  for (const Weights& w : ws) w.release("weight");
+  for (const Weights& w : ws)
+    for (const char* name : {"weight", "bias"}) w.release(name);
   return linear;
 }
 
@@ -24,7 +25,7 @@ Linear load_patch_convolution(const Loader& loader, const Weights& w, int64_t in
   Linear linear =
       pack_linear(loader.runtime, loader.store, {weight.reshape({out_channels, in_channels * height * width})},
                   {w.get("bias", {out_channels})});
-  w.release("weight");
+  for (const char* name : {"weight", "bias"}) w.release(name);
   return linear;
 }
 
@@ -41,7 +42,9 @@ Init with_padding_row(const Json& pad_token_id) {
 }
 
 LayerNorm load_layer_norm(const Weights& w, int64_t size, double eps) {
-  return {w.get("weight", {size}).clone(), w.get("bias", {size}).clone(), float(eps)};
+  LayerNorm norm{w.get("weight", {size}).clone(), w.get("bias", {size}).clone(), float(eps)};
+  for (const char* name : {"weight", "bias"}) w.release(name);
+  return norm;
 }
 
 int64_t count_heads(const Weights& query, const PretrainedConfig& config, int64_t layer, int64_t heads,

@@ -50,6 +50,7 @@ ForwardOptions PreTrainedModel::with_defaults(ForwardOptions options) const {
 }
 
 void PreTrainedModel::finish(const Weights& w, const std::string& path) {
+  w.finish();
   loading_info_ = {w.missing(), w.unread(), w.mismatched(), w.warnings()};
   if (!w.found_any())
     throw Error(ErrorCode::bad_file, path,

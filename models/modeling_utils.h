@@ -56,7 +56,7 @@ struct LoadOptions {
   bool add_pooling_layer = true;          // base models: build the pooler
   bool use_mask_token = false;            // ViTModel: have a mask token, for bool_masked_pos
   uint64_t seed = 0;                      // of the parameters that are drawn
-  std::function<void(uint64_t done, uint64_t total)> progress = {};  // bytes of the checkpoint read so far
+  std::function<void(uint64_t done, uint64_t total)> progress = {};  // bytes of the checkpoint dealt with
 };
 
 /// Options of save_pretrained.

@@ -105,13 +105,14 @@ DistilBertForMaskedLM::DistilBertForMaskedLM(const DistilBertConfig& config, con
       distilbert_(loader(), tied(w, config) / "distilbert", config),
       vocab_transform_(load_linear(loader(), w / "vocab_transform", config.dim, config.dim)),
       vocab_projector_(load_linear(loader(), w / "vocab_projector", config.dim, config.vocab_size)),
-      vocab_layer_norm_(load_layer_norm(w / "vocab_layer_norm", config.dim, kEps)) {}
+      vocab_layer_norm_(load_layer_norm(w / "vocab_layer_norm", config.dim, kEps)),
+      activation_(activation_from_name(config.activation)) {}
 
 void DistilBertForMaskedLM::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
                                 const ForwardOptions& options) const {
   const TextBatch text = unpad(ctx, kClassName, inputs, false);
-  Tensor x = distilbert_.forward(ctx, kClassName, inputs, text, output, options);                  // (T, dim)
-  x = linear(ctx, x, vocab_transform_, {.activation = activation_from_name(config_.activation)});  // (T, dim)
+  Tensor x = distilbert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, dim)
+  x = linear(ctx, x, vocab_transform_, {.activation = activation_});               // (T, dim)
   layer_norm(ctx, x, vocab_layer_norm_, &x);
   pad_rows(ctx, linear(ctx, x, vocab_projector_), text, output.logits);  // (B, S, V)
 }

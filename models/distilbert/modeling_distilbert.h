@@ -87,6 +87,7 @@ class DistilBertForMaskedLM final : public DistilBertPreTrainedModel<DistilBertF
   DistilBertBase distilbert_;
   Linear vocab_transform_, vocab_projector_;
   LayerNorm vocab_layer_norm_;
+  Activation activation_;
 };
 
 /// The first token through pre_classifier, ReLU and classifier. Outputs: logits (B, num_labels).

@@ -185,7 +185,7 @@ ViTModel::ViTModel(const ViTConfig& config, const Weights& w, const LoadOptions&
   const int64_t width =
       config.pooler_output_size.is_integer() ? config.pooler_output_size.as_int() : config.hidden_size;
   expect_positive(config, "pooler_output_size", width);
-  activation_from_name(config.pooler_act);
+  pooler_act_ = activation_from_name(config.pooler_act);
   pooler_ = load_linear(loader(), w / "pooler" / "dense", config.hidden_size, width);
 }
 
@@ -196,9 +196,7 @@ void ViTModel::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, con
   copy_out(ctx, x.reshape({batch, patches[0] * patches[1] + 1, x.size(1)}), output.last_hidden_state);
   output.pooler_output = pooler_ ? output.pooler_output : Tensor();
   if (pooler_)
-    copy_out(ctx,
-             linear(ctx, vit_.class_tokens(ctx, x, batch), *pooler_,
-                    {.activation = activation_from_name(config_.pooler_act)}),
+    copy_out(ctx, linear(ctx, vit_.class_tokens(ctx, x, batch), *pooler_, {.activation = pooler_act_}),
              output.pooler_output);
 }
 

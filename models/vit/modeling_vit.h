@@ -105,6 +105,7 @@ class ViTModel final : public ViTPreTrainedModel<ViTModel> {
  private:
   ViTBase vit_;
   std::optional<Linear> pooler_;
+  Activation pooler_act_ = Activation::tanh;
 };
 
 /// SimMIM: the masked patches' pixels. bool_masked_pos needs patch_size equal to encoder_stride.

@@ -72,6 +72,52 @@ TEST(Allocation, NoneInSteadyState) {
   }
 }
 
+// Every kind of model and head, with hidden states and attentions.
+TEST(Allocation, NoneInSteadyStateForAnyClass) {
+  const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2});
+  const std::unique_ptr<PretrainedConfig> bert = tiny_bert(1)->config().clone();
+  const DistilBertConfig distilbert({{"vocab_size", 120},
+                                     {"dim", 48},
+                                     {"n_layers", 2},
+                                     {"n_heads", 4},
+                                     {"hidden_dim", 90},
+                                     {"max_position_embeddings", 64}});
+  const ViTConfig vit({{"hidden_size", 48},
+                       {"num_hidden_layers", 2},
+                       {"num_attention_heads", 4},
+                       {"intermediate_size", 90},
+                       {"image_size", 24},
+                       {"patch_size", 8},
+                       {"encoder_stride", 8}});
+  const ForwardOptions asked{.output_hidden_states = true, .output_attentions = true};
+  auto check = [&](const char* task, const PretrainedConfig& config, ModelInputs inputs) {
+    if (std::string(task) == "AutoModelForMultipleChoice")
+      for (Tensor* x : {&inputs.input_ids, &inputs.attention_mask}) *x = x->reshape({1, x->size(0), x->size(1)});
+    const AnyModel model = make_auto_model(task, config, {.runtime = runtime});
+    ModelOutput output;
+    for (int i = 0; i < 2; i++) model->forward(inputs, output, asked);
+    const int64_t before = allocations;
+    for (int i = 0; i < 5; i++) model->forward(inputs, output, asked);
+    EXPECT_EQ(allocations - before, 0) << model->class_name();
+  };
+  const ModelInputs text = make_inputs(rows({30, 7, 12}));
+  for (const char* task :
+       {"AutoModelForPreTraining", "AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForNextSentencePrediction",
+        "AutoModelForSequenceClassification", "AutoModelForMultipleChoice", "AutoModelForTokenClassification",
+        "AutoModelForQuestionAnswering"})
+    check(task, *bert, text);
+  for (const char* task :
+       {"AutoModel", "AutoModelForMaskedLM", "AutoModelForSequenceClassification", "AutoModelForMultipleChoice",
+        "AutoModelForTokenClassification", "AutoModelForQuestionAnswering"})
+    check(task, distilbert, text);
+  ModelInputs images;
+  images.pixel_values = Tensor::zeros({3, 3, 24, 24});
+  for (const char* task : {"AutoModel", "AutoModelForImageClassification", "AutoModelForMaskedImageModeling"})
+    check(task, vit, images);
+  images.bool_masked_pos = Tensor::zeros({3, 9}, DType::BOOL);
+  check("AutoModelForMaskedImageModeling", vit, images);
+}
+
 // prepare() made the workspace: the first call allocates its outputs and nothing else.
 TEST(Allocation, FirstCallAllocatesItsOutputsOnly) {
   const AnyModel model = tiny_bert(2);

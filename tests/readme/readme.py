@@ -53,6 +53,25 @@ def write_inputs(path):
     return path
 
 
+def make_reference(caracal, inputs, path):
+    """A reference file for `caracal parity`: the command's own outputs, for want of PyTorch here."""
+    out = path + ".out"
+    subprocess.run([caracal, "run", "--model", MODEL, "--inputs", inputs, "--outputs", out], check=True)
+    tensors, blobs = {}, []
+    for file, prefix in ((inputs, "inputs."), (out, "")):
+        blob = open(file, "rb").read()
+        size = struct.unpack("<Q", blob[:8])[0]
+        base = sum(map(len, blobs))
+        for name, entry in json.loads(blob[8 : 8 + size]).items():
+            if name != "__metadata__":
+                tensors[prefix + name] = dict(entry, data_offsets=[base + at for at in entry["data_offsets"]])
+        blobs.append(blob[8 + size :])
+    header = json.dumps(tensors).encode()
+    header += b" " * (-len(header) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header + b"".join(blobs))
+
+
 def commands(readme, caracal):
     """Every `caracal …` line of the shell blocks, with DIR, texts.txt and in.safetensors put in place."""
     skip_without_model()
@@ -62,11 +81,13 @@ def commands(readme, caracal):
         with open(f"{folder}/texts.txt", "w", encoding="utf-8") as file:
             file.write("A text.\nAnother one.\n")
         golden = write_inputs(f"{folder}/golden.safetensors")
+        reference = f"{folder}/reference.safetensors"
+        make_reference(caracal, golden, reference)
         for line in lines:
-            line = line.replace("caracal", caracal, 1).replace(" DIR", " " + os.path.abspath(MODEL)).replace("in.safetensors", golden)
+            line = line.replace("caracal", caracal, 1).replace(" DIR", " " + os.path.abspath(MODEL)).replace(" in.safetensors", " " + golden).replace("ref.safetensors", reference)
             done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True)
             assert done.returncode == 0, f"{line}\n{done.stderr}"
-            assert done.stdout or os.path.exists(f"{folder}/out.safetensors"), line
+            assert done.stdout or os.path.exists(f"{folder}/out.safetensors") or os.path.exists(f"{folder}/out"), line
 
 
 {"extract": extract, "check": check, "commands": commands}[sys.argv[1]](*sys.argv[2:])

@@ -9,6 +9,14 @@
 #include <caracal/models/wav2vec2/feature_extraction_wav2vec2.h>
 #include <caracal/tests/models/models_testing.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CARACAL_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CARACAL_SANITIZED 1
+#endif
+#endif
+
 namespace caracal {
 namespace {
 
@@ -216,6 +224,59 @@ TEST_F(Cli, BenchReportsAsPromised) {
   EXPECT_GT(report.at("p50_ms").as_double(), 0);
   EXPECT_GT(report.at("rss_mb").as_double(), 0);
   EXPECT_GE(report.at("peak_rss_mb").as_double(), report.at("rss_mb").as_double());
+}
+
+TEST_F(Cli, BenchGivesEveryTaskWhatItNeeds) {
+  struct Case {
+    const char *model, *task;
+    std::vector<int64_t> lengths;
+  };
+  const std::vector<int64_t> text = {5, 5}, image = {17, 17};  // 4 * 4 patches and one row more
+  for (const Case& c : std::vector<Case>{{"bert/base", "AutoModel", text},
+                                         {"bert/base", "AutoModelForPreTraining", text},
+                                         {"bert/lm_cross", "AutoModelForCausalLM", text},
+                                         {"bert/base", "AutoModelForMaskedLM", text},
+                                         {"bert/base", "AutoModelForNextSentencePrediction", text},
+                                         {"bert/base", "AutoModelForSequenceClassification", text},
+                                         {"bert/base", "AutoModelForMultipleChoice", text},
+                                         {"bert/base", "AutoModelForTokenClassification", text},
+                                         {"bert/base", "AutoModelForQuestionAnswering", text},
+                                         {"distilbert/base", "AutoModel", text},
+                                         {"distilbert/base", "AutoModelForMaskedLM", text},
+                                         {"distilbert/base", "AutoModelForMultipleChoice", text},
+                                         {"distilbert/base", "AutoModelForQuestionAnswering", text},
+                                         {"vit/base", "AutoModel", image},
+                                         {"vit/tall_patches", "AutoModel", {13, 13}},  // 24 * 15 pixels of 6 * 5
+                                         {"vit/base", "AutoModelForImageClassification", image},
+                                         {"vit/base", "AutoModelForMaskedImageModeling", image}}) {
+    const Result r = caracal("bench --random " + data_path("models/" + std::string(c.model) + "/config.json") +
+                             " --task " + c.task + " --batch 2 --seq 5 --seconds 0.01 --threads 1 --json");
+    ASSERT_EQ(r.status, 0) << c.model << " " << c.task << ": " << r.err;
+    const Json report = Json::parse(r.out, "bench");
+    Json::Array lengths(c.lengths.begin(), c.lengths.end());
+    EXPECT_EQ(report.at("batch"), Json(2));
+    EXPECT_EQ(report.at("seq"), Json(c.lengths[0])) << c.model;
+    EXPECT_EQ(report.at("lengths"), Json(lengths)) << c.model;
+    EXPECT_GT(report.at("tokens_per_s").as_double(), 0);
+  }
+  expect_one_line_error(caracal("bench --model " + data_path("models/vit/base") + " --lengths 3,4"), "[--lengths]");
+}
+
+// A large checkpoint: what was packed leaves the file's pages behind.
+TEST_F(Cli, LoadingHoldsTheWeightsOnce) {
+#ifdef CARACAL_SANITIZED
+  GTEST_SKIP() << "a sanitizer's memory counts too";
+#endif
+  const AnyModel large = AutoModel::from_config(
+      BertConfig({{"vocab_size", 2000}, {"num_hidden_layers", 3}, {"hidden_size", 768}, {"intermediate_size", 3072}}));
+  large->save_pretrained(folder / "large");
+  const double bytes = 4 * double(large->num_parameters()), bound = 1.15 * bytes + double(64 << 20);
+  ASSERT_GT(2 * bytes, bound) << "too small to tell once from twice";
+  const Result r = caracal("bench --model " + (folder / "large").string() + " --seq 8 --seconds 0.01 --json");
+  ASSERT_EQ(r.status, 0) << r.err;
+  const Json report = Json::parse(r.out, "bench");
+  EXPECT_LE(report.at("peak_rss_mb").as_double() * 0x1p20, bound);
+  EXPECT_GT(report.at("rss_mb").as_double() * 0x1p20, bytes);
 }
 
 TEST_F(Cli, BenchOfATokenizer) {

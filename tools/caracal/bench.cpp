@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
@@ -38,25 +39,73 @@ double percentile(const std::vector<double>& sorted, double p) {
 
 double rounded(double value) { return std::round(value * 1e4) / 1e4; }
 
-// Random token ids in a batch of the given lengths, padded on the right.
-ModelInputs random_inputs(const std::vector<int64_t>& lengths, int64_t vocab_size) {
-  const int64_t batch = int64_t(lengths.size()), longest = *std::max_element(lengths.begin(), lengths.end());
+// What a model is timed on, and the rows it computes: of each text its tokens, of each image its patches and one more.
+struct Workload {
   ModelInputs inputs;
-  inputs.input_ids = Tensor::zeros({batch, longest}, DType::I64);
-  inputs.attention_mask = Tensor::zeros({batch, longest}, DType::I64);
+  std::vector<int64_t> lengths;
+};
+
+Tensor uniform(const Shape& shape, std::mt19937_64& random) {  // in [-1, 1)
+  Tensor x = Tensor::empty(shape);
+  for (int64_t i = 0; i < x.numel(); i++) x.data<float>()[i] = float(random() >> 40) * 0x1p-23f - 1;
+  return x;
+}
+
+// {height, width} of a configuration's image_size or patch_size: one number or a list of two.
+std::array<int64_t, 2> height_width(const Json& size) {
+  if (size.is_integer()) return {size.as_int(), size.as_int()};
+  return {size.as_array().at(0).as_int(), size.as_array().at(1).as_int()};
+}
+
+// Images of the configuration's size.
+Workload random_images(const PretrainedConfig& config, int64_t batch) {
+  const auto image = height_width(config.get("image_size")), patch = height_width(config.get("patch_size"));
+  std::mt19937_64 random(0);
+  Workload work;
+  work.inputs.pixel_values = uniform({batch, config.get("num_channels").as_int(), image[0], image[1]}, random);
+  work.lengths.assign(size_t(batch), (image[0] / patch[0]) * (image[1] / patch[1]) + 1);
+  return work;
+}
+
+// Token ids in a batch of the given lengths, padded on the right: questions of one choice for multiple choice, and as
+// many rows of an encoder beside them for a decoder with cross-attention.
+Workload random_texts(const PreTrainedModel& model, const std::vector<int64_t>& lengths) {
+  const PretrainedConfig& config = model.config();
+  const int64_t vocab_size = config.get("vocab_size").as_int();
+  const int64_t batch = int64_t(lengths.size()), longest = *std::max_element(lengths.begin(), lengths.end());
+  Tensor ids = Tensor::zeros({batch, longest}, DType::I64), mask = Tensor::zeros({batch, longest}, DType::I64);
   std::mt19937_64 random(0);
   for (int64_t b = 0; b < batch; b++) {
     for (int64_t s = 0; s < lengths[size_t(b)]; s++) {
-      inputs.input_ids.data<int64_t>()[b * longest + s] = int64_t(random() % uint64_t(vocab_size));
-      inputs.attention_mask.data<int64_t>()[b * longest + s] = 1;
+      ids.data<int64_t>()[b * longest + s] = int64_t(random() % uint64_t(vocab_size));
+      mask.data<int64_t>()[b * longest + s] = 1;
     }
   }
-  return inputs;
+  Workload work{.inputs = {}, .lengths = lengths};
+  if (config.has("add_cross_attention") && config.get("add_cross_attention").as_bool()) {
+    work.inputs.encoder_hidden_states = uniform({batch, longest, config.get("hidden_size").as_int()}, random);
+    work.inputs.encoder_attention_mask = mask;
+  }
+  const bool choices = std::string_view(model.class_name()).ends_with("ForMultipleChoice");
+  const Shape shape = choices ? Shape{batch, 1, longest} : Shape{batch, longest};
+  work.inputs.input_ids = ids.reshape(shape);
+  work.inputs.attention_mask = mask.reshape(shape);
+  return work;
 }
 
-AnyModel load(const Options& o, const std::shared_ptr<Runtime>& runtime) {
-  if (o.random.empty()) return load_auto_model(o.task, o.model, {.runtime = runtime});
-  return make_auto_model(o.task, *AutoConfig::from_pretrained(o.random), {.runtime = runtime});
+Workload random_workload(const PreTrainedModel& model, const Options& o) {
+  const int64_t batch = std::max<int64_t>(o.batch, 1);
+  if (model.config().has("vocab_size"))
+    return random_texts(model, o.lengths.empty() ? std::vector<int64_t>(size_t(batch), o.seq) : o.lengths);
+  if (!o.lengths.empty())
+    throw Error(ErrorCode::invalid_argument, "--lengths",
+                "expected --batch, as " + std::string(model.class_name()) + " takes images, but got lengths of texts");
+  return random_images(model.config(), batch);
+}
+
+AnyModel load(const Options& o, const LoadOptions& options) {
+  if (o.random.empty()) return load_auto_model(o.task, o.model, options);
+  return make_auto_model(o.task, *AutoConfig::from_pretrained(o.random), options);
 }
 
 void bench_model(const Options& o) {
@@ -64,17 +113,14 @@ void bench_model(const Options& o) {
     throw Error(ErrorCode::invalid_argument, "--lengths",
                 "expected " + std::to_string(o.batch) + " lengths, as --batch says, but got " +
                     std::to_string(o.lengths.size()));
-  const std::vector<int64_t> lengths =
-      o.lengths.empty() ? std::vector<int64_t>(size_t(std::max<int64_t>(o.batch, 1)), o.seq) : o.lengths;
+  const LoadOptions options = o.common.load_options();
+  const double load_start = now();
+  const AnyModel model = load(o, options);
+  const double load_ms = (now() - load_start) * 1e3;
+  const Runtime& runtime = model->runtime();
+  const auto [inputs, lengths] = random_workload(*model, o);
   int64_t tokens = 0;
   for (int64_t length : lengths) tokens += length;
-
-  const auto runtime = o.common.make_runtime();
-  const double load_start = now();
-  const AnyModel model = load(o, runtime);
-  const double load_ms = (now() - load_start) * 1e3;
-  const Json vocab_size = model->config().to_dict().at("vocab_size");
-  const ModelInputs inputs = random_inputs(lengths, vocab_size.as_int());
 
   ModelOutput output;
   const double first_start = now();
@@ -102,9 +148,9 @@ void bench_model(const Options& o) {
                                    {"batch", int64_t(lengths.size())},
                                    {"seq", *std::max_element(lengths.begin(), lengths.end())},
                                    {"lengths", std::move(all_lengths)},
-                                   {"threads", runtime->threads()},
+                                   {"threads", runtime.threads()},
                                    {"dtype", o.common.dtype},
-                                   {"isa", runtime->isa()},
+                                   {"isa", runtime.isa()},
                                    {"backend", o.common.backend},
                                    {"load_ms", rounded(load_ms)},
                                    {"first_call_ms", rounded(first_ms)},
@@ -122,8 +168,8 @@ void bench_model(const Options& o) {
     return;
   }
   std::printf("%s, %lld tokens in %zu sequences, %d threads, %s %s (%s)\n", model->class_name(),
-              static_cast<long long>(tokens), lengths.size(), runtime->threads(), o.common.backend.c_str(),
-              o.common.dtype.c_str(), runtime->isa());
+              static_cast<long long>(tokens), lengths.size(), runtime.threads(), o.common.backend.c_str(),
+              o.common.dtype.c_str(), runtime.isa());
   std::printf(
       "  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   "
       "%.0f MB, peak %.0f\n",
@@ -187,10 +233,11 @@ void add_bench(CLI::App& app) {
       sub->add_option("--random", o->random, "config.json: time a model of this shape with random weights")
           ->excludes(model);
   sub->add_option("--task", o->task, "Auto class")->capture_default_str();
-  sub->add_option("--batch", o->batch, "sequences per call, default 1")->check(CLI::PositiveNumber);
-  CLI::Option* seq =
-      sub->add_option("--seq", o->seq, "tokens per sequence")->capture_default_str()->check(CLI::PositiveNumber);
-  sub->add_option("--lengths", o->lengths, "tokens of each sequence of the batch, a,b,c; in place of --seq")
+  sub->add_option("--batch", o->batch, "texts or images per call, default 1")->check(CLI::PositiveNumber);
+  CLI::Option* seq = sub->add_option("--seq", o->seq, "tokens per text; images have the configuration's size")
+                         ->capture_default_str()
+                         ->check(CLI::PositiveNumber);
+  sub->add_option("--lengths", o->lengths, "tokens of each text of the batch, a,b,c; in place of --seq")
       ->delimiter(',')
       ->excludes(seq)
       ->check(CLI::PositiveNumber);

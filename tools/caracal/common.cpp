@@ -192,6 +192,10 @@ Progress::Progress(int64_t total, std::string unit)
 
 Progress::~Progress() {
   if (!terminal_ || drawn_ == 0) return;
+  if (done_ < total_) {  // given up: what comes next starts on a clean line
+    std::fputs("\r\033[K", stderr);
+    return;
+  }
   draw();
   std::fputc('\n', stderr);
 }
@@ -206,10 +210,11 @@ void Progress::draw() {
   winsize size{};
   const int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
   const double fraction = total_ > 0 ? double(done_) / double(total_) : 1, elapsed = drawn_ - started_;
+  const double left = done_ > 0 ? elapsed / double(done_) * double(total_ - done_) : 0;
   char text[96];
-  std::snprintf(text, sizeof text, " %lld/%lld %s, %.1f s left", static_cast<long long>(done_),
-                static_cast<long long>(total_), unit_.c_str(),
-                done_ > 0 ? elapsed / double(done_) * double(total_ - done_) : 0.0);
+  std::snprintf(text, sizeof text, " %lld/%lld %s, %.1f s%s", static_cast<long long>(done_),
+                static_cast<long long>(total_), unit_.c_str(), done_ < total_ ? left : elapsed,
+                done_ < total_ ? " left" : "");
   const int width = std::max(10, columns - int(std::string_view(text).size()) - 4), filled = int(fraction * width);
   std::fprintf(stderr, "\r[%s%s]%s\033[K", std::string(size_t(filled), '=').c_str(),
                std::string(size_t(width - filled), ' ').c_str(), text);

@@ -55,7 +55,8 @@ std::string printable(std::string_view text, size_t limit = SIZE_MAX);
 /// How much of an error or a warning is worth reading.
 inline constexpr size_t kMessageLimit = 1024;
 
-/// A bar on stderr, drawn on a terminal only. `unit` names what is counted.
+/// A bar on stderr, drawn on a terminal only, and only for what takes time. `unit` names what is counted. It stays on
+/// the screen when all of it was done, and vanishes when not.
 class Progress {
  public:
   Progress(int64_t total, std::string unit);

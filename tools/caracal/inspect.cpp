@@ -28,8 +28,7 @@ Json to_json(const std::vector<std::string>& names) {
 // which tensors it does not ask for. Only the constructor knows that, so the weights are read in full.
 void add_differences(Json& report, const Options& o) {
   try {
-    const AnyModel model =
-        load_auto_model(o.task.empty() ? "AutoModel" : o.task, o.model, {.runtime = o.common.make_runtime()});
+    const AnyModel model = load_auto_model(o.task.empty() ? "AutoModel" : o.task, o.model, o.common.load_options());
     report.set("class", model->class_name());
     report.set("missing", to_json(model->loading_info().missing_keys));
     report.set("unused", to_json(model->loading_info().unexpected_keys));

@@ -1,4 +1,5 @@
-// The promise: the same bytes for a sentence alone and in any batch, padded on either side, with any thread count.
+// The promise: the same bytes for a sentence or image alone and in any batch, padded on either side, with any thread
+// count.
 #include <random>
 
 #include "models_testing.h"
@@ -78,6 +79,59 @@ TEST(BertInvariance, PaddingSide) {
   for (size_t b = 0; b < 8; b++)
     expect_same_row(batch, int64_t(b), int64_t(longest - sentences[b].size()), model(make_inputs({sentences[b]})),
                     "left padded");
+}
+
+// The same for the other architectures and heads: a row of a batch is the row alone.
+TEST(Invariance, DistilBertRows) {
+  const DistilBertConfig config({{"vocab_size", 120},
+                                 {"dim", 48},
+                                 {"n_layers", 2},
+                                 {"n_heads", 4},
+                                 {"hidden_dim", 90},
+                                 {"max_position_embeddings", 64},
+                                 {"initializer_range", 0.15},
+                                 {"num_labels", 3}});
+  const Rows sentences = random_sentences(9, 21);
+  const DistilBertForSequenceClassification one(config,
+                                                {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1})}),
+      three(config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 3})});
+  const Tensor batch = three(make_inputs(sentences)).logits;
+  for (size_t b = 0; b < sentences.size(); b++) {
+    const Tensor alone = one(make_inputs({sentences[b]})).logits;
+    EXPECT_EQ(std::memcmp(batch.data<float>() + 3 * b, alone.raw(), 3 * sizeof(float)), 0) << b;
+  }
+}
+
+TEST(Invariance, ViTImages) {
+  const ViTConfig config({{"hidden_size", 48},
+                          {"num_hidden_layers", 2},
+                          {"num_attention_heads", 4},
+                          {"intermediate_size", 90},
+                          {"image_size", 30},
+                          {"patch_size", 7},
+                          {"initializer_range", 0.15}});
+  const ViTModel one(config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1})}),
+      three(config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 3})});
+  for (bool interpolate : {false, true}) {
+    const int64_t side = interpolate ? 41 : 30, pixels = 3 * side * side;
+    ModelInputs images, image;
+    images.pixel_values = Tensor::empty({5, 3, side, side});
+    std::mt19937 random(4);
+    for (int64_t i = 0; i < 5 * pixels; i++)
+      images.pixel_values.data<float>()[i] = float(random() % 2001) / 1000.0f - 1;
+    const ForwardOptions options{.interpolate_pos_encoding = interpolate};
+    const ModelOutput batch = three(images, options);
+    const int64_t values = batch.last_hidden_state.numel() / 5;
+    for (int64_t b = 0; b < 5; b++) {
+      image.pixel_values = images.pixel_values.rows(b, b + 1);
+      const ModelOutput alone = one(image, options);
+      EXPECT_EQ(std::memcmp(batch.last_hidden_state.data<float>() + b * values, alone.last_hidden_state.raw(),
+                            size_t(values) * sizeof(float)),
+                0);
+      EXPECT_EQ(std::memcmp(batch.pooler_output.data<float>() + b * 48, alone.pooler_output.raw(), 48 * sizeof(float)),
+                0);
+    }
+  }
 }
 
 // AVX2 and AVX-512 share one lane tree.
