@@ -51,6 +51,20 @@ struct AttentionArgs {
   void* scratch;  // attention_scratch_f32(keys, head_dim) bytes, 64-byte aligned
 };
 
+/// One pass of an image resize, along x or along y. Output i is Σ weight[t] · in[first + t], t < count, in units of 2^-22,
+/// rounded and clamped to a byte.
+struct ResampleArgs {
+  uint8_t* out;
+  int64_t ldo;  // bytes between rows
+  const uint8_t* in;
+  int64_t ldi;
+  int64_t in_size, out_size, channels;  // resample_x: pixels of a row and their bytes
+  int64_t row_bytes;                    // resample_y: bytes of a row
+  const int32_t* bounds;                // (outputs, 2): first, count
+  const int16_t* weights;               // (outputs, 2, taps): weight >> 12, then weight & 4095; 0 from count on
+  int64_t taps;                         // a multiple of 4, at least every count
+};
+
 /// The table: one member per line of kernels.def.
 struct Kernels {
   Isa isa;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <caracal/loaders/checkpoint.h>
+#include <caracal/loaders/ocr.h>
 #include <caracal/loaders/safetensors.h>
 #include <caracal/loaders/weights.h>
 #include <caracal/models/auto.h>
@@ -14,18 +15,27 @@
 #include <caracal/models/distilbert/modeling_distilbert.h>
 #include <caracal/models/distilbert/tokenization_distilbert.h>
 #include <caracal/models/gpt2/tokenization_gpt2.h>
+#include <caracal/models/image_processing_auto.h>
 #include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
+#include <caracal/models/layoutlmv2/image_processing_layoutlmv2.h>
+#include <caracal/models/layoutlmv2/processing_layoutlmv2.h>
 #include <caracal/models/layoutlmv2/tokenization_layoutlmv2.h>
 #include <caracal/models/parity.h>
 #include <caracal/models/pipelines/feature_extraction.h>
 #include <caracal/models/pipelines/sentence_transformer.h>
+#include <caracal/models/processing_auto.h>
 #include <caracal/models/roberta/tokenization_roberta.h>
 #include <caracal/models/tokenization_auto.h>
 #include <caracal/models/vit/configuration_vit.h>
+#include <caracal/models/vit/image_processing_vit.h>
 #include <caracal/models/vit/modeling_vit.h>
 #include <caracal/models/wav2vec2/configuration_wav2vec2.h>
+#include <caracal/models/wav2vec2/feature_extraction_wav2vec2.h>
+#include <caracal/models/wav2vec2/processing_wav2vec2.h>
 #include <caracal/models/wav2vec2/tokenization_wav2vec2.h>
+#include <caracal/runtime/audio_ops.h>
 #include <caracal/runtime/error.h>
+#include <caracal/runtime/image_ops.h>
 #include <caracal/runtime/json.h>
 #include <caracal/runtime/runtime.h>
 #include <caracal/runtime/tensor.h>

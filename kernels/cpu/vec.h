@@ -35,6 +35,9 @@ CARACAL_INLINE f32x16 zero() { return {_mm512_setzero_ps()}; }
 CARACAL_INLINE f32x16 set1(float x) { return {_mm512_set1_ps(x)}; }
 CARACAL_INLINE f32x16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
 CARACAL_INLINE f32x16 load_n(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first_lanes(n).v, p)}; }
+CARACAL_INLINE f32x16 load_halves(const float* low, const float* high) {
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(low)), _mm256_loadu_ps(high), 1)};
+}
 CARACAL_INLINE void store(float* p, f32x16 x) { _mm512_storeu_ps(p, x.v); }
 CARACAL_INLINE void store_n(float* p, f32x16 x, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n).v, x.v); }
 
@@ -88,6 +91,9 @@ CARACAL_INLINE f32x16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_
 CARACAL_INLINE f32x16 load_n(const float* p, int64_t n) {
   mask16 m = first_lanes(n);
   return {_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)), _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
+}
+CARACAL_INLINE f32x16 load_halves(const float* low, const float* high) {
+  return {_mm256_loadu_ps(low), _mm256_loadu_ps(high)};
 }
 CARACAL_INLINE void store(float* p, f32x16 x) { _mm256_storeu_ps(p, x.lo), _mm256_storeu_ps(p + 8, x.hi); }
 CARACAL_INLINE void store_n(float* p, f32x16 x, int64_t n) {
@@ -163,6 +169,9 @@ CARACAL_INLINE f32x16 zero() { CARACAL_LANES(f32x16, 0.0f); }
 CARACAL_INLINE f32x16 set1(float x) { CARACAL_LANES(f32x16, x); }
 CARACAL_INLINE f32x16 load(const float* p) { CARACAL_LANES(f32x16, p[i]); }
 CARACAL_INLINE f32x16 load_n(const float* p, int64_t n) { CARACAL_LANES(f32x16, i < n ? p[i] : 0.0f); }
+CARACAL_INLINE f32x16 load_halves(const float* low, const float* high) {
+  CARACAL_LANES(f32x16, i < 8 ? low[i] : high[i - 8]);
+}
 CARACAL_INLINE void store(float* p, f32x16 x) {
   for (int i = 0; i < 16; i++) p[i] = x.v[i];
 }

@@ -13,5 +13,11 @@ configure
 "$CMAKE" --build "$WORK/find_package"
 "$WORK/find_package/consumer" "$TOKENIZER"
 "$WORK/find_package/consumer_all" "$TOKENIZER"
+for component in $COMPONENTS; do
+  rm -rf "$WORK/find_package"
+  configure -DCOMPONENT="$component"
+  "$CMAKE" --build "$WORK/find_package" --target "consumer_$component"
+  "$WORK/find_package/consumer_$component" "$MEDIA"
+done
 refuses "without the component nonsense" -DCOMPONENT=nonsense
 refuses "version: 0.1.0" -DVERSION=0.2

@@ -4,6 +4,9 @@
 #include <fstream>
 #include <sstream>
 
+#include <caracal/models/layoutlmv2/image_processing_layoutlmv2.h>
+#include <caracal/models/vit/image_processing_vit.h>
+#include <caracal/models/wav2vec2/feature_extraction_wav2vec2.h>
 #include <caracal/tests/models/models_testing.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -125,8 +128,8 @@ TEST_F(Cli, BadUsageIsStatus2) {
 }
 
 TEST_F(Cli, EveryCommandHasHelpAndTheCommonOptions) {
-  for (const char* command :
-       {"run", "tokenize", "detokenize", "pipeline", "bench", "inspect", "config", "version", "save", "parity"}) {
+  for (const char* command : {"run", "tokenize", "detokenize", "pipeline", "preprocess", "bench", "inspect", "config",
+                              "version", "save", "parity"}) {
     const Result r = caracal(std::string(command) + " --help");
     EXPECT_EQ(r.status, 0);
     for (const char* option : {"--device", "--dtype", "--threads", "--backend", "--isa"})
@@ -135,9 +138,10 @@ TEST_F(Cli, EveryCommandHasHelpAndTheCommonOptions) {
 }
 
 TEST_F(Cli, EveryCommandChecksTheCommonOptions) {
-  for (const std::string& command : std::vector<std::string>{
-           "run --model x --inputs x --outputs x", "tokenize --model x", "detokenize --model x",
-           "pipeline feature-extraction --model x", "bench --model x", "inspect x", "config x", "version"}) {
+  for (const std::string& command :
+       std::vector<std::string>{"run --model x --inputs x --outputs x", "tokenize --model x", "detokenize --model x",
+                                "pipeline feature-extraction --model x", "preprocess --model x --image x --outputs x",
+                                "bench --model x", "inspect x", "config x", "version"}) {
     for (const char* unknown : {"--device gpu", "--device cuda:", "--device cuda:x", "--dtype int4", "--backend mkl",
                                 "--isa mmx", "--threads -1"}) {
       const Result r = caracal(command + " " + unknown);
@@ -449,6 +453,91 @@ TEST_F(Cli, TokenizeAndBack) {
             caracal("tokenize --model " + tokenizer + " < " + lines).out);
   // Bytes that are not UTF-8 and empty lines are texts like others.
   EXPECT_EQ(caracal("tokenize --model " + tokenizer + " < " + write("bytes", "\xff\xfe a\n\n")).status, 0);
+}
+
+TEST_F(Cli, Preprocess) {
+  const std::string images = data_path("media/images/"), sounds = data_path("media/audio/"), out = folder / "out";
+  ViTImageProcessor({{"size", 20}}).save_pretrained((folder / "vit").string());
+  Wav2Vec2FeatureExtractor().save_pretrained((folder / "wav2vec2").string());
+  const std::string vit = "preprocess --outputs " + out + " --model " + (folder / "vit").string(),
+                    wav2vec2 = "preprocess --outputs " + out + " --model " + (folder / "wav2vec2").string();
+  EXPECT_EQ(caracal(vit).status, 2);
+  EXPECT_EQ(caracal(vit + " --image x --audio y").status, 2);
+  expect_one_line_error(caracal(vit + " --image " + images + "absent.png"), "absent.png");
+  const std::string files = " --image " + images + "rgb.png " + images + "borrowed_tiny_1x1_gray.jpg";
+#ifdef CARACAL_HAS_MEDIA
+  ASSERT_EQ(caracal(vit + files + " --set size=[9,8]").status, 0);
+  {
+    const SafetensorsFile file = SafetensorsFile::open(out);
+    EXPECT_EQ(file.tensor(*file.find("pixel_values")).shape(), (Shape{2, 3, 9, 8}));
+  }
+  ASSERT_EQ(caracal(vit + files + " --set do_resize=false").status, 0);
+  {
+    const SafetensorsFile file = SafetensorsFile::open(out);
+    EXPECT_EQ(file.tensor(*file.find("pixel_values.1")).shape(), (Shape{3, 1, 1}));
+  }
+  expect_one_line_error(caracal(vit + files + " --set sise=3"), "'sise'");
+  expect_one_line_error(caracal(vit + " --image " + images + "borrowed_bad_truncated.jpg"), "bad_truncated");
+  expect_one_line_error(caracal(vit + " --audio " + sounds + "s16.wav"), "Wav2Vec2FeatureExtractor");
+  ASSERT_EQ(caracal(wav2vec2 + " --audio " + sounds + "s16.wav " + sounds + "s16.flac").status, 0);
+  {
+    const SafetensorsFile file = SafetensorsFile::open(out);
+    EXPECT_EQ(file.tensor(*file.find("input_values.0")).numel(), 2400);
+  }
+  ASSERT_EQ(
+      caracal(wav2vec2 + " --set padding=longest --set return_attention_mask=true --set do_normalize=false --audio " +
+              sounds + "s16.wav " + sounds + "s16.flac")
+          .status,
+      0);
+  {
+    const SafetensorsFile file = SafetensorsFile::open(out);
+    EXPECT_EQ(file.tensor(*file.find("input_values")).shape(), (Shape{2, 2400}));
+    EXPECT_EQ(file.tensor(*file.find("attention_mask")).data<int32_t>()[3000], 1);
+    EXPECT_EQ(file.tensor(*file.find("attention_mask")).data<int32_t>()[4799], 0);
+  }
+  fs::copy(data_path("media/combined/wav2vec2"), folder / "speech", fs::copy_options::recursive);
+  ASSERT_EQ(caracal("preprocess --text HELLO --outputs " + out + " --model " + (folder / "speech").string() +
+                    " --audio " + sounds + "s16.flac")
+                .status,
+            0);
+  {
+    const SafetensorsFile file = SafetensorsFile::open(out);
+    EXPECT_EQ(file.tensor(*file.find("labels")).shape(), (Shape{1, 5}));
+  }
+  expect_one_line_error(caracal(vit + files + " --text why"), "--text");
+  expect_one_line_error(caracal(wav2vec2 + " --set max_lenght=3 --audio " + sounds + "s16.wav"), "'max_lenght'");
+#else
+  expect_one_line_error(caracal(vit + files), "caracal::media");
+#endif
+}
+
+TEST_F(Cli, PreprocessReadsPages) {
+#ifdef CARACAL_HAS_OCR
+  const std::string out = folder / "out";
+  LayoutLMv2ImageProcessor().save_pretrained((folder / "layoutlmv2").string());
+  ASSERT_EQ(caracal("preprocess --outputs " + out + " --model " + (folder / "layoutlmv2").string() + " --image " +
+                    data_path("media/pages/note.png"))
+                .status,
+            0);
+  const SafetensorsFile file = SafetensorsFile::open(out);
+  EXPECT_EQ(file.tensor(*file.find("pixel_values")).dtype(), DType::U8);
+  const Json expected = Json::parse_file(data_path("media/pages.json")).at("note");
+  EXPECT_EQ(file.metadata().at("words"), Json(Json::Array{expected.at("words")}).dump());
+  EXPECT_EQ(file.metadata().at("boxes"), Json(Json::Array{expected.at("boxes")}).dump());
+  // With the tokenizer's files beside it, the whole processor.
+  fs::copy(data_path("media/combined/layoutlmv2"), folder / "whole", fs::copy_options::recursive);
+  ASSERT_EQ(
+      caracal(
+          "preprocess --set apply_ocr=true --set max_length=8 --set truncation=true --text 'what is it?' --outputs " +
+          out + " --model " + (folder / "whole").string() + " --image " + data_path("media/pages/note.png"))
+          .status,
+      0);
+  const SafetensorsFile whole = SafetensorsFile::open(out);
+  EXPECT_EQ(whole.tensor(*whole.find("bbox")).shape(), (Shape{1, 8, 4}));
+  EXPECT_EQ(whole.tensor(*whole.find("image")).shape(), (Shape{1, 3, 224, 224}));
+#else
+  GTEST_SKIP() << "built without caracal::ocr";
+#endif
 }
 
 TEST_F(Cli, LinesComeOutAsTheyGoIn) {

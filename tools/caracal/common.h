@@ -79,6 +79,7 @@ void add_run(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_detokenize(CLI::App& app);
 void add_pipeline(CLI::App& app);
+void add_preprocess(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_config(CLI::App& app);

@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   caracal::cli::add_tokenize(app);
   caracal::cli::add_detokenize(app);
   caracal::cli::add_pipeline(app);
+  caracal::cli::add_preprocess(app);
   caracal::cli::add_bench(app);
   caracal::cli::add_inspect(app);
   caracal::cli::add_config(app);

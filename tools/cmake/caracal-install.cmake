@@ -4,7 +4,15 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(caracal_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/caracal)
 
-install(TARGETS caracal_core caracal_all EXPORT caracal-targets
+set(caracal_components core)
+foreach(component media ocr)  # those that were built
+  if(TARGET caracal_${component})
+    list(APPEND caracal_components ${component})
+  endif()
+endforeach()
+list(TRANSFORM caracal_components PREPEND caracal_ OUTPUT_VARIABLE caracal_archives)
+
+install(TARGETS ${caracal_archives} caracal_all EXPORT caracal-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET caracal_cli)
@@ -22,10 +30,23 @@ configure_package_config_file(tools/cmake/caracal-config.cmake.in caracal-config
   INSTALL_DESTINATION ${caracal_package_dir} NO_SET_AND_CHECK_MACRO NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 write_basic_package_version_file(caracal-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/caracal-config.cmake ${PROJECT_BINARY_DIR}/caracal-config-version.cmake
-  tools/cmake/Findutf8proc.cmake tools/cmake/Findre2.cmake DESTINATION ${caracal_package_dir})
+  tools/cmake/Findutf8proc.cmake tools/cmake/Findre2.cmake tools/cmake/FindMediaLibraries.cmake
+  tools/cmake/FindTesseractLibraries.cmake DESTINATION ${caracal_package_dir})
 
 set(caracal_pc_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH caracal_pc_to_prefix /prefix/${caracal_pc_dir} /prefix)
 string(REGEX REPLACE "/$" "" caracal_pc_to_prefix ${caracal_pc_to_prefix})
-configure_file(tools/cmake/caracal.pc.in caracal.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/caracal.pc DESTINATION ${caracal_pc_dir})
+# caracal_pkg_config(name description requirements flags)
+function(caracal_pkg_config name description requires libs)
+  configure_file(tools/cmake/caracal.pc.in ${name}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${caracal_pc_dir})
+endfunction()
+caracal_pkg_config(caracal "${PROJECT_DESCRIPTION}" "libutf8proc re2" "-lcaracal -pthread")
+if(TARGET caracal_media)
+  caracal_pkg_config(caracal-media "Image and sound files for caracal"
+    "caracal = ${PROJECT_VERSION}, libjpeg, libpng, libwebpdemux, libwebp, flac" "-lcaracal_media")
+endif()
+if(TARGET caracal_ocr)
+  caracal_pkg_config(caracal-ocr "OCR by Tesseract for caracal" "caracal = ${PROJECT_VERSION}, tesseract, lept"
+    "-lcaracal_ocr")
+endif()

@@ -1,0 +1,31 @@
+// OCR by Tesseract. Part of caracal::ocr.
+#pragma once
+
+#include <memory>
+
+#include <caracal/loaders/ocr.h>
+
+namespace caracal {
+
+struct TesseractOptions {
+  std::string data_dir = {};  // folder of the *.traineddata; empty: TESSDATA_PREFIX, else the installed one
+  /// Engines kept for later calls. Each concurrent call takes one, and makes one where none is idle.
+  int max_idle = 8;
+};
+
+/// Words equal those of pytesseract.image_to_data(image, lang, config), which runs the `tesseract` command: RGB pages
+/// at 70 dpi, Tesseract's own thresholding, page segmentation 3. Of the command's arguments `config` may hold --psm N,
+/// --oem N, --dpi N, -c KEY=VALUE, -l LANG and --tessdata-dir DIR; others throw invalid_argument. An unknown language
+/// throws not_found.
+class TesseractEngine final : public OcrEngine {
+ public:
+  explicit TesseractEngine(TesseractOptions options = {});
+  ~TesseractEngine() override;
+  std::vector<OcrWord> recognize(const Tensor& image, const OcrOptions& options = {}) override;
+
+ private:
+  class Pool;
+  std::unique_ptr<Pool> pool_;
+};
+
+}  // namespace caracal
