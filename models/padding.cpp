@@ -181,9 +181,11 @@ void pad_rows(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out) {
   if (ctx.planning()) return;
   const int64_t cols = x.size(1), padded = text.batch * text.length;
   out.resize({text.batch, text.length, cols});
-  if (text.sequences.tokens != padded) std::memset(out.raw(), 0, out.nbytes());
-  Tensor flat = out.reshape({padded, cols});
   // Rows that only attend are masked: they have no place in the output.
+  int64_t counted = 0;
+  for (int64_t b = 0; b < text.batch; b++) counted += text.sequences.keys[b];
+  if (counted != padded) std::memset(out.raw(), 0, out.nbytes());
+  Tensor flat = out.reshape({padded, cols});
   for (int64_t b = 0; b < text.batch; b++) {
     const int64_t begin = text.sequences.offsets[b], end = begin + text.sequences.keys[b];
     scatter_rows(ctx, x.rows(begin, end), text.rows.rows(begin, end), flat);

@@ -222,7 +222,7 @@ def main():
                 planted[first] += 1
             else:
                 gap, wrong = check(draw, name, args.caracal)
-                tally.worst = max(tally.worst, gap)
+                tally.worst = max(tally.worst, float("inf") if gap is None else gap)
             tally.draws += 1
             if wrong is not None:
                 again = f"--seed {args.seed} --only {name} --draw {number}"

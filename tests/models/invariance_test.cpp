@@ -81,6 +81,24 @@ TEST(BertInvariance, PaddingSide) {
                     "left padded");
 }
 
+// Masked positions are 0 in a reused output too, also where every masked token is a first one, which the pooler keeps.
+TEST(BertInvariance, MaskedPositionsAreZero) {
+  const AnyModel model = tiny_bert(1);
+  ModelInputs inputs = make_inputs({{1, 2}, {3, 4}, {5, 6}});
+  const ForwardOptions hidden{.output_hidden_states = true};
+  ModelOutput output;
+  model->forward(inputs, output, hidden);
+  inputs.attention_mask = Tensor::from(std::vector<int64_t>{0, 1, 1, 1, 0, 1}, {3, 2});
+  model->forward(inputs, output, hidden);
+  for (const Tensor* x : {&output.last_hidden_state, &output.hidden_states[0], &output.hidden_states[3]})
+    for (int64_t i = 0; i < x->numel(); i++)
+      if (i / 48 == 0 || i / 48 == 4) {
+        ASSERT_EQ(x->data<float>()[i], 0.0f) << i;
+      } else {
+        ASSERT_NE(x->data<float>()[i], 0.0f) << i;
+      }
+}
+
 // The same for the other architectures and heads: a row of a batch is the row alone.
 TEST(Invariance, DistilBertRows) {
   const DistilBertConfig config({{"vocab_size", 120},
