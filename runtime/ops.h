@@ -62,15 +62,30 @@ struct AttentionOptions {
   /// Each row attends to the keys up to its own; the last key is that of the last row that is a key itself.
   bool causal = false;
   const KeysValues* keys_values = nullptr;
-  Tensor* probs = nullptr;  // receives the softmax, (heads, rows, keys) of each sequence, one after another
+  const Tensor* bias = nullptr;  // added to the scores: (heads, rows, keys) of each sequence, one after another
+  Tensor* probs = nullptr;       // receives the softmax, (heads, rows, keys) of each sequence, one after another
 };
 
 /// Multi-head softmax(q kᵀ / √head_dim) v within each sequence, with A = heads · head_dim -> (T, A). x (T, 3A) is
 /// query, key, value side by side; with keys_values only its first A columns are read, and x may be (T, A).
 Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const AttentionOptions& options);
 
-/// Layer norm of each row, (T, H) -> (T, H). `out` receives the result when given (it may be x itself).
-Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out = nullptr);
+/// The bucket of a distance (key's position less query's) among `buckets`, as in T5 and LayoutLM: one for each small
+/// distance and sign, then logarithmically wider ones up to max_distance.
+int64_t relative_position_bucket(int64_t distance, int64_t buckets, int64_t max_distance);
+/// A bias of the attention scores that depends on how far two rows are apart.
+struct RelativePositions {
+  Tensor positions;  // (T) I64
+  Tensor table;      // (heads, buckets)
+  int64_t max_distance = 0;
+};
+/// What attention() takes as its bias: the sum over `terms` of table[head, bucket(position of key - position of row)].
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, const std::vector<RelativePositions>& terms);
+
+/// Layer norm of each row, (T, H) -> (T, H), then the activation. `out` receives the result when given (it may be x
+/// itself).
+Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out = nullptr,
+                  Activation activation = Activation::none);
 
 /// Rows of `table` (rows, H) chosen by ids (T) I64, added to `onto` when given, in place. The caller has
 /// checked that the ids are in range. Returns (T, H).

@@ -45,7 +45,8 @@ TEST(Activation, KeepsDigitsNearZero) {
   std::vector<float> x;
   for (float v = 1e-30f; v < 0.1f; v *= 1.7f) x.push_back(v), x.push_back(-v);
   for (Activation activation :
-       {Activation::gelu, Activation::gelu_tanh, Activation::quick_gelu, Activation::silu, Activation::tanh}) {
+       {Activation::gelu, Activation::gelu_tanh, Activation::quick_gelu, Activation::silu, Activation::tanh,
+        Activation::gelu_10, Activation::hardswish, Activation::leaky_relu, Activation::mish}) {
     std::vector<float> out(x.size());
     tier().activation_f32(out.data(), x.data(), int64_t(x.size()), activation);
     for (size_t i = 0; i < x.size(); i++) {
@@ -78,7 +79,10 @@ TEST(Activation, SpecialValues) {
   } expected[] = {{Activation::relu, INFINITY, 0, 0},        {Activation::gelu, INFINITY, NAN, 0},
                   {Activation::gelu_tanh, INFINITY, NAN, 0}, {Activation::quick_gelu, INFINITY, NAN, 0},
                   {Activation::silu, INFINITY, NAN, 0},      {Activation::tanh, 1, -1, 0},
-                  {Activation::sigmoid, 1, 0, 0.5f},         {Activation::none, INFINITY, -INFINITY, 0}};
+                  {Activation::sigmoid, 1, 0, 0.5f},         {Activation::none, INFINITY, -INFINITY, 0},
+                  {Activation::gelu_10, 10, NAN, 0},         {Activation::hardswish, INFINITY, NAN, 0},
+                  {Activation::mish, INFINITY, NAN, 0},      {Activation::leaky_relu, INFINITY, -INFINITY, 0},
+                  {Activation::relu2, INFINITY, 0, 0},       {Activation::relu6, 6, 0, 0}};
   auto same = [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); };
   for (auto& e : expected) {
     std::vector<float> out(4);
