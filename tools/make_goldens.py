@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes the reference data that the C++ tests compare with, by running transformers itself.
 
-    python tools/make_goldens.py bert distilbert vit minilm
+    python tools/make_goldens.py bert distilbert vit wav2vec2 minilm
 
-bert distilbert vit: tests/data/models/<architecture>/<case>/, in the format that goldens/__init__.py describes.
+bert distilbert vit wav2vec2: tests/data/models/<architecture>/<case>/, in the format that goldens/__init__.py describes.
 minilm: tests/data/minilm/embeddings.safetensors (goldens/minilm.py; --minilm DIR names another copy of the model).
 """
 
@@ -16,7 +16,7 @@ import torch
 from goldens.common import DATA, make_case, print_table
 from transformers.utils import logging
 
-ARCHITECTURES = ["bert", "distilbert", "vit"]
+ARCHITECTURES = ["bert", "distilbert", "vit", "wav2vec2"]
 
 
 def main():

@@ -20,14 +20,20 @@ CHECK = 1e-5  # allowed |float32 - float64|, times max(1, |reference|); the test
 
 HEADS = [
     "ForPreTraining", "ForMaskedLM", "ForNextSentencePrediction", "ForSequenceClassification", "ForMultipleChoice",
-    "ForTokenClassification", "ForQuestionAnswering", "ForImageClassification", "ForMaskedImageModeling",
+    "ForTokenClassification", "ForQuestionAnswering", "ForImageClassification", "ForMaskedImageModeling", "ForCTC",
+    "ForAudioFrameClassification",
 ]  # fmt: skip
+IRREGULAR = {
+    "BertLMHeadModel": "AutoModelForCausalLM",
+    "Wav2Vec2ForSequenceClassification": "AutoModelForAudioClassification",
+    "Wav2Vec2ForXVector": "AutoModelForAudioXVector",
+}
 
 
 def task_of(class_name):
     """The Auto class that opens a checkpoint as `class_name`."""
-    if class_name == "BertLMHeadModel":
-        return "AutoModelForCausalLM"
+    if class_name in IRREGULAR:
+        return IRREGULAR[class_name]
     for head in HEADS:
         if class_name.endswith(head):
             return f"AutoModel{head}"
@@ -49,6 +55,7 @@ class Case:
     save: dict = field(default_factory=dict)  # arguments of save_pretrained
     edit: Callable | None = None  # changes the tensors of model.safetensors
     edit_config: Callable | None = None  # changes config.json
+    extra: Callable | None = None  # (path, model, generator): writes further files
     embedding_range: float = 0.5
 
 
@@ -79,6 +86,10 @@ def randomize(model, generator, embedding_range=0.5):
             weight.data = 0.3 * noise
         elif id(weight) in fixed:
             continue
+        elif name.endswith("weight.original0"):  # the lengths of weight norm
+            weight.data = 0.5 + 0.15 * noise
+        elif name.endswith(("layer_weights", "codevectors", "weight_proj.weight")):  # a softmax, a choice among codes
+            weight.data = noise
         elif "embeddings" in name and "projection" not in name:  # tables, the class token, the mask token
             weight.data = embedding_range * noise
         else:
@@ -191,6 +202,8 @@ def make_case(root, case, seed):
     saved = getattr(transformers, case.saved_as)(copy.deepcopy(case.config), **case.init)
     randomize(saved, generator, case.embedding_range)
     store(case, path, saved)
+    if case.extra:
+        case.extra(path, saved, generator)
 
     task = case.task or task_of(case.saved_as)
     arguments = dict(case.load)
