@@ -171,6 +171,9 @@ def masked_change(draw, name, got):
         behind_adapter = name in ("last_hidden_state", "logits")
         mask = frame_mask(draw.case.config, mask, got.shape[2 if "attentions" in name else 1], behind_adapter)
     mask = mask.reshape(-1, mask.shape[-1]).bool()
+    if "image" in draw.inputs:  # behind the text, whole
+        length = got.shape[2 if "attentions" in name else 1]
+        mask = torch.nn.functional.pad(mask, (0, length - mask.shape[1]), value=True)
     if name.startswith("past_key_values"):
         return float(change.transpose(1, 2)[mask].max())
     if "attentions" in name:

@@ -36,6 +36,10 @@ counted values are made from them: a frame at the end of a row behind an adapter
 mask_time_indices (a mean over all frames). Without a mask every frame counts, the padding's too.
 File `adapter.<language>.safetensors` belongs to the argument target_lang of from_pretrained.
 
+LayoutLMv2. The positions of hidden_states, attentions and last_hidden_state are those of the text, which
+`inputs.attention_mask` (B, S) masks, and behind them those of the image, which always count. Logits have the text's.
+pooler_output and the logits of sequence classification are made from position 0, masked or not.
+
 Rows whose query sees no key at all are left out of the goldens, because the two attention paths of transformers
 disagree: "eager" adds finfo.min to every score and gets a uniform softmax over all positions, "sdpa" passes a boolean
 mask and gets an attention output of 0. So no sequence is fully masked, and where a causal mask meets a masked first

@@ -1,9 +1,12 @@
 """Random configurations and calls of every class, for parity.py."""
 
+import dataclasses
+
 import torch
-from transformers import BertConfig, DistilBertConfig, ViTConfig, Wav2Vec2Config
+from transformers import BertConfig, DistilBertConfig, LayoutLMv2Config, ViTConfig, Wav2Vec2Config
 
 from .common import Case
+from .layoutlmv2 import Document, backbone
 from .text_inputs import Text
 from .vit import Images
 from .wav2vec2 import Audio, language, receptive_field
@@ -17,6 +20,8 @@ CLASSES = [
     "ViTModel", "ViTForImageClassification", "ViTForMaskedImageModeling",
     "Wav2Vec2Model", "Wav2Vec2ForPreTraining", "Wav2Vec2ForCTC", "Wav2Vec2ForSequenceClassification",
     "Wav2Vec2ForAudioFrameClassification", "Wav2Vec2ForXVector",
+    "LayoutLMv2Model", "LayoutLMv2ForSequenceClassification", "LayoutLMv2ForTokenClassification",
+    "LayoutLMv2ForQuestionAnswering",
 ]  # fmt: skip
 ACTIVATIONS = ["gelu", "gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_python", "gelu_fast", "gelu_accurate",
                "gelu_python_tanh", "quick_gelu", "relu", "silu", "swish", "tanh", "sigmoid", "linear"]  # fmt: skip
@@ -32,6 +37,8 @@ def draw_case(class_name, rng):
         case = draw_distilbert(class_name, rng)
     elif class_name.startswith("Bert"):
         case = draw_bert(class_name, rng)
+    elif class_name.startswith("LayoutLMv2"):
+        case = draw_layoutlmv2(class_name, rng)
     elif class_name.startswith("Wav2Vec2"):
         case = draw_wav2vec2(class_name, rng)
     else:
@@ -206,3 +213,42 @@ def draw_wav2vec2(class_name, rng):
         case.extra = language("xyz", rng.randint(3, 40))
         case.load = {"target_lang": "xyz"}
     return case
+
+
+def draw_layoutlmv2(class_name, rng):
+    while True:
+        (hidden, heads), shape = sizes(rng), rng.randint(1, 9)
+        if hidden > 2 * shape and (hidden - 2 * shape) % 4 == 0:
+            break
+    pool = [rng.randint(1, 7), rng.randint(1, 7)]
+    longest = max(rng.randint(8, 60), pool[0] * pool[1])
+    channels = rng.choice([3, 3, 3, 1, 4])
+    groups = rng.choice([1, 2, 3, 4, 8])
+    visual = backbone(
+        RESNETS__DEPTH=rng.choice([50, 50, 50, 101, 152]), RESNETS__NUM_GROUPS=groups,
+        RESNETS__WIDTH_PER_GROUP=rng.randint(1, 3), RESNETS__STRIDE_IN_1X1=rng.random() < 0.3,
+        RESNETS__STEM_OUT_CHANNELS=rng.randint(1, 8), RESNETS__RES2_OUT_CHANNELS=rng.randint(1, 8),
+        FPN__OUT_CHANNELS=rng.randint(1, 12), FPN__FUSE_TYPE=rng.choice(["sum", "sum", "avg"]),
+        PIXEL_MEAN=[rng.choice([0.0, 103.53, 127.5]) for _ in range(channels)],
+        PIXEL_STD=[rng.choice([57.12, 58.395, 127.5]) for _ in range(channels)],
+    )  # fmt: skip
+    vocab, bins, bins_2d = rng.randint(3, 200), rng.choice([32, 32, 4, 8, 15]), rng.choice([64, 64, 5, 10, 33])
+    config = LayoutLMv2Config(
+        vocab_size=vocab, hidden_size=hidden, num_attention_heads=heads, num_hidden_layers=rng.randint(1, 3),
+        intermediate_size=rng.randint(1, 150), hidden_act=rng.choice(ACTIVATIONS), max_position_embeddings=longest,
+        type_vocab_size=rng.randint(1, 4), initializer_range=rng.choice([0.02, 0.1, 0.2]),
+        layer_norm_eps=rng.choice([1e-12, 1e-12, 1e-7, 1e-5, 1e-3]), pad_token_id=rng.choice([0, None, vocab - 1]),
+        max_2d_position_embeddings=rng.choice([1001, 1024]), rel_pos_bins=bins, max_rel_pos=rng.choice([128, bins + 3]),
+        fast_qkv=rng.random() < 0.6, rel_2d_pos_bins=bins_2d, max_rel_2d_pos=rng.choice([256, bins_2d + 90]),
+        image_feature_pool_shape=[*pool, visual["detectron2_config_args"]["MODEL.FPN.OUT_CHANNELS"]],
+        coordinate_size=(hidden - 2 * shape) // 4, shape_size=shape, has_relative_attention_bias=rng.random() < 0.7,
+        has_spatial_attention_bias=rng.random() < 0.7, has_visual_segment_embedding=rng.random() < 0.5, **visual,
+        **labels(class_name, rng),
+    )  # fmt: skip
+    call = Document(
+        draw_text(class_name, rng, longest, chunk=1), height=rng.choice([32, 32, 64]), width=rng.choice([32, 32, 64]),
+        image_dtype=rng.choice([torch.uint8, torch.uint8, torch.float32]),
+    )  # fmt: skip
+    if call.text.positions == "row":  # transformers takes (B, S) alone
+        call = dataclasses.replace(call, text=dataclasses.replace(call.text, positions="random"))
+    return Case("", class_name, config, [call])
