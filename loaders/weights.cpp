@@ -56,8 +56,12 @@ Tensor draw(const RandomInit& random, std::string_view name, const Shape& shape,
   Tensor result = Tensor::empty(shape);
   float* out = result.data<float>();
   int64_t count = result.numel();
+  if (init.kind == Init::Kind::constant) {
+    std::fill(out, out + count, init.value);
+    return result;
+  }
   bool vector_weight = shape.rank() == 1 && last_part(name) == "weight";
-  if (init.kind == Init::Kind::zeros || vector_weight || last_part(name) == "bias") {
+  if (vector_weight || last_part(name) == "bias") {
     std::fill(out, out + count, vector_weight ? 1.0f : 0.0f);
     return result;
   }

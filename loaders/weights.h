@@ -30,8 +30,9 @@ struct RandomInit {
 
 /// How one fresh parameter differs from RandomInit's rule.
 struct Init {
-  enum class Kind { by_name, zeros, sinusoidal };  // sinusoidal: row p is sin, cos, … of p / 10000^(2 ⌊j/2⌋ / cols)
+  enum class Kind { by_name, constant, sinusoidal };  // sinusoidal: row p is sin, cos, … of p / 10000^(2 ⌊j/2⌋ / cols)
   Kind kind = Kind::by_name;
+  float value = 0;        // of a constant
   int64_t zero_row = -1;  // a row of zeros: torch.nn.Embedding's padding_idx
 };
 

@@ -11,6 +11,7 @@
 #include <caracal/models/distilbert/configuration_distilbert.h>
 #include <caracal/models/distilbert/modeling_distilbert.h>
 #include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
+#include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
 #include <caracal/models/parity.h>
 #include <caracal/models/pipelines/feature_extraction.h>
 #include <caracal/models/pipelines/sentence_transformer.h>

@@ -37,6 +37,9 @@ struct ModelInputs {
   Tensor pixel_values;     // (B, C, height, width) F32
   Tensor bool_masked_pos;  // (B, patches): patches to replace by the mask token
 
+  Tensor bbox;   // (B, S, 4) integers: x0, y0, x1, y1 of each token on a page of 1000 by 1000
+  Tensor image;  // (B, C, height, width) U8 or F32, 0 to 255, blue first: the pages
+
   ModelInputs() = default;
   /// What a tokenizer returned. Rows of different lengths are padded and masked: padding costs nothing and changes
   /// nothing.

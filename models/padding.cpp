@@ -157,6 +157,33 @@ Tensor gather_ids(Ctx& ctx, const ArgumentName& where, const Tensor& ids, Fallba
   return out;
 }
 
+Tensor gather_boxes(Ctx& ctx, const ArgumentName& where, const Tensor& boxes, int64_t limit, const TextBatch& text) {
+  if (!boxes.defined() || boxes.shape() != Shape{text.batch, text.length, 4})
+    throw Error(ErrorCode::invalid_argument, where.str(),
+                "expected shape " + Shape{text.batch, text.length, 4}.str() + " but got " + describe(boxes));
+  const int64_t* rows = text.rows.data<int64_t>();
+  const int64_t count = text.sequences.tokens;
+  Tensor out = integers(ctx, 6 * count);
+  int64_t* to = out.data<int64_t>();
+  with_values(where, boxes, false, [&](auto values) {
+    auto corner = [&](int64_t token, int64_t i) { return int64_t(values[size_t(4 * token + i)]); };
+    for (int64_t t = 0; t < text.batch * text.length; t++) {  // masked ones too: the reference looks them up as well
+      const int64_t x0 = corner(t, 0), y0 = corner(t, 1), x1 = corner(t, 2), y1 = corner(t, 3);
+      if (0 <= x0 && x0 <= x1 && x1 < limit && 0 <= y0 && y0 <= y1 && y1 < limit) continue;
+      std::string box;
+      for (int64_t i = 0; i < 4; i++) box += (i == 0 ? "" : ", ") + std::to_string(corner(t, i));
+      throw Error(ErrorCode::invalid_argument, where.str(),
+                  "expected 0 <= x0 <= x1 < " + std::to_string(limit) + ", and y alike, but got x0, y0, x1, y1 = " + box);
+    }
+    for (int64_t t = 0; t < count; t++) {
+      for (int64_t i = 0; i < 4; i++) to[i * count + t] = corner(rows[t], i);
+      to[4 * count + t] = corner(rows[t], 3) - corner(rows[t], 1);
+      to[5 * count + t] = corner(rows[t], 2) - corner(rows[t], 0);
+    }
+  });
+  return out.reshape({6, count});
+}
+
 Tensor embed_tokens(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,
                     const TextBatch& text) {
   const int64_t hidden = table.size(1);

@@ -45,6 +45,10 @@ enum class Fallback { zeros, positions };
 Tensor gather_ids(Ctx& ctx, const ArgumentName& where, const Tensor& ids, Fallback fallback, int64_t limit,
                   const TextBatch& text);
 
+/// Boxes (B, S, 4) of integers x0, y0, x1, y1 at the batch's rows -> (6, T) I64: x0, y0, x1, y1, height, width. Throws
+/// for a coordinate outside [0, limit), and for a box whose corners are the wrong way round.
+Tensor gather_boxes(Ctx& ctx, const ArgumentName& where, const Tensor& boxes, int64_t limit, const TextBatch& text);
+
 /// The embeddings that go into the first layer, before positions are added: rows of `table` (V, H) for input_ids, or
 /// inputs_embeds (B, S, H). -> (T, H)
 Tensor embed_tokens(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,

@@ -44,6 +44,7 @@ class Masks {
     if (!leading.defined()) return;
     const int rank = leading.rank() - (inputs.input_ids.defined() ? 0 : 1);  // (B, S), or (B, choices, S)
     tokens_ = leading.size(rank - 1);
+    image_ = inputs.image.defined();
     text_ = read(inputs.attention_mask);
     encoder_ = read(inputs.encoder_attention_mask);
   }
@@ -58,7 +59,8 @@ class Masks {
     const bool cross = name.starts_with("cross_attentions.");
     if (cross || name.starts_with("attentions.")) {
       const int64_t key = i % last, query = i / last % shape[2], b = i / last / shape[2] / shape[1];
-      return token(b, query) && (cross ? encoder_ : text_).at(b, key);
+      if (cross) return token(b, query) && encoder_.at(b, key);
+      return token(b, query) && (of_image(key) || text_.at(b, key));
     }
     const bool per_token = name.starts_with("hidden_states.") || name == "last_hidden_state" ||
                            name == "prediction_logits" || (name == "logits" && shape.rank() == 3);
@@ -81,9 +83,12 @@ class Masks {
     return {mask.to(DType::I64), mask.numel() / length, length};
   }
   // Of the tokens of this call: the last ones of a mask that covers a cache too.
-  bool token(int64_t b, int64_t s) const { return text_.at(b, text_.length - tokens_ + s); }
+  bool token(int64_t b, int64_t s) const { return of_image(s) || text_.at(b, text_.length - tokens_ + s); }
+  // LayoutLMv2 puts the image's positions behind the text's.
+  bool of_image(int64_t position) const { return image_ && position >= tokens_; }
 
   int64_t tokens_ = 0;
+  bool image_ = false;
   Mask text_, encoder_;
 };
 

@@ -153,9 +153,12 @@ void expect_input(const char* op, const Tensor& x, int64_t channels, int64_t row
   if (x.size(0) != rows) fail(op, std::to_string(rows) + " rows", x.shape().str());
 }
 
-void expect_residual(const char* op, const ConvolutionOptions& options, const Shape& shape) {
+Tensor make_result(Ctx& ctx, const char* op, const ConvolutionOptions& options, const Shape& shape) {
   if (options.residual != nullptr && options.residual->shape() != shape)
     fail(op, "residual of shape " + shape.str(), options.residual->shape().str());
+  if (options.into == nullptr) return ctx.empty(shape);
+  if (options.into->shape() != shape) fail(op, "into of shape " + shape.str(), options.into->shape().str());
+  return *options.into;
 }
 
 void expect_sequences(const char* op, const Tensor& x, const Ragged& sequences) {
@@ -167,7 +170,7 @@ void expect_sequences(const char* op, const Tensor& x, const Ragged& sequences) 
 
 using PoolKernel = void (*)(float*, const kernels::WindowArgs&, int64_t, int64_t);
 
-Tensor pool_2d(Ctx& ctx, const char* op, const Tensor& x, const Images& images, const Window& y, const Window& x_window,
+Tensor pool_2d(Ctx& ctx, const char* op, const Tensor& x, Images images, const Window& y, const Window& x_window,
                Images* out, PoolKernel kernel) {
   const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
   expect_input(op, x, cols, images.count * images.pixels());
@@ -251,17 +254,15 @@ Convolution pack_convolution(const Runtime& runtime, WeightStore& store, const T
   return conv;
 }
 
-Tensor conv2d(Ctx& ctx, const Tensor& x, const Images& images, const Convolution& weights, Images* out,
+Tensor conv2d(Ctx& ctx, const Tensor& x, Images images, const Convolution& weights, Images* out,
               const ConvolutionOptions& options) {
   expect_input("conv2d", x, weights.in_channels, images.count * images.pixels());
   *out = {images.count, weights.y.outputs(images.height), weights.x.outputs(images.width)};
-  const Shape shape{out->count * out->pixels(), weights.out_channels};
-  expect_residual("conv2d", options, shape);
-  Tensor result = ctx.empty(shape);
-  const Images in = images, to = *out;
-  Product product(ctx, weights, in.count, to.pixels(), in.height == 1);
+  const Images to = *out;
+  Tensor result = make_result(ctx, "conv2d", options, {to.count * to.pixels(), weights.out_channels});
+  Product product(ctx, weights, images.count, to.pixels(), images.height == 1);
   product.run(x, result, options, [&](int64_t i) {
-    return Plane{i * in.pixels(), in.height, in.width, i * to.pixels(), to.width, to.pixels()};
+    return Plane{i * images.pixels(), images.height, images.width, i * to.pixels(), to.width, to.pixels()};
   });
   return result;
 }
@@ -287,9 +288,7 @@ Tensor conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Convolut
   if (weights.y.kernel != 1 || weights.y.padding != 0) fail("conv1d", "a kernel along one axis", "one along two");
   const Ragged to = convolved(ctx, sequences, weights.x);
   *out = to;
-  const Shape shape{to.tokens, weights.out_channels};
-  expect_residual("conv1d", options, shape);
-  Tensor result = ctx.empty(shape);
+  Tensor result = make_result(ctx, "conv1d", options, {to.tokens, weights.out_channels});
   Product product(ctx, weights, to.batch, to.longest, true);
   product.run(x, result, options, [&](int64_t b) {
     return Plane{sequences.offsets[b], 1, sequences.keys[b], to.offsets[b], to.keys[b], to.keys[b]};
@@ -350,30 +349,58 @@ void group_norm(Ctx& ctx, Tensor& x, const Ragged& sequences, const GroupNorm& w
   });
 }
 
-Tensor max_pool_2d(Ctx& ctx, const Tensor& x, const Images& images, const Window& y, const Window& x_window,
-                   Images* out) {
+Tensor max_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out) {
   return pool_2d(ctx, "max_pool_2d", x, images, y, x_window, out, ctx.cpu().max_pool_2d_f32);
 }
-Tensor average_pool_2d(Ctx& ctx, const Tensor& x, const Images& images, const Window& y, const Window& x_window,
-                       Images* out) {
+Tensor average_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out) {
   return pool_2d(ctx, "average_pool_2d", x, images, y, x_window, out, ctx.cpu().average_pool_2d_f32);
 }
 
-Tensor adaptive_average_pool_2d(Ctx& ctx, const Tensor& x, const Images& images, int64_t out_height,
-                                int64_t out_width) {
-  const int64_t cols = x.rank() == 2 ? x.size(1) : 0, cells = out_height * out_width;
-  expect_input("adaptive_average_pool_2d", x, cols, images.count * images.pixels());
-  if (out_height < 1 || out_width < 1 || images.pixels() < 1)
-    fail("adaptive_average_pool_2d", "images and outputs of at least one pixel", Shape{out_height, out_width}.str());
-  Tensor result = ctx.empty({images.count * cells, cols});
+Tensor adaptive_average_pool_2d(Ctx& ctx, const Tensor& x, Images images, int64_t out_height, int64_t out_width) {
+  return window_means(ctx, x, images, 1, out_height, out_width);
+}
+
+Tensor window_means(Ctx& ctx, const Tensor& x, Images images, int64_t kernel, int64_t out_height, int64_t out_width) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0, cells = out_height * out_width, width = kernel * kernel * cols;
+  expect_input("window_means", x, cols, images.count * images.pixels());
+  if (out_height < 1 || out_width < 1 || images.pixels() < 1 || kernel < 1 || kernel % 2 == 0)
+    fail("window_means", "images and outputs of at least one pixel, and an odd kernel",
+         Shape{out_height, out_width}.str() + " and " + std::to_string(kernel));
+  Tensor result = ctx.empty({images.count * cells, width});
   float* to = result.data<float>();
   ctx.parallel(
-      images.count * cells, row_grain(cols * (images.pixels() / cells + 1)), [&](int64_t begin, int64_t end, int) {
+      images.count * cells, row_grain(width * (images.pixels() / cells + 1)), [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; i++)
-          ctx.cpu().adaptive_average_pool_2d_f32(to + i * cols, x.data<float>() + i / cells * images.pixels() * cols,
-                                                 images.height, images.width, cols, out_height, out_width, i % cells,
-                                                 i % cells + 1);
+          ctx.cpu().window_means_f32(to + i * width, x.data<float>() + i / cells * images.pixels() * cols,
+                                     images.height, images.width, cols, kernel, out_height, out_width, i % cells,
+                                     i % cells + 1);
       });
+  return result;
+}
+
+Tensor image_rows(Ctx& ctx, const Tensor& images, const Tensor& mean, const Tensor& deviation) {
+  const int64_t channels = mean.numel();
+  if (images.rank() != 4 || images.size(1) != channels || (images.dtype() != DType::F32 && images.dtype() != DType::U8))
+    fail("image_rows", "images (B, " + std::to_string(channels) + ", height, width) U8 or F32",
+         images.shape().str() + " " + std::string(name_of(images.dtype())));
+  expect_matrix("image_rows", "mean", mean.reshape({1, channels}), channels);
+  expect_matrix("image_rows", "deviation", deviation.reshape({1, deviation.numel()}), channels);
+  const int64_t batch = images.size(0), pixels = images.size(2) * images.size(3);
+  Tensor result = ctx.empty({batch * pixels, channels});
+  float* to = result.data<float>();
+  auto convert = [&](const auto* from) {
+    ctx.parallel(batch * pixels, row_grain(channels), [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) {
+        const auto* pixel = from + i / pixels * channels * pixels + i % pixels;
+        for (int64_t c = 0; c < channels; c++)
+          to[i * channels + c] = (float(pixel[c * pixels]) - mean.data<float>()[c]) / deviation.data<float>()[c];
+      }
+    });
+  };
+  if (images.dtype() == DType::U8)
+    convert(images.data<uint8_t>());
+  else
+    convert(images.data<float>());
   return result;
 }
 

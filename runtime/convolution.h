@@ -45,10 +45,11 @@ struct ConvolutionOptions {
   Activation activation = Activation::none;
   const Tensor* residual = nullptr;  // of the output's shape, added after the activation
   bool residual_first = false;       // or before it
+  Tensor* into = nullptr;            // receives the result, of the output's shape; may be the residual
 };
 
 /// x (count · height · width, in_channels) -> (count · out_height · out_width, out_channels); `out` receives the sizes.
-Tensor conv2d(Ctx& ctx, const Tensor& x, const Images& images, const Convolution& weights, Images* out,
+Tensor conv2d(Ctx& ctx, const Tensor& x, Images images, const Convolution& weights, Images* out,
               const ConvolutionOptions& options = {});
 /// Each sequence by itself: the first keys[b] rows from offsets[b] of x (T, in_channels). `out` receives the sequences
 /// of the result (T', out_channels), whose offsets live in the workspace.
@@ -70,13 +71,16 @@ void group_norm(Ctx& ctx, Tensor& x, const Ragged& sequences, const GroupNorm& w
                 Activation activation = Activation::none);
 
 /// torch.nn.MaxPool2d, NaN propagating: (count · height · width, C) -> (count · out_height · out_width, C).
-Tensor max_pool_2d(Ctx& ctx, const Tensor& x, const Images& images, const Window& y, const Window& x_window,
-                   Images* out);
+Tensor max_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out);
 /// torch.nn.AvgPool2d, padding counted.
-Tensor average_pool_2d(Ctx& ctx, const Tensor& x, const Images& images, const Window& y, const Window& x_window,
-                       Images* out);
+Tensor average_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out);
 /// torch.nn.AdaptiveAvgPool2d((out_height, out_width)).
-Tensor adaptive_average_pool_2d(Ctx& ctx, const Tensor& x, const Images& images, int64_t out_height, int64_t out_width);
+Tensor adaptive_average_pool_2d(Ctx& ctx, const Tensor& x, Images images, int64_t out_height, int64_t out_width);
+/// An adaptive average pool of a convolution is that convolution of these means: of each cell's pixels, moved by every
+/// tap of a kernel of odd size with stride 1 and padding kernel / 2 -> (count · out_height · out_width, kernel² · C).
+Tensor window_means(Ctx& ctx, const Tensor& x, Images images, int64_t kernel, int64_t out_height, int64_t out_width);
+/// Images (B, C, height, width) U8 or F32 as rows (B · height · width, C) of (value - mean) / deviation; both (C).
+Tensor image_rows(Ctx& ctx, const Tensor& images, const Tensor& mean, const Tensor& deviation);
 /// Adds x (count · height · width, C), each pixel repeated 2 x 2 (nearest ×2 upsampling), to `onto`
 /// (count · 2 height · 2 width, C), in place: the top-down step of a feature pyramid.
 void add_upsampled(Ctx& ctx, const Tensor& x, const Images& images, Tensor& onto);

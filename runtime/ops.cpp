@@ -213,7 +213,7 @@ int64_t relative_position_bucket(int64_t distance, int64_t buckets, int64_t max_
   return distance > 0 ? half + bucket : bucket;
 }
 
-Tensor relative_bias(Ctx& ctx, const Ragged& sequences, const std::vector<RelativePositions>& terms) {
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms) {
   if (terms.empty()) fail("relative_bias", "at least one term", "none");
   const int64_t heads = terms[0].table.size(0);
   for (const RelativePositions& term : terms) {
@@ -296,6 +296,44 @@ Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto)
     ctx.cpu().embedding_f32(to + begin * cols, table.data<float>(), ids.data<int64_t>() + begin, end - begin, cols,
                             onto != nullptr);
   });
+  return out;
+}
+
+void add_embedding_columns(Ctx& ctx, const Tensor& ids, const Tensor& table, int64_t column, Tensor& x) {
+  const int64_t cols = table.rank() == 2 ? table.size(1) : 0, width = x.rank() == 2 ? x.size(1) : 0;
+  expect_ids("add_embedding_columns", ids, x.size(0));
+  expect_matrix("add_embedding_columns", "table", table, cols);
+  expect_matrix("add_embedding_columns", "x", x, width);
+  if (column < 0 || column > width - cols)
+    fail("add_embedding_columns", std::to_string(cols) + " columns within " + std::to_string(width),
+         std::to_string(column));
+  float* to = x.data<float>() + column;
+  const int64_t* id = ids.data<int64_t>();
+  ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; t++)
+      ctx.cpu().add_f32(to + t * width, to + t * width, table.data<float>() + id[t] * cols, cols);
+  });
+}
+
+Tensor concat_columns(Ctx& ctx, std::initializer_list<const Tensor*> parts) {
+  int64_t width = 0;
+  const int64_t rows = parts.size() > 0 ? (*parts.begin())->size(0) : 0;
+  for (const Tensor* part : parts) {
+    expect_matrix("concat_columns", "part", *part, part->size(-1));
+    if (part->size(0) != rows) fail("concat_columns", std::to_string(rows) + " rows", part->shape().str());
+    width += part->size(1);
+  }
+  Tensor out = ctx.empty({rows, width});
+  float* to = out.data<float>();
+  for (const Tensor* part : parts) {
+    const int64_t cols = part->size(1);
+    const float* from = part->data<float>();
+    ctx.parallel(rows, row_grain(cols), [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; t++)
+        std::memcpy(to + t * width, from + t * cols, size_t(cols) * sizeof(float));
+    });
+    to += cols;
+  }
   return out;
 }
 

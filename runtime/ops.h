@@ -5,6 +5,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -80,7 +81,7 @@ struct RelativePositions {
   int64_t max_distance = 0;
 };
 /// What attention() takes as its bias: the sum over `terms` of table[head, bucket(position of key - position of row)].
-Tensor relative_bias(Ctx& ctx, const Ragged& sequences, const std::vector<RelativePositions>& terms);
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms);
 
 /// Layer norm of each row, (T, H) -> (T, H), then the activation. `out` receives the result when given (it may be x
 /// itself).
@@ -90,6 +91,12 @@ Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* o
 /// Rows of `table` (rows, H) chosen by ids (T) I64, added to `onto` when given, in place. The caller has
 /// checked that the ids are in range. Returns (T, H).
 Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto = nullptr);
+
+/// Rows of `table` (rows, C) chosen by ids (T) I64, added to columns column .. column + C of x (T, H), in place. The
+/// caller has checked that the ids are in range.
+void add_embedding_columns(Ctx& ctx, const Tensor& ids, const Tensor& table, int64_t column, Tensor& x);
+/// Matrices (T, .) side by side.
+Tensor concat_columns(Ctx& ctx, std::initializer_list<const Tensor*> parts);
 
 /// Mean over the rows of each sequence, (T, H) -> (B, H); 0 for an empty sequence.
 Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences);

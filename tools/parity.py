@@ -69,9 +69,10 @@ def make_draw(path, class_name, seed, number, plain=False):
         generator = torch.Generator().manual_seed(rng.getrandbits(40))
         case.config._attn_implementation = "eager"
         model = randomize(getattr(transformers, class_name)(case.config, **case.init), generator, case.embedding_range)
-        model.to(case.dtype)  # rounds the weights to what is stored
-        exact = copy.deepcopy(model).double()
-        single = copy.deepcopy(model).float()
+        exact, single = copy.deepcopy(model).double(), copy.deepcopy(model)
+        model.to(case.dtype)
+        for each in (exact, single):  # rounds the weights to what is stored; what is not stored stays
+            each.load_state_dict(model.state_dict())
         inputs, arguments = case.sets[0].make(case.config, generator, single)
         outputs = run(single, inputs, arguments)
         error = worst(outputs, run(exact, inputs, arguments))

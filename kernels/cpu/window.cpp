@@ -88,20 +88,33 @@ void average_pool_2d_f32(float* out, const WindowArgs& w, int64_t begin, int64_t
       [count](f32x16 sum) __attribute__((always_inline)) { return sum / count; });
 }
 
-void adaptive_average_pool_2d_f32(float* out, const float* x, int64_t height, int64_t width, int64_t cols,
-                                  int64_t out_height, int64_t out_width, int64_t begin, int64_t end) {
-  for (int64_t pixel = begin; pixel < end; pixel++, out += cols) {
-    const int64_t oy = pixel / out_width, ox = pixel % out_width;
-    const int64_t top = oy * height / out_height, bottom = ((oy + 1) * height + out_height - 1) / out_height;
-    const int64_t left = ox * width / out_width, right = ((ox + 1) * width + out_width - 1) / out_width;
-    const f32x16 count = set1(float((bottom - top) * (right - left)));
-    for (int64_t c = 0; c < cols; c += kLanes) {
-      const int64_t n = lanes_left(c, cols);
-      f32x16 sum = zero();
-      for (int64_t i = top; i < bottom; i++) {
-        for (int64_t j = left; j < right; j++) sum = sum + load_n(x + (i * width + j) * cols + c, n);
+/// The part [first, last) of an axis that cell `cell` of `cells` covers, moved by `shift`; what lies outside is cut off.
+struct Cell {
+  int64_t first, last, size;  // size: before the cut
+};
+CARACAL_INLINE Cell cell_within(int64_t cell, int64_t cells, int64_t n, int64_t shift) {
+  Cell c = {cell * n / cells, ((cell + 1) * n + cells - 1) / cells, 0};
+  c.size = c.last - c.first;
+  c.first = c.first + shift < 0 ? 0 : c.first + shift;
+  c.last = c.last + shift > n ? n : c.last + shift;
+  return c;
+}
+
+void window_means_f32(float* out, const float* x, int64_t height, int64_t width, int64_t cols, int64_t kernel,
+                      int64_t out_height, int64_t out_width, int64_t begin, int64_t end) {
+  for (int64_t pixel = begin; pixel < end; pixel++) {
+    for (int64_t tap = 0; tap < kernel * kernel; tap++, out += cols) {
+      const Cell y = cell_within(pixel / out_width, out_height, height, tap / kernel - kernel / 2);
+      const Cell z = cell_within(pixel % out_width, out_width, width, tap % kernel - kernel / 2);
+      const f32x16 count = set1(float(y.size * z.size));
+      for (int64_t c = 0; c < cols; c += kLanes) {
+        const int64_t n = lanes_left(c, cols);
+        f32x16 sum = zero();
+        for (int64_t i = y.first; i < y.last; i++) {
+          for (int64_t j = z.first; j < z.last; j++) sum = sum + load_n(x + (i * width + j) * cols + c, n);
+        }
+        store_n(out + c, sum / count, n);
       }
-      store_n(out + c, sum / count, n);
     }
   }
 }

@@ -93,22 +93,28 @@ TEST(Window, Pools) {
   });
 }
 
-TEST(Window, AdaptivePoolAndUpsampling) {
+TEST(Window, MeansOfWindowsAndUpsampling) {
   for (int64_t cols : {1, 16, 21}) {
     for (auto [height, width, oh, ow] :
          {std::array<int64_t, 4>{7, 7, 7, 7}, {56, 56, 7, 7}, {5, 3, 2, 2}, {2, 3, 7, 5}}) {
-      Guarded x(random_floats(height * width * cols), 1), out(oh * ow * cols, 2);
-      tier().adaptive_average_pool_2d_f32(out.data(), x.data(), height, width, cols, oh, ow, 0, oh * ow);
-      ASSERT_TRUE(out.guards_intact());
-      for (int64_t y = 0; y < oh; y++)
-        for (int64_t z = 0; z < ow; z++)
-          for (int64_t c = 0; c < cols; c++) {
-            double sum = 0, count = 0;
-            for (int64_t i = y * height / oh; i * oh < (y + 1) * height; i++)
-              for (int64_t j = z * width / ow; j * ow < (z + 1) * width; j++, count++)
-                sum += double(x[(i * width + j) * cols + c]);
-            ASSERT_NEAR(out[(y * ow + z) * cols + c], sum / count, 1e-6);
-          }
+      Guarded x(random_floats(height * width * cols), 1);
+      for (int64_t kernel : {1, 3, 5}) {  // of size 1: the pool itself
+        const int64_t taps = kernel * kernel, row = taps * cols;
+        Guarded out(oh * ow * row, 2);
+        tier().window_means_f32(out.data(), x.data(), height, width, cols, kernel, oh, ow, 0, 1);
+        tier().window_means_f32(out.data() + row, x.data(), height, width, cols, kernel, oh, ow, 1, oh * ow);
+        ASSERT_TRUE(out.guards_intact());
+        for (int64_t at = 0; at < oh * ow * row; at++) {
+          const int64_t y = at / row / ow, z = at / row % ow, tap = at % row / cols, c = at % cols;
+          double sum = 0, count = 0;
+          for (int64_t i = y * height / oh; i * oh < (y + 1) * height; i++)
+            for (int64_t j = z * width / ow; j * ow < (z + 1) * width; j++, count++) {
+              const int64_t p = i + tap / kernel - kernel / 2, q = j + tap % kernel - kernel / 2;
+              if (p >= 0 && p < height && q >= 0 && q < width) sum += double(x[(p * width + q) * cols + c]);
+            }
+          ASSERT_NEAR(out[at], sum / count, 1e-6);
+        }
+      }
     }
     Guarded x(random_floats(3 * 5 * cols), 1), out(random_floats(6 * 10 * cols, 1, 7), 2);
     const std::vector<float> before = out.values();

@@ -245,7 +245,8 @@ TEST_F(ConvolutionOps, RelativeBiasInAttention) {
       }
   const Tensor wrong = random({5}, 1);
   EXPECT_THROW(attention(ctx, qkv, sequences, {.heads = kHeads, .bias = &wrong}), Error);
-  EXPECT_THROW(relative_bias(ctx, sequences, {{first, random({kHeads, 32}, 1), 8}}), Error);
+  const RelativePositions near[] = {{first, random({kHeads, 32}, 1), 8}};
+  EXPECT_THROW(relative_bias(ctx, sequences, near), Error);
 }
 
 }  // namespace
