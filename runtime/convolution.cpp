@@ -158,13 +158,6 @@ void expect_residual(const char* op, const ConvolutionOptions& options, const Sh
     fail(op, "residual of shape " + shape.str(), options.residual->shape().str());
 }
 
-void expect_sequences(const char* op, const Tensor& x, const Ragged& sequences) {
-  for (int64_t b = 0; b < sequences.batch; b++)
-    if (sequences.offsets[b] < 0 || sequences.keys[b] < 0 || sequences.offsets[b] > x.size(0) - sequences.keys[b])
-      fail(op, "sequences within " + std::to_string(x.size(0)) + " rows",
-           "sequence " + std::to_string(b) + " beyond them");
-}
-
 using PoolKernel = void (*)(float*, const kernels::WindowArgs&, int64_t, int64_t);
 
 Tensor pool_2d(Ctx& ctx, const char* op, const Tensor& x, const Images& images, const Window& y, const Window& x_window,
