@@ -19,6 +19,7 @@
 #include <caracal/models/vit/configuration_vit.h>
 #include <caracal/models/vit/modeling_vit.h>
 #include <caracal/models/wav2vec2/configuration_wav2vec2.h>
+#include <caracal/models/wav2vec2/modeling_wav2vec2.h>
 #include <caracal/runtime/error.h>
 #include <caracal/runtime/json.h>
 #include <caracal/runtime/runtime.h>

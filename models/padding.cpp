@@ -109,6 +109,40 @@ TextBatch unpad_mask(Ctx& ctx, const ArgumentName& where, const Tensor& mask, in
   return rows_of(ctx, where, mask, batch, 0, length, false);
 }
 
+TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t length) {
+  TextBatch text;
+  text.batch = sequences.batch;
+  text.length = length;
+  text.sequences = sequences;
+  text.rows = integers(ctx, sequences.tokens);
+  for (int64_t b = 0; b < sequences.batch; b++)
+    for (int64_t t = sequences.offsets[b]; t < sequences.offsets[b + 1]; t++)
+      text.rows.data<int64_t>()[t] = b * length + t - sequences.offsets[b];
+  return text;
+}
+
+TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t length) {
+  const int64_t batch = lengths.size(0);
+  Tensor offsets = integers(ctx, batch + 1);
+  Ragged sequences{batch, 0, 0, offsets.data<int64_t>(), lengths.data<int64_t>()};
+  for (int64_t b = 0; b < batch; b++) {
+    offsets.data<int64_t>()[b] = sequences.tokens;
+    sequences.tokens += sequences.keys[b];
+    sequences.longest = std::max(sequences.longest, sequences.keys[b]);
+  }
+  offsets.data<int64_t>()[batch] = sequences.tokens;
+  return padded_at_end(ctx, sequences, length);
+}
+
+Ragged with_all_rows(Ctx& ctx, const Ragged& sequences) {
+  Tensor keys = integers(ctx, sequences.batch);
+  for (int64_t b = 0; b < sequences.batch; b++)
+    keys.data<int64_t>()[b] = sequences.offsets[b + 1] - sequences.offsets[b];
+  Ragged all = sequences;
+  all.keys = keys.data<int64_t>();
+  return all;
+}
+
 ModelInputs flatten_choices(std::string_view model, const ModelInputs& inputs, int64_t* choices) {
   const Tensor& leading = inputs.input_ids.defined() ? inputs.input_ids : inputs.inputs_embeds;
   const int rank = inputs.input_ids.defined() ? 3 : 4;
@@ -172,8 +206,9 @@ Tensor gather_boxes(Ctx& ctx, const ArgumentName& where, const Tensor& boxes, in
       if (0 <= x0 && x0 <= x1 && x1 < limit && 0 <= y0 && y0 <= y1 && y1 < limit) continue;
       std::string box;
       for (int64_t i = 0; i < 4; i++) box += (i == 0 ? "" : ", ") + std::to_string(corner(t, i));
-      throw Error(ErrorCode::invalid_argument, where.str(),
-                  "expected 0 <= x0 <= x1 < " + std::to_string(limit) + ", and y alike, but got x0, y0, x1, y1 = " + box);
+      throw Error(
+          ErrorCode::invalid_argument, where.str(),
+          "expected 0 <= x0 <= x1 < " + std::to_string(limit) + ", and y alike, but got x0, y0, x1, y1 = " + box);
     }
     for (int64_t t = 0; t < count; t++) {
       for (int64_t i = 0; i < 4; i++) to[i * count + t] = corner(rows[t], i);
@@ -209,7 +244,9 @@ void pad_rows(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out) {
   if (ctx.planning()) return;
   const int64_t cols = x.size(1), padded = text.batch * text.length;
   out.resize({text.batch, text.length, cols});
-  if (text.sequences.tokens != padded) std::memset(out.raw(), 0, out.nbytes());
+  int64_t counted = 0;
+  for (int64_t b = 0; b < text.batch; b++) counted += text.sequences.keys[b];
+  if (counted != padded) std::memset(out.raw(), 0, out.nbytes());
   Tensor flat = out.reshape({padded, cols});
   // Rows that only attend are masked: they have no place in the output.
   for (int64_t b = 0; b < text.batch; b++) {

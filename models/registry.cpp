@@ -7,7 +7,7 @@
 #include <caracal/models/distilbert/modeling_distilbert.h>
 #include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
 #include <caracal/models/vit/modeling_vit.h>
-#include <caracal/models/wav2vec2/configuration_wav2vec2.h>
+#include <caracal/models/wav2vec2/modeling_wav2vec2.h>
 
 namespace caracal {
 namespace {
@@ -58,6 +58,12 @@ struct Registry {
       model_entry<ViTModel>("AutoModel"),
       model_entry<ViTForImageClassification>("AutoModelForImageClassification"),
       model_entry<ViTForMaskedImageModeling>("AutoModelForMaskedImageModeling"),
+      model_entry<Wav2Vec2Model>("AutoModel"),
+      model_entry<Wav2Vec2ForPreTraining>("AutoModelForPreTraining"),
+      model_entry<Wav2Vec2ForCTC>("AutoModelForCTC"),
+      model_entry<Wav2Vec2ForSequenceClassification>("AutoModelForAudioClassification"),
+      model_entry<Wav2Vec2ForAudioFrameClassification>("AutoModelForAudioFrameClassification"),
+      model_entry<Wav2Vec2ForXVector>("AutoModelForAudioXVector"),
   };
 };
 

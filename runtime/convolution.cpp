@@ -161,13 +161,6 @@ Tensor make_result(Ctx& ctx, const char* op, const ConvolutionOptions& options, 
   return *options.into;
 }
 
-void expect_sequences(const char* op, const Tensor& x, const Ragged& sequences) {
-  for (int64_t b = 0; b < sequences.batch; b++)
-    if (sequences.offsets[b] < 0 || sequences.keys[b] < 0 || sequences.offsets[b] > x.size(0) - sequences.keys[b])
-      fail(op, "sequences within " + std::to_string(x.size(0)) + " rows",
-           "sequence " + std::to_string(b) + " beyond them");
-}
-
 using PoolKernel = void (*)(float*, const kernels::WindowArgs&, int64_t, int64_t);
 
 Tensor pool_2d(Ctx& ctx, const char* op, const Tensor& x, Images images, const Window& y, const Window& x_window,
@@ -368,13 +361,13 @@ Tensor window_means(Ctx& ctx, const Tensor& x, Images images, int64_t kernel, in
          Shape{out_height, out_width}.str() + " and " + std::to_string(kernel));
   Tensor result = ctx.empty({images.count * cells, width});
   float* to = result.data<float>();
-  ctx.parallel(
-      images.count * cells, row_grain(width * (images.pixels() / cells + 1)), [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; i++)
-          ctx.cpu().window_means_f32(to + i * width, x.data<float>() + i / cells * images.pixels() * cols,
-                                     images.height, images.width, cols, kernel, out_height, out_width, i % cells,
-                                     i % cells + 1);
-      });
+  ctx.parallel(images.count * cells, row_grain(width * (images.pixels() / cells + 1)),
+               [&](int64_t begin, int64_t end, int) {
+                 for (int64_t i = begin; i < end; i++)
+                   ctx.cpu().window_means_f32(to + i * width, x.data<float>() + i / cells * images.pixels() * cols,
+                                              images.height, images.width, cols, kernel, out_height, out_width,
+                                              i % cells, i % cells + 1);
+               });
   return result;
 }
 

@@ -15,11 +15,7 @@ using PoolKernel = void (*)(float*, const float*, int64_t, int64_t);
 Tensor pool(Ctx& ctx, const char* op, const Tensor& x, const Ragged& sequences, PoolKernel kernel) {
   expect_matrix(op, "x", x, x.rank() == 2 ? x.size(1) : 0);
   const int64_t cols = x.size(1);
-  for (int64_t b = 0; b < sequences.batch; b++) {
-    if (sequences.offsets[b] < 0 || sequences.keys[b] < 0 || sequences.offsets[b] > x.size(0) - sequences.keys[b])
-      fail(op, "sequences within " + std::to_string(x.size(0)) + " rows",
-           "sequence " + std::to_string(b) + " beyond them");
-  }
+  expect_sequences(op, x, sequences);
   Tensor out = ctx.empty({sequences.batch, cols});
   const float* in = x.data<float>();
   float* result = out.data<float>();
@@ -329,8 +325,7 @@ Tensor concat_columns(Ctx& ctx, std::initializer_list<const Tensor*> parts) {
     const int64_t cols = part->size(1);
     const float* from = part->data<float>();
     ctx.parallel(rows, row_grain(cols), [&](int64_t begin, int64_t end, int) {
-      for (int64_t t = begin; t < end; t++)
-        std::memcpy(to + t * width, from + t * cols, size_t(cols) * sizeof(float));
+      for (int64_t t = begin; t < end; t++) std::memcpy(to + t * width, from + t * cols, size_t(cols) * sizeof(float));
     });
     to += cols;
   }
@@ -342,6 +337,26 @@ Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
 }
 Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
   return pool(ctx, "max_pool", x, sequences, ctx.cpu().max_rows_f32);
+}
+
+Tensor mean_and_deviation(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
+  expect_matrix("mean_and_deviation", "x", x, cols);
+  expect_sequences("mean_and_deviation", x, sequences);
+  Tensor out = ctx.empty({sequences.batch, 2 * cols});
+  float* result = out.data<float>();
+  ctx.parallel(sequences.batch, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t b = begin; b < end; b++) {
+      const float* in = x.data<float>() + sequences.offsets[b] * cols;
+      float *mean = result + 2 * b * cols, *deviation = mean + cols;
+      const int64_t rows = sequences.keys[b];
+      ctx.cpu().column_sums_f32(mean, in, cols, rows, cols);
+      for (int64_t c = 0; c < cols; c++) mean[c] /= float(rows);
+      ctx.cpu().column_squares_f32(deviation, in, cols, rows, cols, mean);
+      for (int64_t c = 0; c < cols; c++) deviation[c] = rows < 2 ? NAN : std::sqrt(deviation[c] / float(rows - 1));
+    }
+  });
+  return out;
 }
 
 void l2_normalize(Ctx& ctx, Tensor& x, float eps) {
@@ -372,6 +387,34 @@ void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out) {
     for (int64_t i = begin; i < end; i++)
       std::memcpy(to + rows[i] * cols, from + i * cols, size_t(cols) * sizeof(float));
   });
+}
+
+void add_scaled(Ctx& ctx, const Tensor& x, float scale, Tensor& onto) {
+  if (onto.shape() != x.shape()) fail("add_scaled", "a sum of shape " + x.shape().str(), onto.shape().str());
+  const float* from = x.data<float>();
+  float* to = onto.data<float>();
+  ctx.parallel(x.numel(), kElementsPerTask, [&](int64_t begin, int64_t end, int) {
+    ctx.cpu().add_scaled_f32(to + begin, from + begin, scale, end - begin);
+  });
+}
+
+Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
+  expect_matrix("argmax", "x", x, cols);
+  if (groups < 1 || cols < groups || cols % groups != 0)
+    fail("argmax", "columns in " + std::to_string(groups) + " equal parts", x.shape().str());
+  const int64_t width = cols / groups, count = x.size(0) * groups;
+  Tensor out = ctx.empty({count}, DType::I64);
+  int64_t* to = out.data<int64_t>();
+  std::fill_n(to, count, int64_t(0));  // while planning, what follows reads them
+  ctx.parallel(count, row_grain(width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      const float* part = x.data<float>() + i * width;
+      for (int64_t c = 1; c < width && !std::isnan(part[to[i]]); c++)
+        if (part[c] > part[to[i]] || std::isnan(part[c])) to[i] = c;
+    }
+  });
+  return out;
 }
 
 void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out) {

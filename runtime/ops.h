@@ -102,6 +102,9 @@ Tensor concat_columns(Ctx& ctx, std::initializer_list<const Tensor*> parts);
 Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences);
 /// Largest value of each column over the rows of each sequence, (T, H) -> (B, H); 0 for an empty sequence.
 Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences);
+/// Mean and unbiased standard deviation of each column over the rows of each sequence, side by side, (T, H) -> (B, 2H);
+/// NaN where there are too few rows, as in torch.
+Tensor mean_and_deviation(Ctx& ctx, const Tensor& x, const Ragged& sequences);
 /// Each row divided by max(its Euclidean length, eps), as torch.nn.functional.normalize. In place.
 void l2_normalize(Ctx& ctx, Tensor& x, float eps = 1e-12f);
 
@@ -110,6 +113,12 @@ Tensor gather_rows(Ctx& ctx, const Tensor& x, const Tensor& index);
 /// Writes row i of x (T, H) to row index[i] of `out` (N, H). Rows of `out` that no index names stay as they are.
 /// Throws for an index outside `out`.
 void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out);
+
+/// onto += scale · x, in place.
+void add_scaled(Ctx& ctx, const Tensor& x, float scale, Tensor& onto);
+/// The column of the largest value in each of the `groups` equal parts of each row, counted within the part; the first
+/// of equal ones, NaN before all. x (T, N) -> (T · groups) I64.
+Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups = 1);
 
 /// Copies the rows of x (T, H) over those of `out` (T, H).
 void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out);

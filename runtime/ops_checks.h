@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-#include <caracal/runtime/tensor.h>
+#include <caracal/runtime/ops.h>
 
 namespace caracal {
 
@@ -32,6 +32,13 @@ inline void expect_ids(const char* op, const Tensor& ids, int64_t rows) {
 inline void expect_rows_within(const char* op, const Tensor& index, int64_t rows) {
   for (int64_t row : index.values<int64_t>())
     if (row < 0 || row >= rows) fail(op, "row numbers from 0 to " + std::to_string(rows - 1), std::to_string(row));
+}
+
+inline void expect_sequences(const char* op, const Tensor& x, const Ragged& sequences) {
+  for (int64_t b = 0; b < sequences.batch; b++)
+    if (sequences.offsets[b] < 0 || sequences.keys[b] < 0 || sequences.offsets[b] > x.size(0) - sequences.keys[b])
+      fail(op, "sequences within " + std::to_string(x.size(0)) + " rows",
+           "sequence " + std::to_string(b) + " beyond them");
 }
 
 inline int64_t row_grain(int64_t cols) { return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(cols, 1)); }

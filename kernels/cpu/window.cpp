@@ -88,7 +88,8 @@ void average_pool_2d_f32(float* out, const WindowArgs& w, int64_t begin, int64_t
       [count](f32x16 sum) __attribute__((always_inline)) { return sum / count; });
 }
 
-/// The part [first, last) of an axis that cell `cell` of `cells` covers, moved by `shift`; what lies outside is cut off.
+/// The part [first, last) of an axis that cell `cell` of `cells` covers, moved by `shift`; what lies outside is cut
+/// off.
 struct Cell {
   int64_t first, last, size;  // size: before the cut
 };

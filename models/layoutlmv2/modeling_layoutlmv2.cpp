@@ -38,7 +38,8 @@ LayoutLMv2Config checked(LayoutLMv2Config config) {
   expect(pool.size() == 2 || pool.size() == 3, "image_feature_pool_shape of 2 or 3 sizes", std::to_string(pool.size()));
   for (int64_t size : pool) expect_positive(config, "image_feature_pool_shape", size);
   if (pool.size() == 2) pool.push_back(channels);
-  expect(pool[2] == channels, "image_feature_pool_shape to end in the backbone's " + std::to_string(channels) + " channels",
+  expect(pool[2] == channels,
+         "image_feature_pool_shape to end in the backbone's " + std::to_string(channels) + " channels",
          std::to_string(pool[2]));
   expect(pool[0] <= config.max_position_embeddings && pool[1] <= config.max_position_embeddings / pool[0],
          "max_position_embeddings for every cell of image_feature_pool_shape",
@@ -48,7 +49,8 @@ LayoutLMv2Config checked(LayoutLMv2Config config) {
     if (!used) return;
     expect_positive(config, bins_field, bins);
     expect_positive(config, most_field, most);
-    expect(bins >= 4 && most > bins / 4, std::string(bins_field) + " of at least 4 and less than four times " + most_field,
+    expect(bins >= 4 && most > bins / 4,
+           std::string(bins_field) + " of at least 4 and less than four times " + most_field,
            std::to_string(bins) + " and " + std::to_string(most));
   };
   expect_buckets(config.has_relative_attention_bias, "rel_pos_bins", config.rel_pos_bins, "max_rel_pos",
@@ -95,7 +97,8 @@ void append_page(Ctx& ctx, int64_t cells, LayoutLMv2Batch& batch) {
   batch.visual_rows = ctx.empty({text.batch * cells}, DType::I64);
   if (text.first_rows.defined()) all.first_rows = ctx.empty({text.batch}, DType::I64);
   for (int64_t b = 0; b < text.batch; b++) {
-    const int64_t begin = text.sequences.offsets[b], end = text.sequences.offsets[b + 1], count = text.sequences.keys[b];
+    const int64_t begin = text.sequences.offsets[b], end = text.sequences.offsets[b + 1],
+                  count = text.sequences.keys[b];
     const int64_t start = begin + b * cells;
     for (int64_t t = begin; t < end; t++) {
       const int64_t row = start + t - begin + (t - begin < count ? 0 : cells);
@@ -119,7 +122,8 @@ Ragged pages(Ctx& ctx, const LayoutLMv2Batch& batch, bool among_all) {
   const int64_t count = batch.text.batch, cells = batch.all.length - batch.text.length;
   Tensor offsets = ctx.empty({count + 1}, DType::I64), keys = ctx.empty({count}, DType::I64);
   for (int64_t b = 0; b <= count; b++)
-    offsets.data<int64_t>()[b] = among_all && b < count ? batch.all.sequences.offsets[b] + batch.text.sequences.keys[b] : b * cells;
+    offsets.data<int64_t>()[b] =
+        among_all && b < count ? batch.all.sequences.offsets[b] + batch.text.sequences.keys[b] : b * cells;
   std::fill_n(keys.data<int64_t>(), count, cells);
   return {count, count * cells, cells, offsets.data<int64_t>(), keys.data<int64_t>()};
 }
@@ -172,9 +176,10 @@ LayoutLMv2Layer::LayoutLMv2Layer(const Loader& loader, const Weights& w, const L
     const Tensor weight = qkv.get("weight", {3 * hidden, hidden});
     const Init zeros{.kind = Init::Kind::constant};
     const Tensor q_bias = self.get("q_bias", {1, 1, hidden}, zeros), v_bias = self.get("v_bias", {1, 1, hidden}, zeros);
-    self_qkv = pack_linear(loader.runtime, loader.store,
-                           {weight.rows(0, hidden), weight.rows(hidden, 2 * hidden), weight.rows(2 * hidden, 3 * hidden)},
-                           {q_bias.reshape({hidden}), Tensor(), v_bias.reshape({hidden})});
+    self_qkv =
+        pack_linear(loader.runtime, loader.store,
+                    {weight.rows(0, hidden), weight.rows(hidden, 2 * hidden), weight.rows(2 * hidden, 3 * hidden)},
+                    {q_bias.reshape({hidden}), Tensor(), v_bias.reshape({hidden})});
     qkv.release("weight");
   } else {
     self_qkv = load_stacked_linear(loader, {self / "query", self / "key", self / "value"}, hidden, hidden);
@@ -325,10 +330,10 @@ LayoutLMv2ForSequenceClassification::LayoutLMv2ForSequenceClassification(const L
 void LayoutLMv2ForSequenceClassification::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
                                               const ForwardOptions& options) const {
   LayoutLMv2Batch batch;
-  Tensor x = layoutlmv2_.forward(ctx, kClassName, inputs, /*keep_first=*/true, batch, output, options);  // (T, H)
-  Tensor first = gather_rows(ctx, x, batch.all.first_rows);                                              // (B, H)
-  Tensor before = mean_pool(ctx, batch.visual, pages(ctx, batch, /*among_all=*/false));                  // (B, H)
-  Tensor after = mean_pool(ctx, x, pages(ctx, batch, /*among_all=*/true));                               // (B, H)
+  Tensor x = layoutlmv2_.forward(ctx, kClassName, inputs, /*keep_first=*/true, batch, output, options);    // (T, H)
+  Tensor first = gather_rows(ctx, x, batch.all.first_rows);                                                // (B, H)
+  Tensor before = mean_pool(ctx, batch.visual, pages(ctx, batch, /*among_all=*/false));                    // (B, H)
+  Tensor after = mean_pool(ctx, x, pages(ctx, batch, /*among_all=*/true));                                 // (B, H)
   copy_out(ctx, linear(ctx, concat_columns(ctx, {&first, &before, &after}), classifier_), output.logits);  // (B, C)
 }
 
@@ -344,8 +349,8 @@ void LayoutLMv2ForTokenClassification::run(Ctx& ctx, const ModelInputs& inputs, 
                                            const ForwardOptions& options) const {
   LayoutLMv2Batch batch;
   Tensor x = layoutlmv2_.forward(ctx, kClassName, inputs, /*keep_first=*/false, batch, output, options);  // (T, H)
-  x = layoutlmv2_.text_part(ctx, x, batch);                                                              // (T text, H)
-  pad_rows(ctx, linear(ctx, x, classifier_), batch.text, output.logits);                                 // (B, S, C)
+  x = layoutlmv2_.text_part(ctx, x, batch);                                                               // (T text, H)
+  pad_rows(ctx, linear(ctx, x, classifier_), batch.text, output.logits);                                  // (B, S, C)
 }
 
 static LayoutLMv2Config with_segment(LayoutLMv2Config config) {
@@ -365,7 +370,7 @@ void LayoutLMv2ForQuestionAnswering::run(Ctx& ctx, const ModelInputs& inputs, Mo
                                          const ForwardOptions& options) const {
   LayoutLMv2Batch batch;
   Tensor x = layoutlmv2_.forward(ctx, kClassName, inputs, /*keep_first=*/false, batch, output, options);  // (T, H)
-  Tensor logits = linear(ctx, layoutlmv2_.text_part(ctx, x, batch), qa_outputs_);                        // (T text, 2)
+  Tensor logits = linear(ctx, layoutlmv2_.text_part(ctx, x, batch), qa_outputs_);                         // (T text, 2)
   pad_column(ctx, logits, 0, batch.text, output.start_logits);
   pad_column(ctx, logits, 1, batch.text, output.end_logits);
 }

@@ -9,7 +9,6 @@ namespace caracal {
 namespace {
 
 constexpr const char* kStages[] = {"res2", "res3", "res4", "res5"};
-constexpr float kNormEps = 1e-5f;
 
 [[noreturn]] void refuse(ErrorCode code, std::string_view key, const std::string& expected, const Json& got) {
   throw Error(code, "LayoutLMv2Config: detectron2_config_args",
@@ -60,28 +59,12 @@ class Arguments {
   const Json& args_;
 };
 
-// A convolution without bias and the frozen batch norm behind it as one: the norm scales its filters and shifts them.
-Convolution load_convolution_norm(const Loader& loader, const Weights& w, int64_t in_channels, int64_t out_channels,
-                                  int64_t kernel, int64_t stride, int64_t groups = 1) {
-  const Weights norm = w / "norm";
-  const Tensor weight = w.get("weight", {out_channels, in_channels / groups, kernel, kernel});
-  const Tensor scale = norm.get("weight", {out_channels}), shift = norm.get("bias", {out_channels});
-  const Tensor mean = norm.get("running_mean", {out_channels}, {.kind = Init::Kind::constant});
-  const Tensor variance =
-      norm.get("running_var", {out_channels}, {.kind = Init::Kind::constant, .value = 1 - kNormEps});
-  Tensor folded = Tensor::empty(weight.shape()), bias = Tensor::empty({out_channels});
-  const int64_t taps = weight.numel() / out_channels;
-  for (int64_t c = 0; c < out_channels; c++) {
-    const double factor =
-        double(scale.data<float>()[c]) / std::sqrt(double(variance.data<float>()[c]) + double(kNormEps));
-    for (int64_t i = c * taps; i < (c + 1) * taps; i++)
-      folded.data<float>()[i] = float(double(weight.data<float>()[i]) * factor);
-    bias.data<float>()[c] = float(double(shift.data<float>()[c]) - double(mean.data<float>()[c]) * factor);
-  }
+// Detectron2's Conv2d: a convolution that holds its norm.
+Convolution load_conv2d(const Loader& loader, const Weights& w, int64_t in_channels, int64_t out_channels,
+                        int64_t kernel, int64_t stride, int64_t groups = 1) {
   const Window window{.stride = stride, .padding = kernel / 2};
-  Convolution conv = pack_convolution(loader.runtime, loader.store, folded, bias, {groups, window, window});
-  w.release("weight");
-  return conv;
+  return load_normalized_convolution(loader, w, w / "norm", in_channels, out_channels, {kernel, kernel},
+                                     {groups, window, window});
 }
 
 BottleneckBlock load_block(const Loader& loader, const Weights& w, const VisualBackboneConfig& config, int64_t stage,
@@ -90,11 +73,10 @@ BottleneckBlock load_block(const Loader& loader, const Weights& w, const VisualB
   const int64_t in = index > 0 ? out : stage > 0 ? out / 2 : config.stem_out_channels;
   const int64_t stride = index == 0 && stage > 0 ? 2 : 1;
   BottleneckBlock block;
-  if (in != out) block.shortcut = load_convolution_norm(loader, w / "shortcut", in, out, 1, stride);
-  block.conv1 = load_convolution_norm(loader, w / "conv1", in, width, 1, config.stride_in_1x1 ? stride : 1);
-  block.conv2 = load_convolution_norm(loader, w / "conv2", width, width, 3, config.stride_in_1x1 ? 1 : stride,
-                                      config.num_groups);
-  block.conv3 = load_convolution_norm(loader, w / "conv3", width, out, 1, 1);
+  if (in != out) block.shortcut = load_conv2d(loader, w / "shortcut", in, out, 1, stride);
+  block.conv1 = load_conv2d(loader, w / "conv1", in, width, 1, config.stride_in_1x1 ? stride : 1);
+  block.conv2 = load_conv2d(loader, w / "conv2", width, width, 3, config.stride_in_1x1 ? 1 : stride, config.num_groups);
+  block.conv3 = load_conv2d(loader, w / "conv3", width, out, 1, 1);
   return block;
 }
 
@@ -161,7 +143,8 @@ VisualBackboneConfig::VisualBackboneConfig(const LayoutLMv2Config& config) {
   args.flag("MODEL.RESNETS.STRIDE_IN_1X1", stride_in_1x1);
   if (const Json* fuse = args.find("MODEL.FPN.FUSE_TYPE"); fuse != nullptr) {
     average = *fuse == Json("avg");
-    if (!average && *fuse != Json("sum")) refuse(ErrorCode::invalid_argument, "MODEL.FPN.FUSE_TYPE", "sum or avg", *fuse);
+    if (!average && *fuse != Json("sum"))
+      refuse(ErrorCode::invalid_argument, "MODEL.FPN.FUSE_TYPE", "sum or avg", *fuse);
   }
 }
 
@@ -184,7 +167,7 @@ LayoutLMv2VisualBackbone::LayoutLMv2VisualBackbone(const Loader& loader, const W
       pixel_mean(Tensor::from(config.pixel_mean, {int64_t(config.pixel_mean.size())})),
       pixel_std(Tensor::from(config.pixel_std, {int64_t(config.pixel_std.size())})) {
   const Weights backbone = w / "backbone", bottom_up = backbone / "bottom_up";
-  stem = load_convolution_norm(loader, bottom_up / "stem" / "conv1", pixel_mean.numel(), config.stem_out_channels, 7, 2);
+  stem = load_conv2d(loader, bottom_up / "stem" / "conv1", pixel_mean.numel(), config.stem_out_channels, 7, 2);
   const int64_t channels = config.fpn_out_channels;
   for (int64_t i = 0; i < 4; i++) {
     for (int64_t j = 0; j < config.blocks[size_t(i)]; j++)
@@ -192,10 +175,10 @@ LayoutLMv2VisualBackbone::LayoutLMv2VisualBackbone(const Loader& loader, const W
     const Weights lateral = backbone / ("fpn_lateral" + std::to_string(i + 2));
     // Averages are sums of laterals, halved once for each average on the way down; powers of two round nothing.
     const float share = config.average ? std::ldexp(1.0f, -int(std::min<int64_t>(i + 1, 3))) : 1.0f;
-    laterals[size_t(i)] = pack_convolution(
-        loader.runtime, loader.store,
-        times(lateral.get("weight", {channels, config.res2_out_channels << i, 1, 1}), share),
-        times(lateral.get("bias", {channels}), share));
+    laterals[size_t(i)] =
+        pack_convolution(loader.runtime, loader.store,
+                         times(lateral.get("weight", {channels, config.res2_out_channels << i, 1, 1}), share),
+                         times(lateral.get("bias", {channels}), share));
     const Weights smooth = backbone / ("fpn_output" + std::to_string(i + 2));
     const Tensor weight = smooth.get("weight", {channels, channels, 3, 3}), bias = smooth.get("bias", {channels});
     if (i == 0) output = pack_linear(loader.runtime, loader.store, {channels_last(weight)}, {bias});
@@ -218,8 +201,8 @@ Tensor LayoutLMv2VisualBackbone::forward(Ctx& ctx, const char* model, const Tens
                       std::to_string(images.height) + " and " + std::to_string(images.width));
   Tensor features = ctx.empty({batch * pool_height * pool_width, config.fpn_out_channels});
   Ctx::Scope scope(ctx);
-  Tensor x = image_rows(ctx, image, pixel_mean, pixel_std);                           // (B · height · width, C)
-  x = conv2d(ctx, x, images, stem, &images, {.activation = Activation::relu});        // (B · height/2 · width/2, stem)
+  Tensor x = image_rows(ctx, image, pixel_mean, pixel_std);                     // (B · height · width, C)
+  x = conv2d(ctx, x, images, stem, &images, {.activation = Activation::relu});  // (B · height/2 · width/2, stem)
   const Window pool{.kernel = 3, .stride = 2, .padding = 1};
   x = max_pool_2d(ctx, x, images, pool, pool, &images);  // (B · height/4 · width/4, stem)
   std::array<Tensor, 4> levels;

@@ -1,6 +1,6 @@
 // The visual backbone of LayoutLMv2: Detectron2's ResNet or ResNeXt under a feature pyramid. Weights have Detectron2's
-// names. Source: LayoutLMv2VisualBackbone in transformers/models/layoutlmv2/modeling_layoutlmv2.py; detectron2/modeling/
-// backbone/resnet.py and fpn.py.
+// names. Source: LayoutLMv2VisualBackbone in transformers/models/layoutlmv2/modeling_layoutlmv2.py;
+// detectron2/modeling/ backbone/resnet.py and fpn.py.
 #pragma once
 
 #include <array>

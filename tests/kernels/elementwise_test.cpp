@@ -104,6 +104,25 @@ TEST(Add, IsExact) {
   }
 }
 
+TEST(Add, ScaledAndLookedUp) {
+  const std::vector<float> table = {0.5f, -2, 3};
+  for (int64_t n : kLengths) {
+    Guarded x(random_floats(n, 1, 1), 1), out(random_floats(n, 1, 2), 3), found(n, 2);
+    const std::vector<float> before = out.values();
+    tier().add_scaled_f32(out.data(), x.data(), 0.3f, n);
+    std::vector<int32_t> index;
+    for (int64_t i = 0; i < n; i++) index.push_back(int32_t(i * 7 % 3));
+    tier().lookup_f32(found.data(), table.data(), index.data(), n, false);
+    for (int64_t i = 0; i < n; i++) {
+      ASSERT_NEAR(out[i], double(before[size_t(i)]) + double(0.3f) * double(x[i]), 2e-7);
+      ASSERT_EQ(found[i], table[size_t(index[size_t(i)])]);
+    }
+    tier().lookup_f32(found.data(), table.data(), index.data(), n, true);
+    for (int64_t i = 0; i < n; i++) ASSERT_EQ(found[i], 2 * table[size_t(index[size_t(i)])]);
+    ASSERT_TRUE(out.guards_intact() && found.guards_intact());
+  }
+}
+
 double half_value(uint16_t h) {
   double sign = h & 0x8000 ? -1 : 1;
   int exponent = h >> 10 & 31, mantissa = h & 1023;

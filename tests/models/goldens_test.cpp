@@ -70,6 +70,8 @@ TEST(Goldens, DistilBert) { check_architecture("distilbert", 30); }
 TEST(Goldens, ViT) { check_architecture("vit", 40); }
 TEST(Goldens, LayoutLMv2) { check_architecture("layoutlmv2", 36); }
 
+TEST(Goldens, Wav2Vec2) { check_architecture("wav2vec2", 50); }
+
 TEST(Goldens, RunTheForcedTier) {
   const char* forced = std::getenv("CARACAL_ISA");
   const AnyModel model = tiny_bert(1);

@@ -236,6 +236,25 @@ TEST_F(Ops, PoolsAndNorms) {
   EXPECT_THROW(mean_pool(ctx, x, Ragged{2, 4, 2, beyond, beyond + 1}), Error);
 }
 
+TEST_F(Ops, DeviationsSumsAndLargest) {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2, 3, 10, 8, 3, NAN, 7}, {4, 2});
+  const int64_t offsets[] = {0, 3, 3, 3}, keys[] = {3, 0, 1};
+  const Tensor stats = mean_and_deviation(ctx, x, {3, 4, 3, offsets, keys});
+  expect_close(stats.rows(0, 1), {4, 5, std::sqrt(13.0), std::sqrt(19.0)});
+  for (int64_t i = 4; i < 8; i++) EXPECT_TRUE(std::isnan(stats.data<float>()[i]));
+  EXPECT_EQ(stats.data<float>()[9], 7);
+  EXPECT_TRUE(std::isnan(stats.data<float>()[11]));
+  Tensor sum = Tensor::from(std::vector<float>{1, 1}, {1, 2});
+  add_scaled(ctx, x.rows(1, 2), 0.5f, sum);
+  expect_close(sum, {2.5, 6});
+  EXPECT_THROW(add_scaled(ctx, x, 1, sum), Error);
+  const Tensor scores = Tensor::from(std::vector<float>{1, 5, 5, 9, NAN, NAN, -1, -2, -3, 0, 1, 2}, {2, 6});
+  const Tensor best = argmax(ctx, scores, 2);
+  const int64_t want[] = {1, 1, 0, 2};
+  for (int i = 0; i < 4; i++) EXPECT_EQ(best.data<int64_t>()[i], want[i]) << i;
+  EXPECT_THROW(argmax(ctx, scores, 4), Error);
+}
+
 TEST_F(Ops, PlanningComputesNothing) {
   Ctx planning(runtime, arena, true);
   Tensor x = Tensor::zeros({2, 2});

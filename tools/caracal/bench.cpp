@@ -9,6 +9,7 @@
 
 #include <caracal/models/auto.h>
 #include <caracal/models/tokenization_auto.h>
+#include <caracal/models/wav2vec2/configuration_wav2vec2.h>
 
 #include "common.h"
 
@@ -54,6 +55,23 @@ ModelInputs random_inputs(const std::vector<int64_t>& lengths, int64_t vocab_siz
   return inputs;
 }
 
+// Noise of the given lengths, in samples; a mask only where they differ.
+ModelInputs random_audio(const std::vector<int64_t>& lengths) {
+  const int64_t batch = int64_t(lengths.size()), longest = *std::max_element(lengths.begin(), lengths.end());
+  ModelInputs inputs;
+  inputs.input_values = Tensor::zeros({batch, longest});
+  std::mt19937_64 random(0);
+  std::normal_distribution<float> normal;
+  for (int64_t b = 0; b < batch; b++)
+    for (int64_t s = 0; s < lengths[size_t(b)]; s++)
+      inputs.input_values.data<float>()[b * longest + s] = normal(random);
+  if (std::ranges::count(lengths, longest) == batch) return inputs;
+  inputs.attention_mask = Tensor::zeros({batch, longest}, DType::I64);
+  for (int64_t b = 0; b < batch; b++)
+    std::fill_n(inputs.attention_mask.data<int64_t>() + b * longest, lengths[size_t(b)], int64_t(1));
+  return inputs;
+}
+
 AnyModel load(const Options& o, const std::shared_ptr<Runtime>& runtime) {
   if (o.random.empty()) return load_auto_model(o.task, o.model, {.runtime = runtime});
   return make_auto_model(o.task, *AutoConfig::from_pretrained(o.random), {.runtime = runtime});
@@ -73,8 +91,9 @@ void bench_model(const Options& o) {
   const double load_start = now();
   const AnyModel model = load(o, runtime);
   const double load_ms = (now() - load_start) * 1e3;
-  const Json vocab_size = model->config().to_dict().at("vocab_size");
-  const ModelInputs inputs = random_inputs(lengths, vocab_size.as_int());
+  const bool audio = dynamic_cast<const Wav2Vec2Config*>(&model->config()) != nullptr;
+  const ModelInputs inputs =
+      audio ? random_audio(lengths) : random_inputs(lengths, model->config().to_dict().at("vocab_size").as_int());
 
   ModelOutput output;
   const double first_start = now();
@@ -188,8 +207,9 @@ void add_bench(CLI::App& app) {
           ->excludes(model);
   sub->add_option("--task", o->task, "Auto class")->capture_default_str();
   sub->add_option("--batch", o->batch, "sequences per call, default 1")->check(CLI::PositiveNumber);
-  CLI::Option* seq =
-      sub->add_option("--seq", o->seq, "tokens per sequence")->capture_default_str()->check(CLI::PositiveNumber);
+  CLI::Option* seq = sub->add_option("--seq", o->seq, "tokens per sequence, or samples of audio")
+                         ->capture_default_str()
+                         ->check(CLI::PositiveNumber);
   sub->add_option("--lengths", o->lengths, "tokens of each sequence of the batch, a,b,c; in place of --seq")
       ->delimiter(',')
       ->excludes(seq)
