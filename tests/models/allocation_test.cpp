@@ -101,6 +101,21 @@ TEST(Allocation, NoneForAudioInSteadyState) {
   EXPECT_EQ(allocations - before, 0);
 }
 
+TEST(Allocation, NoneForDocumentsInSteadyState) {
+  const std::string directory = data_path("models/layoutlmv2/sequence");
+  const AnyModel model = AutoModelForSequenceClassification::from_pretrained(
+      directory, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2})});
+  model->prepare(/*max_tokens=*/40, /*max_batch=*/4);
+  const ModelInputs inputs[] = {read_inputs(directory + "/reference.1.safetensors"),
+                                read_inputs(directory + "/reference.2.safetensors")};
+  ModelOutput output;
+  for (const ModelInputs& each : inputs) model->forward(each, output);
+  const int64_t before = allocations;
+  for (int round = 0; round < 20; round++)
+    for (const ModelInputs& each : inputs) model->forward(each, output);
+  EXPECT_EQ(allocations - before, 0);
+}
+
 // prepare() made the workspace: the first call allocates its outputs and nothing else.
 TEST(Allocation, FirstCallAllocatesItsOutputsOnly) {
   const AnyModel model = tiny_bert(2);

@@ -208,6 +208,48 @@ TEST_F(ConvolutionOps, RefuseWhatDoesNotFit) {
   EXPECT_THROW(glu(ctx, random({2, 3}, 1)), Error);
 }
 
+// A pool of a convolution is the convolution of the means of its windows; pixels as rows; a result over its residual.
+TEST_F(ConvolutionOps, MeansImagesAndResultsInPlace) {
+  constexpr int64_t kIn = 5, kOut = 18, kHeight = 11, kWidth = 8;
+  const Tensor x = random({2 * kHeight * kWidth, kIn}, 1), weight = random({kOut, kIn, 3, 3}, 2),
+               bias = random({kOut}, 3);
+  const Window window{.padding = 1};
+  const Convolution conv = pack_convolution(runtime, store, weight, bias, {1, window, window});
+  Images images{2, kHeight, kWidth};
+  const Tensor want = adaptive_average_pool_2d(ctx, conv2d(ctx, x, images, conv, &images), images, 3, 4);
+  Tensor rows = Tensor::empty({kOut, 9 * kIn});  // the kernel, channels last
+  for (int64_t i = 0; i < weight.numel(); i++)
+    rows.data<float>()[(i / 9 / kIn * 9 + i % 9) * kIn + i / 9 % kIn] = weight.data<float>()[i];
+  const Linear flat = pack_linear(runtime, store, {rows}, {bias});
+  const Tensor got = linear(ctx, window_means(ctx, x, images, 3, 3, 4), flat);
+  ASSERT_EQ(got.shape(), want.shape());
+  for (int64_t i = 0; i < got.numel(); i++) EXPECT_NEAR(got.data<float>()[i], want.data<float>()[i], 2e-6);
+  EXPECT_THROW(window_means(ctx, x, images, 2, 3, 4), Error);
+
+  Tensor sum = random({2 * kHeight * kWidth, kOut}, 4);
+  const Tensor before = sum.clone();
+  const ConvolutionOptions options{.activation = Activation::relu, .residual = &before, .residual_first = true};
+  const Tensor apart = conv2d(ctx, x, images, conv, &images, options);
+  conv2d(ctx, x, images, conv, &images,
+         {.activation = Activation::relu, .residual = &sum, .residual_first = true, .into = &sum});
+  EXPECT_TRUE(same_bits(sum, apart));
+  Tensor small = random({3, kOut}, 5);
+  EXPECT_THROW(conv2d(ctx, x, images, conv, &images, {.into = &small}), Error);
+
+  const Tensor mean = random({3}, 6), deviation = Tensor::from(std::vector<float>{2, 3, 57.12f}, {3});
+  Tensor bytes = Tensor::empty({2, 3, 4, 5}, DType::U8);
+  for (int64_t i = 0; i < bytes.numel(); i++) bytes.data<uint8_t>()[i] = uint8_t(37 * i);
+  const Tensor pixels = image_rows(ctx, bytes, mean, deviation);
+  ASSERT_EQ(pixels.shape(), (Shape{40, 3}));
+  for (int64_t i = 0; i < bytes.numel(); i++) {
+    const int64_t c = i / 20 % 3, row = i / 60 * 20 + i % 20;
+    EXPECT_EQ(pixels.data<float>()[row * 3 + c],
+              (float(bytes.data<uint8_t>()[i]) - mean.data<float>()[c]) / deviation.data<float>()[c]);
+  }
+  EXPECT_TRUE(same_bits(image_rows(ctx, bytes.to(DType::F32), mean, deviation), pixels));
+  EXPECT_THROW(image_rows(ctx, bytes, random({4}, 6), deviation), Error);
+}
+
 // Sequences of 3 and 4 rows, the last of which only attends: scores with a bias by distance, and by a second position.
 TEST_F(ConvolutionOps, RelativeBiasInAttention) {
   constexpr int64_t kHeads = 2, kDim = 5, kA = kHeads * kDim;

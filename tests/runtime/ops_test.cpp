@@ -218,6 +218,28 @@ TEST_F(Ops, RowsInAndOut) {
   EXPECT_THROW(scatter_rows(ctx, x, Tensor::from(std::vector<int64_t>{0, 1, 2, -1}, {4}), out), Error);
 }
 
+TEST_F(Ops, ColumnsSideBySide) {
+  const Tensor a = random({3, 2}, 1), b = random({3, 18}, 2);
+  Tensor x = concat_columns(ctx, {&a, &b, &a});
+  ASSERT_EQ(x.shape(), (Shape{3, 22}));
+  for (int64_t t = 0; t < 3; t++)
+    for (int64_t c = 0; c < 22; c++)
+      EXPECT_EQ(x.data<float>()[t * 22 + c],
+                c >= 2 && c < 20 ? b.data<float>()[t * 18 + c - 2] : a.data<float>()[t * 2 + c % 20]);
+  const Tensor wrong = random({4, 2}, 3);
+  EXPECT_THROW(concat_columns(ctx, {&a, &wrong}), Error);
+
+  const Tensor table = random({10, 17}, 4), ids = Tensor::from(std::vector<int64_t>{9, 0, 9}, {3});
+  const Tensor before = x.clone();
+  add_embedding_columns(ctx, ids, table, 3, x);
+  for (int64_t t = 0; t < 3; t++)
+    for (int64_t c = 0; c < 22; c++) {
+      const float added = c >= 3 && c < 20 ? table.data<float>()[(t == 1 ? 0 : 9) * 17 + c - 3] : 0.0f;
+      EXPECT_EQ(x.data<float>()[t * 22 + c], before.data<float>()[t * 22 + c] + added);
+    }
+  EXPECT_THROW(add_embedding_columns(ctx, ids, table, 6, x), Error);
+}
+
 TEST_F(Ops, PoolsAndNorms) {
   const Tensor x = Tensor::from(std::vector<float>{1, 2, 3, 10, -5, -6, 7, 8}, {4, 2});
   const int64_t offsets[] = {0, 2, 4, 4}, keys[] = {2, 1, 0};

@@ -8,6 +8,7 @@
 #include <random>
 
 #include <caracal/models/auto.h>
+#include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
 #include <caracal/models/tokenization_auto.h>
 #include <caracal/models/wav2vec2/configuration_wav2vec2.h>
 
@@ -72,6 +73,22 @@ ModelInputs random_audio(const std::vector<int64_t>& lengths) {
   return inputs;
 }
 
+// Random boxes, and pages of the size that LayoutLMv2's image processor makes.
+void add_pages(ModelInputs& inputs) {
+  const int64_t batch = inputs.input_ids.size(0), length = inputs.input_ids.size(1);
+  inputs.bbox = Tensor::zeros({batch, length, 4}, DType::I64);
+  inputs.image = Tensor::zeros({batch, 3, 224, 224}, DType::U8);
+  std::mt19937_64 random(0);
+  for (int64_t i = 0; i < batch * length; i++) {
+    int64_t* box = inputs.bbox.data<int64_t>() + 4 * i;
+    for (int corner : {0, 1}) {
+      box[corner] = int64_t(random() % 900);
+      box[corner + 2] = box[corner] + int64_t(random() % 100);
+    }
+  }
+  for (int64_t i = 0; i < inputs.image.numel(); i++) inputs.image.data<uint8_t>()[i] = uint8_t(random());
+}
+
 AnyModel load(const Options& o, const std::shared_ptr<Runtime>& runtime) {
   if (o.random.empty()) return load_auto_model(o.task, o.model, {.runtime = runtime});
   return make_auto_model(o.task, *AutoConfig::from_pretrained(o.random), {.runtime = runtime});
@@ -92,8 +109,9 @@ void bench_model(const Options& o) {
   const AnyModel model = load(o, runtime);
   const double load_ms = (now() - load_start) * 1e3;
   const bool audio = dynamic_cast<const Wav2Vec2Config*>(&model->config()) != nullptr;
-  const ModelInputs inputs =
+  ModelInputs inputs =
       audio ? random_audio(lengths) : random_inputs(lengths, model->config().to_dict().at("vocab_size").as_int());
+  if (dynamic_cast<const LayoutLMv2Config*>(&model->config()) != nullptr) add_pages(inputs);
 
   ModelOutput output;
   const double first_start = now();
