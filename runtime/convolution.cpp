@@ -161,6 +161,42 @@ Tensor make_result(Ctx& ctx, const char* op, const ConvolutionOptions& options, 
   return *options.into;
 }
 
+// Sums of each tap of windows [begin, end) of x, and of the products of each two, in double: kernel · (kernel + 3) / 2.
+void sum_windows(double* sums, const float* x, const Window& window, int64_t begin, int64_t end) {
+  const int64_t taps = window.kernel;
+  std::fill_n(sums, taps * (taps + 3) / 2, 0.0);
+  for (int64_t t = begin; t < end; t++) {
+    const float* p = x + t * window.stride;
+    double* product = sums + taps;
+    for (int64_t i = 0; i < taps; i++) {
+      const double v = double(p[i]);
+      sums[i] += v;
+      for (int64_t j = i; j < taps; j++) *product++ += v * double(p[j]);
+    }
+  }
+}
+
+// Weights and biases (in `weight`, (C, kernel), and `bias`) with the norm in them, from such sums over `rows` windows.
+void fold_norm(float* weight, float* bias, const double* sums, int64_t rows, const NormalizedConv1d& conv) {
+  const int64_t taps = conv.window.kernel, channels = conv.norm.weight.numel();
+  const double count = double(rows);
+  for (int64_t c = 0; c < channels; c++, weight += taps) {
+    const float* w = conv.weight.data<float>() + c * taps;
+    double mean = 0, variance = 0;
+    for (int64_t i = 0; i < taps; i++) mean += double(w[i]) * sums[i] / count;
+    const double* product = sums + taps;
+    for (int64_t i = 0; i < taps; i++)
+      for (int64_t j = i; j < taps; j++)
+        variance +=
+            (i == j ? 1 : 2) * double(w[i]) * double(w[j]) * (*product++ / count - sums[i] / count * (sums[j] / count));
+    if (variance < 0) variance = 0;  // NaN stays
+    double scale = double(conv.norm.weight.data<float>()[c]) / std::sqrt(variance + double(conv.norm.eps));
+    if (rows == 1) scale *= sums[0] - sums[0];  // the output is its own mean: 0, or NaN
+    for (int64_t i = 0; i < taps; i++) weight[i] = float(double(w[i]) * scale);
+    bias[c] = float(double(conv.norm.bias.data<float>()[c]) - mean * scale);
+  }
+}
+
 using PoolKernel = void (*)(float*, const kernels::WindowArgs&, int64_t, int64_t);
 
 Tensor pool_2d(Ctx& ctx, const char* op, const Tensor& x, Images images, const Window& y, const Window& x_window,
@@ -340,6 +376,69 @@ void group_norm(Ctx& ctx, Tensor& x, const Ragged& sequences, const GroupNorm& w
       cpu.scale_shift_f32(at, at, scale + b * cols, shift + b * cols, last - first, cols, activation);
     }
   });
+}
+
+Tensor normalized_conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, const NormalizedConv1d& weights,
+                         Activation activation, Ragged* out) {
+  const char* op = "normalized_conv1d";
+  const Window& window = weights.window;
+  const int64_t taps = window.kernel, channels = weights.norm.groups;
+  expect_matrix(op, "x", x, 1);
+  expect_sequences(op, x, sequences);
+  if (weights.weight.shape() != Shape{channels, taps} || weights.norm.weight.shape() != Shape{channels} ||
+      weights.norm.bias.shape() != Shape{channels} || window.padding != 0 || window.cut != 0 || window.dilation != 1)
+    fail(op, "a weight of shape " + Shape{channels, taps}.str() + " and a norm of as many groups, without padding",
+         weights.weight.shape().str() + " and " + weights.norm.weight.shape().str());
+  const Ragged to = convolved(ctx, sequences, window);
+  *out = to;
+  Tensor result = ctx.empty({to.tokens, channels});
+  Ctx::Scope scope(ctx);
+  const kernels::Kernels& cpu = ctx.cpu();
+
+  // Less each sequence's mean, so that a constant in the audio costs no digits; the bias of the convolution goes with
+  // the mean of its outputs.
+  Tensor centered = ctx.empty(x.shape());
+  constexpr int64_t kWindows = 2048;  // whose sums are one block: the order of additions depends on nothing else
+  const int64_t blocks = std::max<int64_t>(1, (to.longest + kWindows - 1) / kWindows), sums = taps * (taps + 3) / 2;
+  double* partial = static_cast<double*>(ctx.scratch(size_t(to.batch * blocks * sums) * sizeof(double)));
+  ctx.parallel(to.batch, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t b = begin; b < end; b++) {
+      const float* from = x.data<float>() + sequences.offsets[b];
+      double sum = 0;
+      for (int64_t i = 0; i < sequences.keys[b]; i++) sum += double(from[i]);
+      const float mean = float(sum / double(sequences.keys[b]));
+      for (int64_t i = 0; i < sequences.keys[b]; i++) centered.data<float>()[sequences.offsets[b] + i] = from[i] - mean;
+    }
+  });
+  ctx.parallel(to.batch * blocks, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t b = i / blocks, first = i % blocks * kWindows, last = std::min(first + kWindows, to.keys[b]);
+      sum_windows(partial + i * sums, centered.data<float>() + sequences.offsets[b], window, first, last);
+    }
+  });
+  Convolution folded;
+  folded.in_channels = 1;
+  folded.out_channels = channels;
+  folded.x = window;
+  Tensor scaled = ctx.empty({channels, taps}), bias = ctx.empty({channels});
+  void* packed = ctx.scratch(cpu.packed_bytes_f32(channels, taps));
+  folded.packed = std::shared_ptr<void>(std::shared_ptr<void>(), packed);  // owns nothing
+  folded.bias = bias;
+  const int64_t width = cpu.panel_width_f32(channels), panels = (channels + width - 1) / width;
+  for (int64_t b = 0; b < to.batch; b++) {
+    double* total = partial + b * blocks * sums;
+    ctx.parallel(1, 1, [&](int64_t, int64_t, int) {
+      for (int64_t block = 1; block < blocks; block++)
+        for (int64_t i = 0; i < sums; i++) total[i] += total[block * sums + i];
+      fold_norm(scaled.data<float>(), bias.data<float>(), total, to.keys[b], weights);
+      cpu.pack_gemm_f32(packed, scaled.data<float>(), taps, channels, taps, 0, panels);
+    });
+    Product product(ctx, folded, 1, to.keys[b], true);
+    product.run(centered, result, {.activation = activation}, [&](int64_t) {
+      return Plane{sequences.offsets[b], 1, sequences.keys[b], to.offsets[b], to.keys[b], to.keys[b]};
+    });
+  }
+  return result;
 }
 
 Tensor max_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out) {

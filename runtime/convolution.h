@@ -70,6 +70,18 @@ struct GroupNorm {
 void group_norm(Ctx& ctx, Tensor& x, const Ragged& sequences, const GroupNorm& weights,
                 Activation activation = Activation::none);
 
+/// A torch.nn.Conv1d over one channel whose outputs are normalised over time, channel by channel; its bias would go
+/// with the mean.
+struct NormalizedConv1d {
+  Tensor weight;  // (C, kernel)
+  Window window;
+  GroupNorm norm;  // of as many groups as channels
+};
+/// act(norm(conv(x))) of each sequence, x (N, 1) -> (T, C): mean and variance of a channel follow from those of the
+/// windows, so that the norm becomes part of the weights and the outputs are written once, finished.
+Tensor normalized_conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, const NormalizedConv1d& weights,
+                         Activation activation, Ragged* out);
+
 /// torch.nn.MaxPool2d, NaN propagating: (count · height · width, C) -> (count · out_height · out_width, C).
 Tensor max_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out);
 /// torch.nn.AvgPool2d, padding counted.

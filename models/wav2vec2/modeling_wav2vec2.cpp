@@ -51,13 +51,24 @@ const Wav2Vec2Config& checked(const Wav2Vec2Config& config) {
   return config;
 }
 
-// torch.nn.Conv1d at `w`; what is missing is drawn as transformers' _init_weights does.
+// How transformers' _init_weights draws a torch.nn.Conv1d's parameters.
+Init conv_weight_init(int64_t inputs) { return {.kind = Init::Kind::normal, .value = std::sqrt(2.0f / float(inputs))}; }
+Init conv_bias_init(int64_t inputs) {
+  const float bound = 1.0f / std::sqrt(float(inputs));
+  return {.kind = Init::Kind::uniform, .value = 2 * bound, .low = -bound};
+}
+
 Convolution load_conv1d(const Loader& loader, const Weights& w, int64_t in, int64_t out, int64_t kernel,
                         const Window& window, bool bias) {
-  const float bound = 1.0f / std::sqrt(float(in * kernel));
-  return load_convolution(loader, w, in, out, {kernel}, {.x = window}, bias,
-                          {.kind = Init::Kind::normal, .value = std::sqrt(2.0f) * bound},
-                          {.kind = Init::Kind::uniform, .value = 2 * bound, .low = -bound});
+  return load_convolution(loader, w, in, out, {kernel}, {.x = window}, bias, conv_weight_init(in * kernel),
+                          conv_bias_init(in * kernel));
+}
+
+NormalizedConv1d load_normalized_conv1d(const Weights& w, const Window& window, bool bias, const GroupNorm& norm) {
+  const int64_t taps = window.kernel;
+  if (bias) w.get("bias", {norm.groups}, conv_bias_init(taps));  // read so that it is saved; the norm takes it out
+  return {w.get("weight", {norm.groups, 1, taps}, conv_weight_init(taps)).clone().reshape({norm.groups, taps}), window,
+          norm};
 }
 
 // torch's weight_norm(conv, dim=2): each tap's (H, H / groups) matrix is original1, scaled to the length original0.
@@ -118,14 +129,15 @@ Wav2Vec2FeatureEncoder::Wav2Vec2FeatureEncoder(const Loader& loader, const Weigh
     const Weights layer = w / "conv_layers" / int64_t(i);
     const int64_t out = config.conv_dim[i];
     Wav2Vec2ConvLayer& l = layers.emplace_back();
-    l.conv = load_conv1d(loader, layer / "conv", channels, out, config.conv_kernel[i],
-                         {.stride = config.conv_stride[i]}, config.conv_bias);
-    if (config.feat_extract_norm == "layer") {
-      l.layer_norm = load_layer_norm(layer / "layer_norm", out, kTorchEps);
-    } else if (i == 0) {
+    const Window window{.kernel = config.conv_kernel[i], .stride = config.conv_stride[i]};
+    if (config.feat_extract_norm == "group" && i == 0) {
       const LayerNorm norm = load_layer_norm(layer / "layer_norm", out, kTorchEps);
-      l.group_norm = GroupNorm{norm.weight, norm.bias, out, norm.eps};
+      l.first =
+          load_normalized_conv1d(layer / "conv", window, config.conv_bias, {norm.weight, norm.bias, out, norm.eps});
+    } else {
+      l.conv = load_conv1d(loader, layer / "conv", channels, out, window.kernel, window, config.conv_bias);
     }
+    if (config.feat_extract_norm == "layer") l.layer_norm = load_layer_norm(layer / "layer_norm", out, kTorchEps);
     channels = out;
   }
 }
@@ -134,10 +146,13 @@ Tensor Wav2Vec2FeatureEncoder::forward(Ctx& ctx, const Tensor& input, const Ragg
   Tensor x = input;  // (N, 1)
   *frames = samples;
   for (const Wav2Vec2ConvLayer& layer : layers) {
-    const bool normal = layer.group_norm || layer.layer_norm;
     Ragged shorter;
-    x = conv1d(ctx, x, *frames, layer.conv, &shorter, {.activation = normal ? Activation::none : activation});
-    if (layer.group_norm) group_norm(ctx, x, shorter, *layer.group_norm, activation);
+    if (layer.first) {
+      x = normalized_conv1d(ctx, x, *frames, *layer.first, activation, &shorter);
+    } else {
+      x = conv1d(ctx, x, *frames, layer.conv, &shorter,
+                 {.activation = layer.layer_norm ? Activation::none : activation});
+    }
     if (layer.layer_norm) layer_norm(ctx, x, *layer.layer_norm, &x, activation);
     *frames = shorter;
   }

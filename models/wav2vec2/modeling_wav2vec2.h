@@ -17,11 +17,11 @@
 
 namespace caracal {
 
-/// One convolution of the feature encoder, with the norm behind it: none, over time for each channel, or over channels.
+/// One convolution of the feature encoder and the norm behind it, if any.
 struct Wav2Vec2ConvLayer {
-  Convolution conv;
-  std::optional<GroupNorm> group_norm;
-  std::optional<LayerNorm> layer_norm;
+  Convolution conv;                       // unless
+  std::optional<NormalizedConv1d> first;  // it is the first of a "group" model: normalised over time for each channel
+  std::optional<LayerNorm> layer_norm;    // over channels
 };
 
 /// From samples to frames.

@@ -2,6 +2,7 @@
 // promise that neither threads nor batch mates change a bit.
 #include <caracal/runtime/convolution.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -166,6 +167,51 @@ TEST_F(ConvolutionOps, BitsDoNotDependOnThreadsOrBatchMates) {
                single = conv2d(one, image, {2, 40, 30}, conv, &out);
   EXPECT_TRUE(same_bits(whole, single));
   EXPECT_TRUE(same_bits(whole.rows(1200, 2400), conv2d(ctx, image.rows(1200, 2400), {1, 40, 30}, conv, &out)));
+}
+
+// The norm folded into the weights against the norm behind the convolution, also with constants that it must take out.
+TEST_F(ConvolutionOps, NormalizedConv1dIsConvolutionAndNorm) {
+  const int64_t offsets[] = {0, 9000, 9080, 9500}, keys[] = {8000, 70, 300};
+  const Ragged batch{3, 9500, 8000, offsets, keys};
+  Runtime alone({.threads = 1});
+  Ctx one(alone, arena);
+  for (auto [kernel, stride, constant] : {std::array<int64_t, 3>{10, 5, 0}, {1, 3, 0}, {4, 7, 100}, {12, 1, 0}}) {
+    const int64_t channels = 50;
+    Tensor x = random({9500, 1}, 1);
+    for (int64_t i = 0; i < x.numel(); i++) x.data<float>()[i] += float(constant);
+    const Tensor w = random({channels, 1, kernel}, 2), bias = random({channels}, 3), gamma = random({channels}, 4),
+                 beta = random({channels}, 5);
+    const GroupNorm norm{gamma, beta, channels, 1e-5f};
+    const NormalizedConv1d folded{w.reshape({channels, kernel}), {.kernel = kernel, .stride = stride}, norm};
+    Ragged out, again;
+    const Tensor got = normalized_conv1d(ctx, x, batch, folded, Activation::gelu, &out);
+    EXPECT_TRUE(same_bits(got, normalized_conv1d(one, x, batch, folded, Activation::gelu, &again)));
+    Tensor want = conv1d(ctx, x, batch, pack_convolution(runtime, store, w, bias, {.x = {.stride = stride}}), &out);
+    group_norm(ctx, want, out, norm, Activation::gelu);
+    const double tolerance = constant == 0 ? 1e-5 : 1e-3;
+    for (int64_t i = 0; i < want.numel(); i++)
+      ASSERT_NEAR(got.data<float>()[i], want.data<float>()[i],
+                  tolerance * std::max(1.0f, std::abs(want.data<float>()[i])))
+          << kernel << ' ' << i;
+    for (int64_t b = 0; b < 3; b++) {
+      const int64_t start[] = {0, keys[b]};
+      EXPECT_TRUE(
+          same_bits(got.rows(out.offsets[b], out.offsets[b] + out.keys[b]),
+                    normalized_conv1d(ctx, x.rows(offsets[b], offsets[b] + keys[b]),
+                                      {1, keys[b], keys[b], start, keys + b}, folded, Activation::gelu, &again)));
+    }
+  }
+  // A single output is its own mean.
+  const Tensor gamma = random({2}, 4), beta = random({2}, 5), x = random({9500, 1}, 1);
+  const int64_t start[] = {0, 3};
+  Ragged single;
+  EXPECT_TRUE(same_bits(
+      normalized_conv1d(ctx, x, {1, 3, 3, start, start + 1},
+                        {random({2, 3}, 1), {.kernel = 3}, {gamma, beta, 2, 1e-5f}}, Activation::none, &single),
+      beta.reshape({1, 2})));
+  const NormalizedConv1d wrong{random({4, 3}, 1), {.kernel = 3}, {random({5}, 1), random({5}, 1), 5, 1e-5f}};
+  Ragged out;
+  EXPECT_THROW(normalized_conv1d(ctx, random({9500, 1}, 1), batch, wrong, Activation::none, &out), Error);
 }
 
 // A long sum does not lose digits: a column of 200 000 values around 1000.
