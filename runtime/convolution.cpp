@@ -176,24 +176,40 @@ void sum_windows(double* sums, const float* x, const Window& window, int64_t beg
   }
 }
 
-// Weights and biases (in `weight`, (C, kernel), and `bias`) with the norm in them, from such sums over `rows` windows.
-void fold_norm(float* weight, float* bias, const double* sums, int64_t rows, const NormalizedConv1d& conv) {
-  const int64_t taps = conv.window.kernel, channels = conv.norm.weight.numel();
+// What the norm multiplies the outputs of channel c by, from such sums over `rows` windows.
+double norm_scale(const double* sums, int64_t rows, const NormalizedConv1d& conv, int64_t c) {
+  const int64_t taps = conv.window.kernel;
   const double count = double(rows);
-  for (int64_t c = 0; c < channels; c++, weight += taps) {
-    const float* w = conv.weight.data<float>() + c * taps;
-    double mean = 0, variance = 0;
-    for (int64_t i = 0; i < taps; i++) mean += double(w[i]) * sums[i] / count;
-    const double* product = sums + taps;
+  const float* w = conv.weight.data<float>() + c * taps;
+  const double* product = sums + taps;
+  double variance = 0;
+  for (int64_t i = 0; i < taps; i++)
+    for (int64_t j = i; j < taps; j++)
+      variance +=
+          (i == j ? 1 : 2) * double(w[i]) * double(w[j]) * (*product++ / count - sums[i] / count * (sums[j] / count));
+  if (variance < 0) variance = 0;  // NaN stays
+  return double(conv.norm.weight.data<float>()[c]) / std::sqrt(variance + double(conv.norm.eps));
+}
+
+// The convolution's weights (C, kernel) with the norm in them.
+void fold_norm(float* weight, const double* sums, int64_t rows, const NormalizedConv1d& conv) {
+  const int64_t taps = conv.window.kernel;
+  for (int64_t c = 0; c < conv.norm.groups; c++) {
+    const double scale = norm_scale(sums, rows, conv, c);
     for (int64_t i = 0; i < taps; i++)
-      for (int64_t j = i; j < taps; j++)
-        variance +=
-            (i == j ? 1 : 2) * double(w[i]) * double(w[j]) * (*product++ / count - sums[i] / count * (sums[j] / count));
-    if (variance < 0) variance = 0;  // NaN stays
-    double scale = double(conv.norm.weight.data<float>()[c]) / std::sqrt(variance + double(conv.norm.eps));
-    if (rows == 1) scale *= sums[0] - sums[0];  // the output is its own mean: 0, or NaN
-    for (int64_t i = 0; i < taps; i++) weight[i] = float(double(w[i]) * scale);
-    bias[c] = float(double(conv.norm.bias.data<float>()[c]) - mean * scale);
+      weight[c * taps + i] = float(double(conv.weight.data<float>()[c * taps + i]) * scale);
+  }
+}
+
+// The variance of a few outputs may be next to nothing beside the outputs: float's digits would not do.
+constexpr int64_t kFewOutputs = 64;
+void normalize_in_double(float* out, const float* x, const double* sums, int64_t rows, const NormalizedConv1d& conv) {
+  const int64_t taps = conv.window.kernel;
+  for (int64_t c = 0; c < conv.norm.groups; c++) {
+    double y = 0;
+    for (int64_t i = 0; i < taps; i++)
+      y += double(conv.weight.data<float>()[c * taps + i]) * (double(x[i]) - sums[i] / double(rows));
+    out[c] = float(y * norm_scale(sums, rows, conv, c) + double(conv.norm.bias.data<float>()[c]));
   }
 }
 
@@ -395,48 +411,63 @@ Tensor normalized_conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, con
   Ctx::Scope scope(ctx);
   const kernels::Kernels& cpu = ctx.cpu();
 
-  // Less each sequence's mean, so that a constant in the audio costs no digits; the bias of the convolution goes with
-  // the mean of its outputs.
-  Tensor centered = ctx.empty(x.shape());
+  // The windows less the mean of each tap, so that outputs have mean 0 before the norm's bias and no digits are lost.
+  Tensor windows = ctx.empty({to.tokens, taps});
   constexpr int64_t kWindows = 2048;  // whose sums are one block: the order of additions depends on nothing else
   const int64_t blocks = std::max<int64_t>(1, (to.longest + kWindows - 1) / kWindows), sums = taps * (taps + 3) / 2;
   double* partial = static_cast<double*>(ctx.scratch(size_t(to.batch * blocks * sums) * sizeof(double)));
+  auto for_blocks = [&](auto f) {
+    ctx.parallel(to.batch * blocks, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) {
+        const int64_t b = i / blocks, first = i % blocks * kWindows, last = std::min(first + kWindows, to.keys[b]);
+        f(i, b, x.data<float>() + sequences.offsets[b], first, last);
+      }
+    });
+  };
+  for_blocks([&](int64_t i, int64_t, const float* in, int64_t first, int64_t last) {
+    sum_windows(partial + i * sums, in, window, first, last);
+  });
   ctx.parallel(to.batch, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t b = begin; b < end; b++) {
-      const float* from = x.data<float>() + sequences.offsets[b];
-      double sum = 0;
-      for (int64_t i = 0; i < sequences.keys[b]; i++) sum += double(from[i]);
-      const float mean = float(sum / double(sequences.keys[b]));
-      for (int64_t i = 0; i < sequences.keys[b]; i++) centered.data<float>()[sequences.offsets[b] + i] = from[i] - mean;
-    }
+    for (int64_t b = begin; b < end; b++)
+      for (int64_t block = 1; block < blocks; block++)
+        for (int64_t i = 0; i < sums; i++) partial[b * blocks * sums + i] += partial[(b * blocks + block) * sums + i];
   });
-  ctx.parallel(to.batch * blocks, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++) {
-      const int64_t b = i / blocks, first = i % blocks * kWindows, last = std::min(first + kWindows, to.keys[b]);
-      sum_windows(partial + i * sums, centered.data<float>() + sequences.offsets[b], window, first, last);
-    }
+  for_blocks([&](int64_t, int64_t b, const float* in, int64_t first, int64_t last) {
+    const double* total = partial + b * blocks * sums;
+    const double count = double(to.keys[b]);
+    for (int64_t t = first; t < last; t++)
+      for (int64_t i = 0; i < taps; i++)
+        windows.data<float>()[(to.offsets[b] + t) * taps + i] =
+            float(double(in[t * window.stride + i]) - total[i] / count);
   });
-  Convolution folded;
-  folded.in_channels = 1;
+
+  Convolution folded;  // pointwise, over taps as channels
+  folded.in_channels = taps;
   folded.out_channels = channels;
-  folded.x = window;
-  Tensor scaled = ctx.empty({channels, taps}), bias = ctx.empty({channels});
+  Tensor scaled = ctx.empty({channels, taps});
   void* packed = ctx.scratch(cpu.packed_bytes_f32(channels, taps));
   folded.packed = std::shared_ptr<void>(std::shared_ptr<void>(), packed);  // owns nothing
-  folded.bias = bias;
+  folded.bias = weights.norm.bias;
   const int64_t width = cpu.panel_width_f32(channels), panels = (channels + width - 1) / width;
   for (int64_t b = 0; b < to.batch; b++) {
-    double* total = partial + b * blocks * sums;
+    const bool few = to.keys[b] <= kFewOutputs;
     ctx.parallel(1, 1, [&](int64_t, int64_t, int) {
-      for (int64_t block = 1; block < blocks; block++)
-        for (int64_t i = 0; i < sums; i++) total[i] += total[block * sums + i];
-      fold_norm(scaled.data<float>(), bias.data<float>(), total, to.keys[b], weights);
+      const double* total = partial + b * blocks * sums;
+      if (few) {
+        for (int64_t t = 0; t < to.keys[b]; t++)
+          normalize_in_double(result.data<float>() + (to.offsets[b] + t) * channels,
+                              x.data<float>() + sequences.offsets[b] + t * window.stride, total, to.keys[b], weights);
+        float* first = result.data<float>() + to.offsets[b] * channels;
+        cpu.activation_f32(first, first, to.keys[b] * channels, activation);
+        return;
+      }
+      fold_norm(scaled.data<float>(), total, to.keys[b], weights);
       cpu.pack_gemm_f32(packed, scaled.data<float>(), taps, channels, taps, 0, panels);
     });
+    if (few) continue;
     Product product(ctx, folded, 1, to.keys[b], true);
-    product.run(centered, result, {.activation = activation}, [&](int64_t) {
-      return Plane{sequences.offsets[b], 1, sequences.keys[b], to.offsets[b], to.keys[b], to.keys[b]};
-    });
+    product.run(windows, result, {.activation = activation},
+                [&](int64_t) { return Plane{to.offsets[b], 1, to.keys[b], to.offsets[b], to.keys[b], to.keys[b]}; });
   }
   return result;
 }
