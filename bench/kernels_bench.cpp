@@ -123,7 +123,7 @@ const std::vector<float*>& packed_layers(const Kernels& kernels) {
   for (size_t i = 0; i < w.size(); i++) w[i] = float(i * 2654435761u % 1024) * 1e-5f;
   for (int layer = 0; layer < kLayers; layer++) {
     int64_t k = layer % 2 ? kIntermediate : kHidden, n = layer % 2 ? kHidden : kIntermediate;
-    int64_t width = kernels.panel_width_f32();
+    int64_t width = kernels.panel_width_f32(n);
     layers.push_back(big_array<float>(kernels.packed_bytes_f32(n, k) / sizeof(float)));
     kernels.pack_gemm_f32(layers.back(), w.data(), k, n, k, 0, (n + width - 1) / width);
   }
@@ -136,7 +136,7 @@ void gemm(benchmark::State& state, const Kernels& kernels) {
   static float *in = big_array<float>(512 * kIntermediate), *out = big_array<float>(512 * kIntermediate);
   static float* bias = big_array<float>(kIntermediate);
   const std::vector<float*>& layers = packed_layers(kernels);
-  const int64_t rows = state.range(0), width = kernels.panel_width_f32();
+  const int64_t rows = state.range(0), width = kernels.panel_width_f32(kHidden);
   auto share = [&](int layer) {
     bool up = layer % 2 == 0;
     GemmArgs g{};

@@ -13,8 +13,26 @@ enum class Isa { scalar, avx2, avx512 };
 inline constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
 
 /// Elementwise functions, also available in the GEMM epilogue. Formulas are those of transformers' ACT2FN:
-/// gelu = x Φ(x) by erf; gelu_tanh = "gelu_new" and "gelu_pytorch_tanh"; quick_gelu = x σ(1.702 x); silu = x σ(x).
-enum class Activation { none, relu, gelu, gelu_tanh, quick_gelu, silu, tanh, sigmoid };
+/// gelu = x Φ(x) by erf; gelu_tanh = "gelu_new" and "gelu_pytorch_tanh"; quick_gelu = x σ(1.702 x); silu = x σ(x);
+/// gelu_10 = gelu clipped to ±10; laplace = Φ((x - 0.707107) / 0.282095); leaky_relu with slope 0.01; relu2 = relu².
+enum class Activation {
+  none,
+  relu,
+  gelu,
+  gelu_tanh,
+  quick_gelu,
+  silu,
+  tanh,
+  sigmoid,
+  gelu_10,
+  hardswish,
+  laplace,
+  leaky_relu,
+  mish,
+  relu2,
+  relu6,
+  sqrtsoftplus
+};
 
 /// C = epilogue(A · Wᵀ), where W (n, k) was packed by the same tier's pack_gemm_f32. Every element of C is one chain of
 /// multiply-adds in ascending k, whatever the number of rows, threads or neighbours: results never depend on them.
@@ -29,6 +47,7 @@ struct GemmArgs {
   Activation activation;  // applied second
   const float* residual;  // (rows, n), rows ldr apart, added last; may be null; may equal c
   int64_t ldr;
+  bool residual_first = false;     // add the residual before the activation
   int64_t panel_begin, panel_end;  // this call's share of the ceil(n / panel_width) output panels
   const void* next;   // memory the calling thread will stream next (its share of the following W), or null: prefetched
   size_t next_bytes;  // while the last panel is multiplied
@@ -63,6 +82,16 @@ struct ResampleArgs {
   const int32_t* bounds;                // (outputs, 2): first, count
   const int16_t* weights;               // (outputs, 2, taps): weight >> 12, then weight & 4095; 0 from count on
   int64_t taps;                         // a multiple of 4, at least every count
+};
+
+/// The windows of a convolution or pooling over an image of pixels, each a row of channels. Output pixel (oy, ox) looks
+/// at pixels (oy · stride_y - pad_y + i · dilation_y, ox · stride_x - pad_x + j · dilation_x), i < kernel_y, j <
+/// kernel_x; those outside the image are padding. A sequence is an image of height 1.
+struct WindowArgs {
+  const float* x;  // (height · width, channels), rows ldx apart
+  int64_t ldx, height, width, channels;
+  int64_t kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
+  int64_t out_width;
 };
 
 /// The table: one member per line of kernels.def.

@@ -13,7 +13,10 @@
 namespace caracal {
 namespace {
 
-constexpr Rename kLegacyNames[] = {{"LayerNorm.gamma", "LayerNorm.weight"}, {"LayerNorm.beta", "LayerNorm.bias"}};
+constexpr Rename kLegacyNames[] = {{"LayerNorm.gamma", "LayerNorm.weight"},
+                                   {"LayerNorm.beta", "LayerNorm.bias"},
+                                   {".weight_g", ".parametrizations.weight.original0"},
+                                   {".weight_v", ".parametrizations.weight.original1"}};
 
 // The first occurrence of each pattern replaced, in order.
 template <class Renames>
@@ -56,18 +59,29 @@ Tensor draw(const RandomInit& random, std::string_view name, const Shape& shape,
   Tensor result = Tensor::empty(shape);
   float* out = result.data<float>();
   int64_t count = result.numel();
-  bool vector_weight = shape.rank() == 1 && last_part(name) == "weight";
-  if (init.kind == Init::Kind::zeros || vector_weight || last_part(name) == "bias") {
+  const bool by_name = init.kind == Init::Kind::by_name,
+             vector_weight = shape.rank() == 1 && last_part(name) == "weight";
+  if (by_name && (vector_weight || last_part(name) == "bias")) {
     std::fill(out, out + count, vector_weight ? 1.0f : 0.0f);
+    return result;
+  }
+  if (init.kind == Init::Kind::constant) {
+    std::fill(out, out + count, init.value);
     return result;
   }
   if (init.kind == Init::Kind::sinusoidal) {
     fill_sinusoidal(out, result.size(0), result.size(1));
     return result;
   }
-  // Four 16-bit uniforms of one hash: their sum has mean 2 (2^16 - 1) and variance 4 (2^32 - 1) / 12.
-  const float scale = random.stddev / float(std::sqrt((std::pow(2.0, 32) - 1) / 3));
   const uint64_t base = mix(random.seed ^ hash_name(name));
+  if (init.kind == Init::Kind::uniform) {
+    for (int64_t i = 0; i < count; ++i)
+      out[i] = init.low + init.value * float(mix(base + uint64_t(i)) >> 40) * 0x1p-24f;
+    return result;
+  }
+  // Four 16-bit uniforms of one hash: their sum has mean 2 (2^16 - 1) and variance 4 (2^32 - 1) / 12.
+  const float stddev = init.kind == Init::Kind::normal ? init.value : random.stddev;
+  const float scale = stddev / float(std::sqrt((std::pow(2.0, 32) - 1) / 3));
   for (int64_t i = 0; i < count; ++i) {
     uint64_t r = mix(base + uint64_t(i));
     int64_t sum = int64_t(r & 0xFFFF) + int64_t(r >> 16 & 0xFFFF) + int64_t(r >> 32 & 0xFFFF) + int64_t(r >> 48);
@@ -103,7 +117,7 @@ struct Weights::State {
     std::optional<DType> dtype;
     std::function<Tensor()> load;
     std::string where;     // " in FILE", for messages
-    bool legacy = false;   // has an old LayerNorm name
+    bool legacy = false;   // has an old name of a LayerNorm or a weight norm
     bool renamed = false;  // by options.renames
     bool read = false;
   };
@@ -315,6 +329,25 @@ void Weights::release(std::string_view name) const {
   const std::string full = full_name(name);
   if (!state.checkpoint || state.tied.contains(full)) return;  // the source of a tied one is read on
   if (const State::Stored* from = state.find(full)) state.checkpoint->release(from->name);
+}
+
+void Weights::overlay(const Checkpoint& other) const {
+  State& state = *state_;
+  for (const std::string& name : other.names()) {
+    const TensorInfo& info = *other.find(name);
+    State::Stored entry{name,
+                        name,
+                        "",
+                        info.shape,
+                        std::string(info.dtype_name),
+                        info.dtype,
+                        [other, name] { return other.tensor(name); },
+                        " in " + other.file_of(name)};
+    if (State::Stored* there = state.find(name))
+      *there = std::move(entry);
+    else
+      state.add(std::move(entry), name);
+  }
 }
 
 bool Weights::tie(const std::string& target, const std::string& source) const {

@@ -30,8 +30,15 @@ struct RandomInit {
 
 /// How one fresh parameter differs from RandomInit's rule.
 struct Init {
-  enum class Kind { by_name, zeros, sinusoidal };  // sinusoidal: row p is sin, cos, … of p / 10000^(2 ⌊j/2⌋ / cols)
+  enum class Kind {
+    by_name,
+    sinusoidal,  // row p is sin, cos, … of p / 10000^(2 ⌊j/2⌋ / cols)
+    constant,    // value
+    normal,      // of standard deviation value
+    uniform,     // from low to low + value
+  };
   Kind kind = Kind::by_name;
+  float value = 0, low = 0;
   int64_t zero_row = -1;  // a row of zeros: torch.nn.Embedding's padding_idx
 };
 
@@ -70,8 +77,9 @@ struct MismatchedKey {
 class Weights {
  public:
   /// Names in a checkpoint match with these differences, as in transformers: LayerNorm.gamma and LayerNorm.beta stand
-  /// for LayerNorm.weight and LayerNorm.bias; options.renames; the base prefix may be there or not. A tensor that has
-  /// the model's name itself goes before one that would be renamed to it.
+  /// for LayerNorm.weight and LayerNorm.bias, weight_g and weight_v for a weight norm's
+  /// parametrizations.weight.original0 and original1; options.renames; the base prefix may be there or not. A tensor
+  /// that has the model's name itself goes before one that would be renamed to it.
   explicit Weights(Checkpoint checkpoint, WeightsOptions options = {});
   /// The parameters of another model, by their names there.
   explicit Weights(const std::vector<Parameter>& parameters, WeightsOptions options = {});
@@ -97,6 +105,10 @@ class Weights {
   /// The caller has copied the tensor and needs the file's pages no more: they leave this process's memory. Does
   /// nothing for a tensor that is tied to another.
   void release(std::string_view name) const;
+
+  /// Puts the tensors of `other`, by the names they have there, in the place of those of the same names or beside them.
+  /// To be called before any is asked for.
+  void overlay(const Checkpoint& other) const;
 
   /// Ties two parameters, given by full names, as transformers' tie_weights: from now on `target` is `source`, which
   /// may be stored under either name. When both are stored with different values they are not tied, warnings() says so,

@@ -23,6 +23,14 @@ constexpr Row kActivations[] = {
     {"tanh", Activation::tanh},
     {"sigmoid", Activation::sigmoid},
     {"linear", Activation::none},
+    {"gelu_10", Activation::gelu_10},
+    {"hardswish", Activation::hardswish},
+    {"laplace", Activation::laplace},
+    {"leaky_relu", Activation::leaky_relu},
+    {"mish", Activation::mish},
+    {"relu2", Activation::relu2},
+    {"relu6", Activation::relu6},
+    {"sqrtsoftplus", Activation::sqrtsoftplus},
 };
 
 }  // namespace

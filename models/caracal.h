@@ -18,6 +18,7 @@
 #include <caracal/models/image_processing_auto.h>
 #include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
 #include <caracal/models/layoutlmv2/image_processing_layoutlmv2.h>
+#include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
 #include <caracal/models/layoutlmv2/processing_layoutlmv2.h>
 #include <caracal/models/layoutlmv2/tokenization_layoutlmv2.h>
 #include <caracal/models/parity.h>
@@ -31,6 +32,7 @@
 #include <caracal/models/vit/modeling_vit.h>
 #include <caracal/models/wav2vec2/configuration_wav2vec2.h>
 #include <caracal/models/wav2vec2/feature_extraction_wav2vec2.h>
+#include <caracal/models/wav2vec2/modeling_wav2vec2.h>
 #include <caracal/models/wav2vec2/processing_wav2vec2.h>
 #include <caracal/models/wav2vec2/tokenization_wav2vec2.h>
 #include <caracal/runtime/audio_ops.h>

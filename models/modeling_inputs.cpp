@@ -22,6 +22,10 @@ constexpr Argument kArguments[] = {
     {"encoder_attention_mask", &ModelInputs::encoder_attention_mask},
     {"pixel_values", &ModelInputs::pixel_values},
     {"bool_masked_pos", &ModelInputs::bool_masked_pos},
+    {"input_values", &ModelInputs::input_values},
+    {"mask_time_indices", &ModelInputs::mask_time_indices},
+    {"bbox", &ModelInputs::bbox},
+    {"image", &ModelInputs::image},
 };
 
 struct CachePart {

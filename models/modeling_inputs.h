@@ -37,6 +37,12 @@ struct ModelInputs {
   Tensor pixel_values;     // (B, C, height, width) F32
   Tensor bool_masked_pos;  // (B, patches): patches to replace by the mask token
 
+  Tensor input_values;  // (B, N) F32: samples of audio; attention_mask is then (B, N), of which each row's sum counts
+  Tensor mask_time_indices;  // (B, frames): frames to replace by the mask vector
+
+  Tensor bbox;   // (B, S, 4) integers: x0, y0, x1, y1 of each token on a page of 1000 by 1000
+  Tensor image;  // (B, C, height, width) U8 or F32, 0 to 255, blue first: the pages
+
   ModelInputs() = default;
   /// What a tokenizer returned. Rows of different lengths are padded and masked: padding costs nothing and changes
   /// nothing.
@@ -53,6 +59,10 @@ struct ForwardOptions {
   bool output_attentions = false;
   std::optional<bool> use_cache = {};     // decoders: return past_key_values; default: the configuration's
   bool interpolate_pos_encoding = false;  // vision: take images of another size than the configuration's
+  /// Audio: each utterance of the batch gives bit for bit what it gives alone. Samples that attention_mask masks, which
+  /// must be at the end, are cut off instead of computed. transformers has no such mode: where it normalises over time
+  /// (feat_extract_norm "group") or convolves past the end, its results depend on the padding.
+  bool per_utterance = false;
 };
 
 }  // namespace caracal

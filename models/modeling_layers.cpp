@@ -1,9 +1,35 @@
 #include <caracal/models/modeling_layers.h>
 
+#include <cmath>
+
 namespace caracal {
+namespace {
+
+// (out, in / groups, kernel…)
+Shape convolution_weight(int64_t in_channels, int64_t out_channels, std::initializer_list<int64_t> kernel,
+                         int64_t groups) {
+  if (groups < 1 || in_channels % groups != 0 || out_channels % groups != 0)
+    throw Error(ErrorCode::invalid_argument, "convolution",
+                "expected groups that divide " + std::to_string(in_channels) + " and " + std::to_string(out_channels) +
+                    " channels but got " + std::to_string(groups));
+  std::vector<int64_t> dims = {out_channels, in_channels / groups};
+  dims.insert(dims.end(), kernel);
+  return Shape(std::span<const int64_t>(dims));
+}
+
+}  // namespace
 
 Linear load_linear(const Loader& loader, const Weights& w, int64_t in_features, int64_t out_features, bool bias) {
   return load_stacked_linear(loader, {w}, in_features, out_features, bias);
+}
+
+Linear load_uniform_linear(const Loader& loader, const Weights& w, int64_t in_features, int64_t out_features) {
+  const float bound = 1.0f / std::sqrt(float(in_features));
+  const Init init{.kind = Init::Kind::uniform, .value = 2 * bound, .low = -bound};
+  Linear linear = pack_linear(loader.runtime, loader.store, {w.get("weight", {out_features, in_features}, init)},
+                              {w.get("bias", {out_features}, init)});
+  w.release("weight");
+  return linear;
 }
 
 Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features,
@@ -27,6 +53,39 @@ Linear load_patch_convolution(const Loader& loader, const Weights& w, int64_t in
                   {w.get("bias", {out_channels})});
   for (const char* name : {"weight", "bias"}) w.release(name);
   return linear;
+}
+
+Convolution load_convolution(const Loader& loader, const Weights& w, int64_t in_channels, int64_t out_channels,
+                             std::initializer_list<int64_t> kernel, const ConvolutionShape& shape, bool bias,
+                             const Init& weight_init, const Init& bias_init) {
+  const Tensor weight =
+      w.get("weight", convolution_weight(in_channels, out_channels, kernel, shape.groups), weight_init);
+  Convolution conv = pack_convolution(loader.runtime, loader.store, weight,
+                                      bias ? w.get("bias", {out_channels}, bias_init) : Tensor(), shape);
+  w.release("weight");
+  return conv;
+}
+
+Convolution load_normalized_convolution(const Loader& loader, const Weights& w, const Weights& norm,
+                                        int64_t in_channels, int64_t out_channels,
+                                        std::initializer_list<int64_t> kernel, const ConvolutionShape& shape, bool bias,
+                                        double eps) {
+  Tensor weight = w.get("weight", convolution_weight(in_channels, out_channels, kernel, shape.groups)).clone();
+  Tensor shift = bias ? w.get("bias", {out_channels}).clone() : Tensor::zeros({out_channels});
+  const Tensor gamma = norm.get("weight", {out_channels}), beta = norm.get("bias", {out_channels}),
+               mean = norm.get("running_mean", {out_channels}, {.kind = Init::Kind::constant}),
+               variance =
+                   norm.get("running_var", {out_channels}, {.kind = Init::Kind::constant, .value = float(1 - eps)});
+  const int64_t each = out_channels > 0 ? weight.numel() / out_channels : 0;
+  for (int64_t o = 0; o < out_channels; o++) {
+    const double scale = double(gamma.data<float>()[o]) / std::sqrt(double(variance.data<float>()[o]) + eps);
+    float& b = shift.data<float>()[o];
+    b = float((double(b) - double(mean.data<float>()[o])) * scale + double(beta.data<float>()[o]));
+    for (int64_t i = o * each; i < (o + 1) * each; i++)
+      weight.data<float>()[i] = float(double(weight.data<float>()[i]) * scale);
+  }
+  w.release("weight");
+  return pack_convolution(loader.runtime, loader.store, weight, shift, shape);
 }
 
 Tensor load_embedding(const Weights& w, int64_t rows, int64_t cols, const Init& init) {

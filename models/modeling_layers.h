@@ -3,12 +3,15 @@
 
 #include <caracal/loaders/weights.h>
 #include <caracal/models/modeling_utils.h>
+#include <caracal/runtime/convolution.h>
 #include <caracal/runtime/ops.h>
 
 namespace caracal {
 
 /// torch.nn.Linear at `w`: weight (out, in) and, if asked for, bias (out).
 Linear load_linear(const Loader& loader, const Weights& w, int64_t in_features, int64_t out_features, bool bias = true);
+/// The same, drawn where it is missing as torch.nn.Linear itself does: uniform within 1 / √in_features.
+Linear load_uniform_linear(const Loader& loader, const Weights& w, int64_t in_features, int64_t out_features);
 
 /// Several torch.nn.Linear over the same input, stacked into one product: query, key and value. out_features is that of
 /// each.
@@ -19,6 +22,18 @@ Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws,
 /// height, width), bias (out).
 Linear load_patch_convolution(const Loader& loader, const Weights& w, int64_t in_channels, int64_t out_channels,
                               int64_t height, int64_t width);
+
+/// torch.nn.Conv1d or Conv2d at `w`: weight (out, in / groups, kernel…) of one or two dimensions and, if asked for,
+/// bias (out).
+Convolution load_convolution(const Loader& loader, const Weights& w, int64_t in_channels, int64_t out_channels,
+                             std::initializer_list<int64_t> kernel, const ConvolutionShape& shape, bool bias = true,
+                             const Init& weight_init = {}, const Init& bias_init = {});
+/// A convolution at `w` and the frozen batch norm after it at `norm` (weight, bias, running_mean, running_var), folded
+/// into one.
+Convolution load_normalized_convolution(const Loader& loader, const Weights& w, const Weights& norm,
+                                        int64_t in_channels, int64_t out_channels,
+                                        std::initializer_list<int64_t> kernel, const ConvolutionShape& shape,
+                                        bool bias = false, double eps = 1e-5);
 
 /// torch.nn.Embedding at `w`: weight (rows, cols), a view of the file where it is float32, which is in the page
 /// cache when loading has finished.

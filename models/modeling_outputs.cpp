@@ -18,6 +18,11 @@ std::vector<std::pair<std::string, Tensor>> ModelOutput::named() const {
   add("start_logits", start_logits);
   add("end_logits", end_logits);
   add("reconstruction", reconstruction);
+  add("extract_features", extract_features);
+  add("projected_states", projected_states);
+  add("projected_quantized_states", projected_quantized_states);
+  add("codevector_perplexity", codevector_perplexity);
+  add("embeddings", embeddings);
   for (size_t i = 0; i < past_key_values.size(); i++) {
     const std::string layer = "past_key_values." + std::to_string(i);
     add(layer + ".keys", past_key_values[i].keys);

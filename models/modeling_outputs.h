@@ -12,7 +12,8 @@ namespace caracal {
 
 /// The outputs of every model class, under the names of transformers' ModelOutput fields; those that a class does not
 /// produce, or was not asked for, are undefined. All F32, with B batch, S tokens, H hidden size, C labels, V
-/// vocabulary; values at masked positions of per-token outputs are 0:
+/// vocabulary; values at masked positions of per-token outputs are 0; for audio S is frames;
+/// LayoutLMv2's hidden states and attentions have the page's cells behind the S tokens:
 struct ModelOutput {
   Tensor last_hidden_state;        // (B, S, H)
   Tensor pooler_output;            // (B, H)
@@ -22,6 +23,12 @@ struct ModelOutput {
   Tensor start_logits;             // (B, S)
   Tensor end_logits;               // (B, S)
   Tensor reconstruction;           // (B, channels, height, width)
+
+  Tensor extract_features;            // (B, frames, conv_dim): normalised features of the convolutions
+  Tensor projected_states;            // (B, frames, proj_codevector_dim)
+  Tensor projected_quantized_states;  // (B, frames, proj_codevector_dim)
+  Tensor codevector_perplexity;       // ()
+  Tensor embeddings;                  // (B, xvector_output_dim)
 
   std::vector<CacheLayer> past_key_values;  // decoders: keys and values up to this call's last token
   std::vector<Tensor> hidden_states;        // layers + 1 of (B, S, H): the embeddings, then each layer's output

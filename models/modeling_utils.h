@@ -55,6 +55,7 @@ struct LoadOptions {
   std::shared_ptr<Runtime> runtime = {};  // where to run; default: one of its own, on all CPUs the process may use
   bool add_pooling_layer = true;          // base models: build the pooler
   bool use_mask_token = false;            // ViTModel: have a mask token, for bool_masked_pos
+  std::string target_lang = {};           // Wav2Vec2ForCTC: attention adapters and head of adapter.<lang>.safetensors
   uint64_t seed = 0;                      // of the parameters that are drawn
   std::function<void(uint64_t done, uint64_t total)> progress = {};  // bytes of the checkpoint dealt with
 };
@@ -178,7 +179,8 @@ struct Loader {
 
 /// What a concrete model class derives from. Derived supplies kClassName, kBaseModelPrefix, a constructor (config,
 /// weights, options), run() and largest_inputs(); and where it has them kRenames (names in checkpoints that differ from
-/// the model's), kVocabularyParameters and attention_names(layer). A class outside the library works the same way.
+/// the model's), kVocabularyParameters, attention_names(layer) and adapt(config, weights, directory, options), which
+/// may change configuration and weights before the model is built. A class outside the library works the same way.
 template <class Derived, class ConfigClass>
 class ModelOf : public PreTrainedModel {
  public:
@@ -238,7 +240,9 @@ class ModelOf : public PreTrainedModel {
     WeightNames names{.base_prefix = Derived::kBaseModelPrefix};
     if constexpr (requires { Derived::kRenames; }) names.renames = Derived::kRenames;
     const Weights w = open_weights(directory, names, config, options);
-    Derived model(config, w, options);
+    Config own = config;
+    if constexpr (requires { Derived::adapt(own, w, directory, options); }) Derived::adapt(own, w, directory, options);
+    Derived model(own, w, options);
     model.finish(w, directory);
     return model;
   }

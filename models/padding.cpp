@@ -105,6 +105,40 @@ TextBatch unpad_mask(Ctx& ctx, const ArgumentName& where, const Tensor& mask, in
   return rows_of(ctx, where, mask, batch, 0, length, false);
 }
 
+TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t length) {
+  TextBatch text;
+  text.batch = sequences.batch;
+  text.length = length;
+  text.sequences = sequences;
+  text.rows = integers(ctx, sequences.tokens);
+  for (int64_t b = 0; b < sequences.batch; b++)
+    for (int64_t t = sequences.offsets[b]; t < sequences.offsets[b + 1]; t++)
+      text.rows.data<int64_t>()[t] = b * length + t - sequences.offsets[b];
+  return text;
+}
+
+TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t length) {
+  const int64_t batch = lengths.size(0);
+  Tensor offsets = integers(ctx, batch + 1);
+  Ragged sequences{batch, 0, 0, offsets.data<int64_t>(), lengths.data<int64_t>()};
+  for (int64_t b = 0; b < batch; b++) {
+    offsets.data<int64_t>()[b] = sequences.tokens;
+    sequences.tokens += sequences.keys[b];
+    sequences.longest = std::max(sequences.longest, sequences.keys[b]);
+  }
+  offsets.data<int64_t>()[batch] = sequences.tokens;
+  return padded_at_end(ctx, sequences, length);
+}
+
+Ragged with_all_rows(Ctx& ctx, const Ragged& sequences) {
+  Tensor keys = integers(ctx, sequences.batch);
+  for (int64_t b = 0; b < sequences.batch; b++)
+    keys.data<int64_t>()[b] = sequences.offsets[b + 1] - sequences.offsets[b];
+  Ragged all = sequences;
+  all.keys = keys.data<int64_t>();
+  return all;
+}
+
 ModelInputs flatten_choices(std::string_view model, const ModelInputs& inputs, int64_t* choices) {
   const Tensor& leading = inputs.input_ids.defined() ? inputs.input_ids : inputs.inputs_embeds;
   const int rank = inputs.input_ids.defined() ? 3 : 4;
@@ -154,6 +188,34 @@ Tensor gather_ids(Ctx& ctx, const ArgumentName& where, const Tensor& ids, Fallba
     for (int64_t t = 0; t < count; t++) to[t] = int64_t(values[size_t(shared ? rows[t] % text.length : rows[t])]);
   });
   return out;
+}
+
+Tensor gather_boxes(Ctx& ctx, const ArgumentName& where, const Tensor& boxes, int64_t limit, const TextBatch& text) {
+  if (!boxes.defined() || boxes.shape() != Shape{text.batch, text.length, 4})
+    throw Error(ErrorCode::invalid_argument, where.str(),
+                "expected shape " + Shape{text.batch, text.length, 4}.str() + " but got " + describe(boxes));
+  const int64_t* rows = text.rows.data<int64_t>();
+  const int64_t count = text.sequences.tokens;
+  Tensor out = integers(ctx, 6 * count);
+  int64_t* to = out.data<int64_t>();
+  with_values(where, boxes, false, [&](auto values) {
+    auto corner = [&](int64_t token, int64_t i) { return int64_t(values[size_t(4 * token + i)]); };
+    for (int64_t t = 0; t < text.batch * text.length; t++) {  // masked ones too: the reference looks them up as well
+      const int64_t x0 = corner(t, 0), y0 = corner(t, 1), x1 = corner(t, 2), y1 = corner(t, 3);
+      if (0 <= x0 && x0 <= x1 && x1 < limit && 0 <= y0 && y0 <= y1 && y1 < limit) continue;
+      std::string box;
+      for (int64_t i = 0; i < 4; i++) box += (i == 0 ? "" : ", ") + std::to_string(corner(t, i));
+      throw Error(
+          ErrorCode::invalid_argument, where.str(),
+          "expected 0 <= x0 <= x1 < " + std::to_string(limit) + ", and y alike, but got x0, y0, x1, y1 = " + box);
+    }
+    for (int64_t t = 0; t < count; t++) {
+      for (int64_t i = 0; i < 4; i++) to[i * count + t] = corner(rows[t], i);
+      to[4 * count + t] = corner(rows[t], 3) - corner(rows[t], 1);
+      to[5 * count + t] = corner(rows[t], 2) - corner(rows[t], 0);
+    }
+  });
+  return out.reshape({6, count});
 }
 
 Tensor embed_tokens(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,

@@ -32,6 +32,13 @@ TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, boo
 /// The rows that a mask (B, length) leaves; an undefined mask leaves all.
 TextBatch unpad_mask(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t length);
 
+/// The first lengths[b] (B) I64 of the `length` positions of each row.
+TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t length);
+/// Sequences that are there with all their rows as the first positions of rows of `length`, of which keys[b] count.
+TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t length);
+/// Sequences whose rows all count.
+Ragged with_all_rows(Ctx& ctx, const Ragged& sequences);
+
 /// (B, choices, S) arguments of multiple choice as (B · choices, S), what is undefined left alone. Throws
 /// invalid_argument naming `model` for input_ids or inputs_embeds without the dimension of choices.
 ModelInputs flatten_choices(std::string_view model, const ModelInputs& inputs, int64_t* choices);
@@ -44,6 +51,10 @@ ModelInputs with_one_choice(ModelInputs inputs);
 enum class Fallback { zeros, positions };
 Tensor gather_ids(Ctx& ctx, const ArgumentName& where, const Tensor& ids, Fallback fallback, int64_t limit,
                   const TextBatch& text);
+
+/// Boxes (B, S, 4) of integers x0, y0, x1, y1 at the batch's rows -> (6, T) I64: x0, y0, x1, y1, height, width. Throws
+/// for a coordinate outside [0, limit), and for a box whose corners are the wrong way round.
+Tensor gather_boxes(Ctx& ctx, const ArgumentName& where, const Tensor& boxes, int64_t limit, const TextBatch& text);
 
 /// The embeddings that go into the first layer, before positions are added: rows of `table` (V, H) for input_ids, or
 /// inputs_embeds (B, S, H). -> (T, H)

@@ -9,6 +9,7 @@
 
 #include <caracal/loaders/safetensors.h>
 #include <caracal/models/settings.h>
+#include <caracal/models/wav2vec2/configuration_wav2vec2.h>
 
 namespace caracal {
 namespace {
@@ -39,11 +40,17 @@ std::pair<int64_t, int> place_of(std::string_view name) {
 // Which positions count: those that a mask of the inputs leaves. Others are 0 in caracal and something else in PyTorch.
 class Masks {
  public:
-  explicit Masks(const ModelInputs& inputs) {
+  Masks(const ModelInputs& inputs, const PretrainedConfig& config) {
+    if (inputs.input_values.defined()) {
+      const Wav2Vec2Config* audio = dynamic_cast<const Wav2Vec2Config*>(&config);
+      if (inputs.attention_mask.defined() && audio != nullptr) count_frames(inputs, *audio);
+      return;
+    }
     const Tensor& leading = inputs.input_ids.defined() ? inputs.input_ids : inputs.inputs_embeds;
     if (!leading.defined()) return;
     const int rank = leading.rank() - (inputs.input_ids.defined() ? 0 : 1);  // (B, S), or (B, choices, S)
     tokens_ = leading.size(rank - 1);
+    image_ = inputs.image.defined();
     text_ = read(inputs.attention_mask);
     encoder_ = read(inputs.encoder_attention_mask);
   }
@@ -51,6 +58,7 @@ class Masks {
   // Whether element i of an output of this name and shape counts.
   bool counts(std::string_view name, const Shape& shape, int64_t i) const {
     const int64_t last = shape.rank() > 0 ? shape[shape.rank() - 1] : 1;
+    if (!frames_.empty()) return counts_frame(name, shape, i);
     if (name.starts_with("past_key_values.")) {
       const int64_t position = i / last % shape[2], b = i / last / shape[2] / shape[1];
       return (name.find(".cross_") != name.npos ? encoder_ : text_).at(b, position);
@@ -58,7 +66,8 @@ class Masks {
     const bool cross = name.starts_with("cross_attentions.");
     if (cross || name.starts_with("attentions.")) {
       const int64_t key = i % last, query = i / last % shape[2], b = i / last / shape[2] / shape[1];
-      return token(b, query) && (cross ? encoder_ : text_).at(b, key);
+      if (cross) return token(b, query) && encoder_.at(b, key);
+      return token(b, query) && (of_image(key) || text_.at(b, key));
     }
     const bool per_token = name.starts_with("hidden_states.") || name == "last_hidden_state" ||
                            name == "prediction_logits" || (name == "logits" && shape.rank() == 3);
@@ -80,11 +89,35 @@ class Masks {
     const int64_t length = mask.size(-1);
     return {mask.to(DType::I64), mask.numel() / length, length};
   }
+  // Audio: the mask is one of samples, of which each row's sum says how many frames count.
+  void count_frames(const ModelInputs& inputs, const Wav2Vec2Config& config) {
+    const Mask mask = read(inputs.attention_mask);
+    const int64_t frames = config.feat_extract_output_length(inputs.input_values.size(1));
+    for (int64_t b = 0; b < inputs.input_values.size(0); b++) {
+      int64_t samples = 0;
+      for (int64_t s = 0; s < mask.length; s++) samples += mask.at(b, s);
+      frames_.push_back(config.attended_frames(samples, frames));
+      behind_adapter_.push_back(config.feat_extract_output_length(samples, true));
+    }
+  }
+  bool counts_frame(std::string_view name, const Shape& shape, int64_t i) const {
+    if (name.starts_with("attentions.")) {
+      const int64_t counted = frames_[size_t(i / shape[3] / shape[2] / shape[1])];
+      return i % shape[3] < counted && i / shape[3] % shape[2] < counted;
+    }
+    if (shape.rank() != 3) return true;
+    const bool behind = name == "last_hidden_state" || name == "logits";
+    return i / shape[2] % shape[1] < (behind ? behind_adapter_ : frames_)[size_t(i / shape[2] / shape[1])];
+  }
   // Of the tokens of this call: the last ones of a mask that covers a cache too.
-  bool token(int64_t b, int64_t s) const { return text_.at(b, text_.length - tokens_ + s); }
+  bool token(int64_t b, int64_t s) const { return of_image(s) || text_.at(b, text_.length - tokens_ + s); }
+  // LayoutLMv2 puts the image's positions behind the text's.
+  bool of_image(int64_t position) const { return image_ && position >= tokens_; }
 
   int64_t tokens_ = 0;
+  bool image_ = false;
   Mask text_, encoder_;
+  std::vector<int64_t> frames_, behind_adapter_;  // of each row of masked audio
 };
 
 ParityRow compare(const std::string& name, const Tensor& got, const Tensor& want, const Masks& masks,
@@ -157,7 +190,7 @@ ParityReport check_parity(const std::string& path, const std::string& reference,
   const AnyModel model = load_auto_model(task, path, load);
   std::map<std::string, Tensor> outputs;
   for (const auto& [name, tensor] : model(inputs, forward).named()) outputs[name] = tensor;
-  const Masks masks(inputs);
+  const Masks masks(inputs, model->config());
   ParityReport report{.class_name = model->class_name(), .rows = {}, .loading_info = model->loading_info()};
   for (const auto& [name, tensor] : wanted)
     report.rows.push_back(compare(name, outputs[name], tensor, masks, options.tolerance));

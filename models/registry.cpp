@@ -5,9 +5,9 @@
 
 #include <caracal/models/bert/modeling_bert.h>
 #include <caracal/models/distilbert/modeling_distilbert.h>
-#include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
+#include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
 #include <caracal/models/vit/modeling_vit.h>
-#include <caracal/models/wav2vec2/configuration_wav2vec2.h>
+#include <caracal/models/wav2vec2/modeling_wav2vec2.h>
 
 namespace caracal {
 namespace {
@@ -50,9 +50,20 @@ struct Registry {
       model_entry<DistilBertForTokenClassification>("AutoModelForTokenClassification"),
       model_entry<DistilBertForQuestionAnswering>("AutoModelForQuestionAnswering"),
       model_entry<DistilBertModel>("AutoModelForTextEncoding"),
+      model_entry<LayoutLMv2Model>("AutoModel"),
+      model_entry<LayoutLMv2ForSequenceClassification>("AutoModelForSequenceClassification"),
+      model_entry<LayoutLMv2ForTokenClassification>("AutoModelForTokenClassification"),
+      model_entry<LayoutLMv2ForQuestionAnswering>("AutoModelForQuestionAnswering"),
+      model_entry<LayoutLMv2ForQuestionAnswering>("AutoModelForDocumentQuestionAnswering"),
       model_entry<ViTModel>("AutoModel"),
       model_entry<ViTForImageClassification>("AutoModelForImageClassification"),
       model_entry<ViTForMaskedImageModeling>("AutoModelForMaskedImageModeling"),
+      model_entry<Wav2Vec2Model>("AutoModel"),
+      model_entry<Wav2Vec2ForPreTraining>("AutoModelForPreTraining"),
+      model_entry<Wav2Vec2ForCTC>("AutoModelForCTC"),
+      model_entry<Wav2Vec2ForSequenceClassification>("AutoModelForAudioClassification"),
+      model_entry<Wav2Vec2ForAudioFrameClassification>("AutoModelForAudioFrameClassification"),
+      model_entry<Wav2Vec2ForXVector>("AutoModelForAudioXVector"),
   };
 };
 

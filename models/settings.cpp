@@ -17,7 +17,7 @@ bool as_bool(const std::string& name, const Json& value) {
 bool set_option(LoadOptions& options, const std::string& name, const Json& value) {
   for (const auto& [known, member] :
        {std::pair{"subfolder", &LoadOptions::subfolder}, std::pair{"variant", &LoadOptions::variant},
-        std::pair{"dtype", &LoadOptions::dtype}}) {
+        std::pair{"dtype", &LoadOptions::dtype}, std::pair{"target_lang", &LoadOptions::target_lang}}) {
     if (name != known) continue;
     if (!value.is_string()) wrong_type(name, "a string", value);
     options.*member = value.as_string();
@@ -34,10 +34,10 @@ bool set_option(LoadOptions& options, const std::string& name, const Json& value
 }
 
 bool set_option(ForwardOptions& options, const std::string& name, const Json& value) {
-  for (const auto& [known, member] :
-       {std::pair{"output_hidden_states", &ForwardOptions::output_hidden_states},
-        std::pair{"output_attentions", &ForwardOptions::output_attentions},
-        std::pair{"interpolate_pos_encoding", &ForwardOptions::interpolate_pos_encoding}}) {
+  for (const auto& [known, member] : {std::pair{"output_hidden_states", &ForwardOptions::output_hidden_states},
+                                      std::pair{"output_attentions", &ForwardOptions::output_attentions},
+                                      std::pair{"interpolate_pos_encoding", &ForwardOptions::interpolate_pos_encoding},
+                                      std::pair{"per_utterance", &ForwardOptions::per_utterance}}) {
     if (name != known) continue;
     options.*member = as_bool(name, value);
     return true;

@@ -1,50 +1,21 @@
 #include <caracal/runtime/ops.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
+#include <caracal/runtime/ops_checks.h>
+
 namespace caracal {
 namespace {
-
-// Floating-point operations that are worth handing to another thread (a few microseconds).
-constexpr int64_t kWorthATask = 200'000;
-// Elements that a row-wise op should handle per task.
-constexpr int64_t kElementsPerTask = 16'384;
-
-[[noreturn]] void fail(const char* op, const std::string& expected, const std::string& got) {
-  throw Error(ErrorCode::invalid_argument, op, "expected " + expected + " but got " + got);
-}
-
-void expect_matrix(const char* op, const char* name, const Tensor& x, int64_t cols) {
-  if (!x.defined() || x.rank() != 2 || x.dtype() != DType::F32 || x.size(1) != cols)
-    fail(op, std::string(name) + " of shape (T, " + std::to_string(cols) + ") F32",
-         x.defined() ? x.shape().str() + " " + std::string(name_of(x.dtype())) : "an undefined tensor");
-}
-
-void expect_ids(const char* op, const Tensor& ids, int64_t rows) {
-  if (!ids.defined() || ids.rank() != 1 || ids.dtype() != DType::I64 || (rows >= 0 && ids.size(0) != rows))
-    fail(op, "row numbers of shape (" + (rows >= 0 ? std::to_string(rows) : "T") + ",) I64",
-         ids.defined() ? ids.shape().str() + " " + std::string(name_of(ids.dtype())) : "an undefined tensor");
-}
-
-void expect_rows_within(const char* op, const Tensor& index, int64_t rows) {
-  for (int64_t row : index.values<int64_t>())
-    if (row < 0 || row >= rows) fail(op, "row numbers from 0 to " + std::to_string(rows - 1), std::to_string(row));
-}
-
-int64_t row_grain(int64_t cols) { return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(cols, 1)); }
 
 using PoolKernel = void (*)(float*, const float*, int64_t, int64_t);
 
 Tensor pool(Ctx& ctx, const char* op, const Tensor& x, const Ragged& sequences, PoolKernel kernel) {
   expect_matrix(op, "x", x, x.rank() == 2 ? x.size(1) : 0);
   const int64_t cols = x.size(1);
-  for (int64_t b = 0; b < sequences.batch; b++) {
-    if (sequences.offsets[b] < 0 || sequences.keys[b] < 0 || sequences.offsets[b] > x.size(0) - sequences.keys[b])
-      fail(op, "sequences within " + std::to_string(x.size(0)) + " rows",
-           "sequence " + std::to_string(b) + " beyond them");
-  }
+  expect_sequences(op, x, sequences);
   Tensor out = ctx.empty({sequences.batch, cols});
   const float* in = x.data<float>();
   float* result = out.data<float>();
@@ -94,7 +65,7 @@ Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector
   }
   const kernels::Kernels& cpu = runtime.cpu();
   result.packed = store.allocate(cpu.packed_bytes_f32(n, k));
-  const int64_t width = cpu.panel_width_f32();
+  const int64_t width = cpu.panel_width_f32(n);
   runtime.parallel((n + width - 1) / width, 1, [&](int64_t begin, int64_t end, int) {
     cpu.pack_gemm_f32(result.packed.get(), stacked.data<float>(), k, n, k, begin, end);
   });
@@ -110,7 +81,7 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
 
   Tensor out = ctx.empty({rows, n});
   const kernels::Kernels& cpu = ctx.cpu();
-  const int64_t width = cpu.panel_width_f32(), panels = (n + width - 1) / width;
+  const int64_t width = cpu.panel_width_f32(n), panels = (n + width - 1) / width;
   // Few panels for the threads at hand: cut the rows too.
   const int64_t wanted = 2 * ctx.runtime().threads();
   const int64_t blocks =
@@ -183,16 +154,19 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
   const int64_t grain = kWorthATask / std::max<int64_t>(1, per_item);
   float* result = out.data<float>();
   float* probs = options.probs != nullptr ? options.probs->data<float>() : nullptr;
-  int64_t* probs_begin = nullptr;  // of each sequence
-  if (probs != nullptr) {
-    probs_begin = static_cast<int64_t*>(ctx.scratch(size_t(sequences.batch) * sizeof(int64_t)));
+  const float* bias = options.bias != nullptr ? options.bias->data<float>() : nullptr;
+  int64_t* scores_begin = nullptr;  // of each sequence
+  if (probs != nullptr || bias != nullptr) {
+    scores_begin = static_cast<int64_t*>(ctx.scratch(size_t(sequences.batch) * sizeof(int64_t)));
     int64_t count = 0;
     for (int64_t b = 0; b < sequences.batch; b++) {
-      probs_begin[b] = count;
+      scores_begin[b] = count;
       count += heads * (sequences.offsets[b + 1] - sequences.offsets[b]) * key_sequences.keys[b];
     }
-    if (options.probs->numel() != count)
-      fail("attention", std::to_string(count) + " probs", options.probs->shape().str());
+    for (const Tensor* scores : {static_cast<const Tensor*>(options.probs), options.bias})
+      if (scores != nullptr && scores->numel() != count)
+        fail("attention", std::to_string(count) + (scores == options.bias ? " biases" : " probs"),
+             scores->shape().str());
   }
   const float scale = float(1.0 / std::sqrt(double(head_dim)));
 
@@ -219,11 +193,12 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
       args.scale = scale;
       args.out = result + (start + row_begin) * width + head * head_dim;
       args.ldo = width;
+      args.ldp = args.ldb = args.keys;
       if (probs != nullptr) {
-        args.probs = probs + probs_begin[b] + (head * rows + row_begin) * args.keys;
-        args.ldp = args.keys;
+        args.probs = probs + scores_begin[b] + (head * rows + row_begin) * args.keys;
         std::fill_n(args.probs + args.queries * args.keys, (row_end - seeing) * args.keys, 0.0f);
       }
+      if (bias != nullptr) args.bias = bias + scores_begin[b] + (head * rows + row_begin) * args.keys;
       args.scratch = scratch + size_t(task) * scratch_bytes;
       cpu.attention_f32(args);
     }
@@ -231,7 +206,70 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
   return out;
 }
 
-Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out) {
+int64_t relative_position_bucket(int64_t distance, int64_t buckets, int64_t max_distance) {
+  const int64_t half = buckets / 2, exact = half / 2, n = std::abs(distance);
+  int64_t bucket = n;
+  if (n >= exact) {  // in float32, as the reference
+    const float log = std::log(float(n) / float(exact)) / float(std::log(double(max_distance) / double(exact)));
+    bucket = std::min(half - 1, exact + int64_t(log * float(half - exact)));
+  }
+  return distance > 0 ? half + bucket : bucket;
+}
+
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms) {
+  if (terms.empty()) fail("relative_bias", "at least one term", "none");
+  const int64_t heads = terms[0].table.size(0);
+  for (const RelativePositions& term : terms) {
+    expect_ids("relative_bias", term.positions, sequences.tokens);
+    expect_matrix("relative_bias", "table", term.table, term.table.size(-1));
+    if (term.table.size(0) != heads || term.table.size(1) < 4 || term.max_distance <= term.table.size(1) / 4)
+      fail("relative_bias", "tables of " + std::to_string(heads) + " heads and at least 4 buckets, within max_distance",
+           term.table.shape().str() + " and " + std::to_string(term.max_distance));
+  }
+  int64_t count = 0;
+  Tensor starts = ctx.empty({sequences.batch}, DType::I64);
+  int64_t* start = starts.data<int64_t>();
+  for (int64_t b = 0; b < sequences.batch; b++) {
+    start[b] = count;
+    count += heads * (sequences.offsets[b + 1] - sequences.offsets[b]) * sequences.keys[b];
+  }
+  Tensor out = ctx.empty({count});
+  Ctx::Scope scope(ctx);
+  // Buckets of all distances; those beyond max_distance share the last.
+  std::array<int32_t*, 8> buckets{};
+  if (terms.size() > buckets.size()) fail("relative_bias", "at most 8 terms", std::to_string(terms.size()));
+  for (size_t i = 0; i < terms.size(); i++) {
+    const int64_t most = terms[i].max_distance;
+    buckets[i] = static_cast<int32_t*>(ctx.scratch(size_t(2 * most + 1) * sizeof(int32_t))) + most;
+    for (int64_t d = -most; d <= most; d++)
+      buckets[i][d] = int32_t(relative_position_bucket(d, terms[i].table.size(1), most));
+  }
+  const size_t index_bytes = size_t(sequences.longest + 15) / 16 * 16 * sizeof(int32_t);
+  char* indices = static_cast<char*>(ctx.scratch(index_bytes * size_t(ctx.runtime().max_tasks())));
+  float* to = out.data<float>();
+  ctx.parallel(sequences.tokens, row_grain(heads * sequences.longest * int64_t(terms.size())),
+               [&](int64_t begin, int64_t end, int task) {
+                 int32_t* index = reinterpret_cast<int32_t*>(indices + size_t(task) * index_bytes);
+                 int64_t b = 0;
+                 for (int64_t t = begin; t < end; t++) {
+                   while (sequences.offsets[b + 1] <= t) b++;
+                   const int64_t first = sequences.offsets[b], rows = sequences.offsets[b + 1] - first;
+                   const int64_t keys = sequences.keys[b];
+                   for (size_t i = 0; i < terms.size(); i++) {
+                     const int64_t* position = terms[i].positions.data<int64_t>();
+                     const int64_t most = terms[i].max_distance, bins = terms[i].table.size(1);
+                     for (int64_t k = 0; k < keys; k++)
+                       index[k] = buckets[i][std::clamp(position[first + k] - position[t], -most, most)];
+                     for (int64_t h = 0; h < heads; h++)
+                       ctx.cpu().lookup_f32(to + start[b] + (h * rows + t - first) * keys,
+                                            terms[i].table.data<float>() + h * bins, index, keys, i > 0);
+                   }
+                 }
+               });
+  return out;
+}
+
+Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out, Activation activation) {
   const int64_t cols = weights.weight.defined() ? weights.weight.numel() : 0;
   expect_matrix("layer_norm", "x", x, cols);
   if (weights.bias.shape() != weights.weight.shape())
@@ -243,6 +281,8 @@ Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* o
   float* to = result.data<float>();
   ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
     ctx.cpu().layer_norm_f32(to + begin * cols, in + begin * cols, weight, bias, end - begin, cols, weights.eps);
+    if (activation != Activation::none)
+      ctx.cpu().activation_f32(to + begin * cols, to + begin * cols, (end - begin) * cols, activation);
   });
   return result;
 }
@@ -262,11 +302,68 @@ Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto)
   return out;
 }
 
+void add_embedding_columns(Ctx& ctx, const Tensor& ids, const Tensor& table, int64_t column, Tensor& x) {
+  const int64_t cols = table.rank() == 2 ? table.size(1) : 0, width = x.rank() == 2 ? x.size(1) : 0;
+  expect_ids("add_embedding_columns", ids, x.size(0));
+  expect_matrix("add_embedding_columns", "table", table, cols);
+  expect_matrix("add_embedding_columns", "x", x, width);
+  if (column < 0 || column > width - cols)
+    fail("add_embedding_columns", std::to_string(cols) + " columns within " + std::to_string(width),
+         std::to_string(column));
+  float* to = x.data<float>() + column;
+  const int64_t* id = ids.data<int64_t>();
+  ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; t++)
+      ctx.cpu().add_f32(to + t * width, to + t * width, table.data<float>() + id[t] * cols, cols);
+  });
+}
+
+Tensor concat_columns(Ctx& ctx, std::initializer_list<const Tensor*> parts) {
+  int64_t width = 0;
+  const int64_t rows = parts.size() > 0 ? (*parts.begin())->size(0) : 0;
+  for (const Tensor* part : parts) {
+    expect_matrix("concat_columns", "part", *part, part->size(-1));
+    if (part->size(0) != rows) fail("concat_columns", std::to_string(rows) + " rows", part->shape().str());
+    width += part->size(1);
+  }
+  Tensor out = ctx.empty({rows, width});
+  float* to = out.data<float>();
+  for (const Tensor* part : parts) {
+    const int64_t cols = part->size(1);
+    const float* from = part->data<float>();
+    ctx.parallel(rows, row_grain(cols), [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; t++) std::memcpy(to + t * width, from + t * cols, size_t(cols) * sizeof(float));
+    });
+    to += cols;
+  }
+  return out;
+}
+
 Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
   return pool(ctx, "mean_pool", x, sequences, ctx.cpu().mean_rows_f32);
 }
 Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
   return pool(ctx, "max_pool", x, sequences, ctx.cpu().max_rows_f32);
+}
+
+Tensor mean_and_deviation(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
+  expect_matrix("mean_and_deviation", "x", x, cols);
+  expect_sequences("mean_and_deviation", x, sequences);
+  Tensor out = ctx.empty({sequences.batch, 2 * cols});
+  float* result = out.data<float>();
+  ctx.parallel(sequences.batch, 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t b = begin; b < end; b++) {
+      const float* in = x.data<float>() + sequences.offsets[b] * cols;
+      float *mean = result + 2 * b * cols, *deviation = mean + cols;
+      const int64_t rows = sequences.keys[b];
+      ctx.cpu().column_sums_f32(mean, in, cols, rows, cols);
+      for (int64_t c = 0; c < cols; c++) mean[c] /= float(rows);
+      ctx.cpu().column_squares_f32(deviation, in, cols, rows, cols, mean);
+      for (int64_t c = 0; c < cols; c++) deviation[c] = rows < 2 ? NAN : std::sqrt(deviation[c] / float(rows - 1));
+    }
+  });
+  return out;
 }
 
 void l2_normalize(Ctx& ctx, Tensor& x, float eps) {
@@ -297,6 +394,34 @@ void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out) {
     for (int64_t i = begin; i < end; i++)
       std::memcpy(to + rows[i] * cols, from + i * cols, size_t(cols) * sizeof(float));
   });
+}
+
+void add_scaled(Ctx& ctx, const Tensor& x, float scale, Tensor& onto) {
+  if (onto.shape() != x.shape()) fail("add_scaled", "a sum of shape " + x.shape().str(), onto.shape().str());
+  const float* from = x.data<float>();
+  float* to = onto.data<float>();
+  ctx.parallel(x.numel(), kElementsPerTask, [&](int64_t begin, int64_t end, int) {
+    ctx.cpu().add_scaled_f32(to + begin, from + begin, scale, end - begin);
+  });
+}
+
+Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
+  expect_matrix("argmax", "x", x, cols);
+  if (groups < 1 || cols < groups || cols % groups != 0)
+    fail("argmax", "columns in " + std::to_string(groups) + " equal parts", x.shape().str());
+  const int64_t width = cols / groups, count = x.size(0) * groups;
+  Tensor out = ctx.empty({count}, DType::I64);
+  int64_t* to = out.data<int64_t>();
+  std::fill_n(to, count, int64_t(0));  // while planning, what follows reads them
+  ctx.parallel(count, row_grain(width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; i++) {
+      const float* part = x.data<float>() + i * width;
+      for (int64_t c = 1; c < width && !std::isnan(part[to[i]]); c++)
+        if (part[c] > part[to[i]] || std::isnan(part[c])) to[i] = c;
+    }
+  });
+  return out;
 }
 
 void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -63,24 +64,48 @@ struct AttentionOptions {
   /// the keys see none and give 0.
   bool causal = false;
   const KeysValues* keys_values = nullptr;
-  Tensor* probs = nullptr;  // receives the softmax, (heads, rows, keys) of each sequence, one after another
+  const Tensor* bias = nullptr;  // added to the scores: (heads, rows, keys) of each sequence, one after another
+  Tensor* probs = nullptr;       // receives the softmax, (heads, rows, keys) of each sequence, one after another
 };
 
 /// Multi-head softmax(q kᵀ / √head_dim) v within each sequence, with A = heads · head_dim -> (T, A). x (T, 3A) is
 /// query, key, value side by side; with keys_values only its first A columns are read, and x may be (T, A).
 Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const AttentionOptions& options);
 
-/// Layer norm of each row, (T, H) -> (T, H). `out` receives the result when given (it may be x itself).
-Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out = nullptr);
+/// The bucket of a distance (key's position less query's) among `buckets`, as in T5 and LayoutLM: one for each small
+/// distance and sign, then logarithmically wider ones up to max_distance.
+int64_t relative_position_bucket(int64_t distance, int64_t buckets, int64_t max_distance);
+/// A bias of the attention scores that depends on how far two rows are apart.
+struct RelativePositions {
+  Tensor positions;  // (T) I64
+  Tensor table;      // (heads, buckets)
+  int64_t max_distance = 0;
+};
+/// What attention() takes as its bias: the sum over `terms` of table[head, bucket(position of key - position of row)].
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms);
+
+/// Layer norm of each row, (T, H) -> (T, H), then the activation. `out` receives the result when given (it may be x
+/// itself).
+Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* out = nullptr,
+                  Activation activation = Activation::none);
 
 /// Rows of `table` (rows, H) chosen by ids (T) I64, added to `onto` when given, in place. The caller has
 /// checked that the ids are in range. Returns (T, H).
 Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto = nullptr);
 
+/// Rows of `table` (rows, C) chosen by ids (T) I64, added to columns column .. column + C of x (T, H), in place. The
+/// caller has checked that the ids are in range.
+void add_embedding_columns(Ctx& ctx, const Tensor& ids, const Tensor& table, int64_t column, Tensor& x);
+/// Matrices (T, .) side by side.
+Tensor concat_columns(Ctx& ctx, std::initializer_list<const Tensor*> parts);
+
 /// Mean over the rows of each sequence, (T, H) -> (B, H); 0 for an empty sequence.
 Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences);
 /// Largest value of each column over the rows of each sequence, (T, H) -> (B, H); 0 for an empty sequence.
 Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences);
+/// Mean and unbiased standard deviation of each column over the rows of each sequence, side by side, (T, H) -> (B, 2H);
+/// NaN where there are too few rows, as in torch.
+Tensor mean_and_deviation(Ctx& ctx, const Tensor& x, const Ragged& sequences);
 /// Each row divided by max(its Euclidean length, eps), as torch.nn.functional.normalize. In place.
 void l2_normalize(Ctx& ctx, Tensor& x, float eps = 1e-12f);
 
@@ -89,6 +114,12 @@ Tensor gather_rows(Ctx& ctx, const Tensor& x, const Tensor& index);
 /// Writes row i of x (T, H) to row index[i] of `out` (N, H). Rows of `out` that no index names stay as they are.
 /// Throws for an index outside `out`.
 void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out);
+
+/// onto += scale · x, in place.
+void add_scaled(Ctx& ctx, const Tensor& x, float scale, Tensor& onto);
+/// The column of the largest value in each of the `groups` equal parts of each row, counted within the part; the first
+/// of equal ones, NaN before all. x (T, N) -> (T · groups) I64.
+Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups = 1);
 
 /// Copies the rows of x (T, H) over those of `out` (T, H).
 void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out);

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Makes the reference data that the C++ tests compare with, by running transformers itself.
 
-    python tools/make_goldens.py bert distilbert vit minilm
+    python tools/make_goldens.py bert distilbert vit wav2vec2 layoutlmv2 minilm
 
-bert distilbert vit: tests/data/models/<architecture>/<case>/, in the format that goldens/__init__.py describes.
+bert distilbert vit wav2vec2 layoutlmv2: tests/data/models/<architecture>/<case>/, in the format that
+    goldens/__init__.py describes.
 minilm: tests/data/minilm/embeddings.safetensors (goldens/minilm.py; --minilm DIR names another copy of the model).
 """
 
@@ -16,7 +17,7 @@ import torch
 from goldens.common import DATA, make_case, print_table
 from transformers.utils import logging
 
-ARCHITECTURES = ["bert", "distilbert", "vit"]
+ARCHITECTURES = ["bert", "distilbert", "vit", "wav2vec2", "layoutlmv2"]
 
 
 def main():
@@ -35,7 +36,10 @@ def main():
 
             make_minilm(args.minilm)
             continue
-        cases = importlib.import_module(f"goldens.{what}").CASES
+        module = importlib.import_module(f"goldens.{what}")
+        if what == "layoutlmv2":
+            module.check_standin()
+        cases = module.CASES
         assert len({case.name for case in cases}) == len(cases)
         for case in cases:
             if args.only and case.name not in args.only:

@@ -30,11 +30,13 @@ import torch
 import transformers
 from goldens.common import CHECK, load, randomize, run, save_file, save_reference, store, task_of, worst
 from goldens.grammar import CLASSES, draw_case
+from goldens.wav2vec2 import frame_mask
 from safetensors.torch import load_file
 from transformers.utils import logging
 
 ROOT = Path(__file__).resolve().parent.parent
 VISIBLE = 1e-2  # a planted weight moves some output by this much, or another is planted
+WHOLE = ("pooler_output", "seq_relationship_logits", "embeddings", "codevector_perplexity")  # no tokens, no frames
 NO_INFO = {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": []}
 
 
@@ -67,9 +69,10 @@ def make_draw(path, class_name, seed, number, plain=False):
         generator = torch.Generator().manual_seed(rng.getrandbits(40))
         case.config._attn_implementation = "eager"
         model = randomize(getattr(transformers, class_name)(case.config, **case.init), generator, case.embedding_range)
-        model.to(case.dtype)  # rounds the weights to what is stored
-        exact = copy.deepcopy(model).double()
-        single = copy.deepcopy(model).float()
+        exact, single = copy.deepcopy(model).double(), copy.deepcopy(model)
+        model.to(case.dtype)
+        for each in (exact, single):  # rounds the weights to what is stored; what is not stored stays
+            each.load_state_dict(model.state_dict())
         inputs, arguments = case.sets[0].make(case.config, generator, single)
         outputs = run(single, inputs, arguments)
         error = worst(outputs, run(exact, inputs, arguments))
@@ -81,6 +84,9 @@ def make_draw(path, class_name, seed, number, plain=False):
     path.mkdir(parents=True)
     store(case, path, model)
     task, arguments_of_load = task_of(class_name), dict(case.load)
+    if case.extra:  # what loading adds to the weights
+        case.extra(path, model, generator)
+        outputs = run(load(path, task, case.load, torch.float32)[0], inputs, arguments)
     if case.dtype != torch.float32:
         arguments_of_load["dtype"] = "float32"
     metadata = {"class": class_name, "task": task, "set": "drawn", "arguments": arguments, "load": arguments_of_load,
@@ -123,8 +129,10 @@ def check(draw, class_name, caracal):
 def order(name):
     """Where an output stands in the computation: layer by layer, then the final norm, the pooler, the head."""
     parts = name.split(".")
+    if name == "extract_features":
+        return -1, 0
     if len(parts) == 1:
-        return 10**6, {"last_hidden_state": 0, "pooler_output": 1}.get(name, 2)
+        return 10**6, {"last_hidden_state": 0, "pooler_output": 1, "embeddings": 1}.get(name, 2)
     kind = parts[0] + (f".{parts[2]}" if len(parts) == 3 else "")
     in_layer = ["hidden_states", "past_key_values.keys", "past_key_values.values", "attentions",
                 "past_key_values.cross_keys", "past_key_values.cross_values", "cross_attentions"]  # fmt: skip
@@ -157,10 +165,16 @@ def masked_change(draw, name, got):
     mask, encoder_mask = draw.inputs.get("attention_mask"), draw.inputs.get("encoder_attention_mask")
     if name.startswith("past_key_values") and "cross" in name:
         return float(change.max() if encoder_mask is None else change.transpose(1, 2)[encoder_mask.bool()].max())
-    per_token = name not in ("pooler_output", "seq_relationship_logits") and not (name == "logits" and got.dim() == 2)
+    per_token = name not in WHOLE and not (name == "logits" and got.dim() == 2)
     if mask is None or not per_token:
         return float(change.max())
+    if "input_values" in draw.inputs:
+        behind_adapter = name in ("last_hidden_state", "logits")
+        mask = frame_mask(draw.case.config, mask, got.shape[2 if "attentions" in name else 1], behind_adapter)
     mask = mask.reshape(-1, mask.shape[-1]).bool()
+    if "image" in draw.inputs:  # behind the text, whole
+        length = got.shape[2 if "attentions" in name else 1]
+        mask = torch.nn.functional.pad(mask, (0, length - mask.shape[1]), value=True)
     if name.startswith("past_key_values"):
         return float(change.transpose(1, 2)[mask].max())
     if "attentions" in name:

@@ -6,11 +6,9 @@
 
 namespace caracal::kernels::CARACAL_TIER {
 
-/// x Φ(x), the erf form. With a = |x|, Φ(-a) = e^(-a²/2) R(1 / (1 + 0.34 a)) where R is a polynomial of degree 7
-/// (minimax: |ΔΦ| <= 1.1e-8 / max(1, a)). Then x - a Φ(-a) for positive x and x Φ(-a) for others, so that nothing
-/// cancels and the negative tail keeps its digits. Measured: |Δ| <= 1.2e-7 · max(1, |gelu(x)|) over the floats.
-CARACAL_INLINE f32x16 gelu(f32x16 x) {
-  f32x16 a = min(set1(20.0f), abs(x));
+/// Φ(-a) for a >= 0: e^(-a²/2) R(1 / (1 + 0.34 a)) where R is a polynomial of degree 7 (minimax: |Δ| <= 1.1e-8 /
+/// max(1, a)).
+CARACAL_INLINE f32x16 normal_tail(f32x16 a) {
   f32x16 u = set1(1.0f) / fma(set1(0.34f), a, set1(1.0f));
   f32x16 r = set1(0.044229839f);
   r = fma(r, u, set1(-0.197814181f));
@@ -19,7 +17,13 @@ CARACAL_INLINE f32x16 gelu(f32x16 x) {
   r = fma(r, u, set1(0.154201567f));
   r = fma(r, u, set1(0.130346462f));
   r = fma(r, u, set1(0.135966554f));
-  f32x16 phi = r * u * exp(set1(-0.5f) * a * a);
+  return r * u * exp(set1(-0.5f) * a * a);
+}
+
+/// x Φ(x), the erf form: with a = |x|, x - a Φ(-a) for positive x and x Φ(-a) for others, so that nothing cancels and
+/// the negative tail keeps its digits. Measured: |Δ| <= 1.2e-7 · max(1, |gelu(x)|) over the floats.
+CARACAL_INLINE f32x16 gelu(f32x16 x) {
+  f32x16 a = min(set1(20.0f), abs(x)), phi = normal_tail(a);
   return select(greater(x, zero()), x - a * phi, x * phi);
 }
 
@@ -44,6 +48,37 @@ CARACAL_INLINE f32x16 tanh(f32x16 x) {
   return min(set1(1.0f), max(set1(-1.0f), c * p / q));
 }
 
+/// In this operand order NaN passes through.
+CARACAL_INLINE f32x16 clip(f32x16 x, float low, float high) { return min(set1(high), max(set1(low), x)); }
+
+/// Φ((x - 0.707107) / 0.282095)
+CARACAL_INLINE f32x16 laplace(f32x16 x) {
+  f32x16 z = (x - set1(0.707107f)) * set1(3.54490509f), tail = normal_tail(min(set1(20.0f), abs(z)));
+  return select(greater(z, zero()), set1(1.0f) - tail, tail);
+}
+
+/// x tanh(log(1 + e^x)) = x m / (m + 2) with m = e^x (e^x + 2); from 20 on the quotient is 1.
+CARACAL_INLINE f32x16 mish(f32x16 x) {
+  f32x16 e = exp(min(set1(20.0f), x)), m = e * (e + set1(2.0f));
+  return x * (m / (m + set1(2.0f)));
+}
+
+/// log(1 + e^x) = max(x, 0) + log(1 + t) with t = e^-|x|; log(1 + t) = 2 artanh(s) with s = t / (2 + t) <= 1/3, by its
+/// series to s^17 (relative error 6e-10).
+CARACAL_INLINE f32x16 softplus(f32x16 x) {
+  f32x16 t = exp(zero() - abs(x)), s = t / (t + set1(2.0f)), q = s * s;
+  f32x16 r = set1(1.0f / 17);
+  r = fma(r, q, set1(1.0f / 15));
+  r = fma(r, q, set1(1.0f / 13));
+  r = fma(r, q, set1(1.0f / 11));
+  r = fma(r, q, set1(1.0f / 9));
+  r = fma(r, q, set1(1.0f / 7));
+  r = fma(r, q, set1(1.0f / 5));
+  r = fma(r, q, set1(1.0f / 3));
+  r = fma(r, q, set1(1.0f));
+  return fma(set1(2.0f) * s, r, max(zero(), x));
+}
+
 template <Activation activation>
 CARACAL_INLINE f32x16 activate(f32x16 x) {
   if constexpr (activation == Activation::relu) return max(zero(), x);  // in this operand order NaN passes through
@@ -53,20 +88,36 @@ CARACAL_INLINE f32x16 activate(f32x16 x) {
   if constexpr (activation == Activation::silu) return x_sigmoid(x, x);
   if constexpr (activation == Activation::tanh) return tanh(x);
   if constexpr (activation == Activation::sigmoid) return x_sigmoid(set1(1.0f), x);
+  if constexpr (activation == Activation::gelu_10) return clip(gelu(x), -10.0f, 10.0f);
+  if constexpr (activation == Activation::hardswish) return x * (clip(x + set1(3.0f), 0.0f, 6.0f) * set1(1.0f / 6));
+  if constexpr (activation == Activation::laplace) return laplace(x);
+  if constexpr (activation == Activation::leaky_relu) return select(greater(x, zero()), x, x * set1(0.01f));
+  if constexpr (activation == Activation::mish) return mish(x);
+  if constexpr (activation == Activation::relu2) return max(zero(), x) * max(zero(), x);
+  if constexpr (activation == Activation::relu6) return clip(x, 0.0f, 6.0f);
+  if constexpr (activation == Activation::sqrtsoftplus) return sqrt(softplus(x));
   return x;
 }
 
 }  // namespace caracal::kernels::CARACAL_TIER
 
 /// Calls function<activation>(arguments…) for an activation known at run time.
-#define CARACAL_SWITCH_ACTIVATION(activation, function, ...)                           \
-  switch (activation) {                                                                \
-    case Activation::none: function<Activation::none>(__VA_ARGS__); break;             \
-    case Activation::relu: function<Activation::relu>(__VA_ARGS__); break;             \
-    case Activation::gelu: function<Activation::gelu>(__VA_ARGS__); break;             \
-    case Activation::gelu_tanh: function<Activation::gelu_tanh>(__VA_ARGS__); break;   \
-    case Activation::quick_gelu: function<Activation::quick_gelu>(__VA_ARGS__); break; \
-    case Activation::silu: function<Activation::silu>(__VA_ARGS__); break;             \
-    case Activation::tanh: function<Activation::tanh>(__VA_ARGS__); break;             \
-    case Activation::sigmoid: function<Activation::sigmoid>(__VA_ARGS__); break;       \
+#define CARACAL_SWITCH_ACTIVATION(activation, function, ...)                               \
+  switch (activation) {                                                                    \
+    case Activation::none: function<Activation::none>(__VA_ARGS__); break;                 \
+    case Activation::relu: function<Activation::relu>(__VA_ARGS__); break;                 \
+    case Activation::gelu: function<Activation::gelu>(__VA_ARGS__); break;                 \
+    case Activation::gelu_tanh: function<Activation::gelu_tanh>(__VA_ARGS__); break;       \
+    case Activation::quick_gelu: function<Activation::quick_gelu>(__VA_ARGS__); break;     \
+    case Activation::silu: function<Activation::silu>(__VA_ARGS__); break;                 \
+    case Activation::tanh: function<Activation::tanh>(__VA_ARGS__); break;                 \
+    case Activation::sigmoid: function<Activation::sigmoid>(__VA_ARGS__); break;           \
+    case Activation::gelu_10: function<Activation::gelu_10>(__VA_ARGS__); break;           \
+    case Activation::hardswish: function<Activation::hardswish>(__VA_ARGS__); break;       \
+    case Activation::laplace: function<Activation::laplace>(__VA_ARGS__); break;           \
+    case Activation::leaky_relu: function<Activation::leaky_relu>(__VA_ARGS__); break;     \
+    case Activation::mish: function<Activation::mish>(__VA_ARGS__); break;                 \
+    case Activation::relu2: function<Activation::relu2>(__VA_ARGS__); break;               \
+    case Activation::relu6: function<Activation::relu6>(__VA_ARGS__); break;               \
+    case Activation::sqrtsoftplus: function<Activation::sqrtsoftplus>(__VA_ARGS__); break; \
   }

@@ -49,6 +49,7 @@ CARACAL_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { return {_mm512_fmadd_p
 CARACAL_INLINE f32x16 max(f32x16 a, f32x16 b) { return {_mm512_max_ps(a.v, b.v)}; }
 CARACAL_INLINE f32x16 min(f32x16 a, f32x16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 CARACAL_INLINE f32x16 abs(f32x16 a) { return {_mm512_abs_ps(a.v)}; }
+CARACAL_INLINE f32x16 sqrt(f32x16 a) { return {_mm512_sqrt_ps(a.v)}; }
 
 CARACAL_INLINE mask16 greater(f32x16 a, f32x16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
 CARACAL_INLINE mask16 is_nan(f32x16 a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
@@ -115,6 +116,7 @@ CARACAL_INLINE f32x16 abs(f32x16 a) {
   __m256 sign = _mm256_set1_ps(-0.0f);
   return {_mm256_andnot_ps(sign, a.lo), _mm256_andnot_ps(sign, a.hi)};
 }
+CARACAL_INLINE f32x16 sqrt(f32x16 a) { return {_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)}; }
 
 CARACAL_INLINE mask16 greater(f32x16 a, f32x16 b) {
   return {_mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ)};
@@ -188,6 +190,7 @@ CARACAL_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { CARACAL_LANES(f32x16, 
 CARACAL_INLINE f32x16 max(f32x16 a, f32x16 b) { CARACAL_LANES(f32x16, a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }
 CARACAL_INLINE f32x16 min(f32x16 a, f32x16 b) { CARACAL_LANES(f32x16, a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }
 CARACAL_INLINE f32x16 abs(f32x16 a) { CARACAL_LANES(f32x16, fabsf(a.v[i])); }
+CARACAL_INLINE f32x16 sqrt(f32x16 a) { CARACAL_LANES(f32x16, sqrtf(a.v[i])); }
 
 CARACAL_INLINE mask16 greater(f32x16 a, f32x16 b) { CARACAL_LANES(mask16, a.v[i] > b.v[i]); }
 CARACAL_INLINE mask16 is_nan(f32x16 a) { CARACAL_LANES(mask16, a.v[i] != a.v[i]); }

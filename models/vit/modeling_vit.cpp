@@ -68,7 +68,7 @@ ViTEmbeddings::ViTEmbeddings(const Loader& loader, const Weights& w, const ViTCo
   const int64_t patches = (image_size[0] / patch_size[0]) * (image_size[1] / patch_size[1]);
   cls_token = w.get("cls_token", {1, 1, hidden}).clone().reshape({1, hidden});
   if (use_mask_token)
-    mask_token = w.get("mask_token", {1, 1, hidden}, {.kind = Init::Kind::zeros}).clone().reshape({1, hidden});
+    mask_token = w.get("mask_token", {1, 1, hidden}, {.kind = Init::Kind::constant}).clone().reshape({1, hidden});
   position_embeddings = w.get("position_embeddings", {1, patches + 1, hidden}).clone().reshape({patches + 1, hidden});
   projection = load_patch_convolution(loader, w / "patch_embeddings" / "projection", num_channels, hidden,
                                       patch_size[0], patch_size[1]);

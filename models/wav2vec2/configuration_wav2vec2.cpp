@@ -1,5 +1,7 @@
 #include <caracal/models/wav2vec2/configuration_wav2vec2.h>
 
+#include <algorithm>
+
 #include <caracal/runtime/checked.h>
 
 namespace caracal {
@@ -82,6 +84,38 @@ int64_t Wav2Vec2Config::inputs_to_logits_ratio() const {
   int64_t ratio = 1;
   for (int64_t stride : conv_stride) ratio = checked_mul(ratio, stride, kClassName);
   return ratio;
+}
+
+namespace {
+
+// As torch.nn.Conv1d, dividing downwards for negative numbers too.
+int64_t conv_output_length(int64_t length, int64_t kernel, int64_t stride) {
+  const int64_t room = length - kernel;
+  return (room >= 0 ? room / stride : -((-room + stride - 1) / stride)) + 1;
+}
+
+}  // namespace
+
+int64_t Wav2Vec2Config::feat_extract_output_length(int64_t samples, bool behind_adapter) const {
+  for (size_t i = 0; i < conv_kernel.size(); i++) samples = conv_output_length(samples, conv_kernel[i], conv_stride[i]);
+  for (int64_t i = 0; behind_adapter && add_adapter && i < num_adapter_layers; i++)
+    samples = conv_output_length(samples, 1, adapter_stride);
+  return samples;
+}
+
+int64_t Wav2Vec2Config::samples_of(int64_t frames) const {
+  for (size_t i = conv_kernel.size(); i-- > 0;)
+    frames = checked_add(checked_mul(frames - 1, conv_stride[i], kClassName), conv_kernel[i], kClassName);
+  return frames;
+}
+
+int64_t Wav2Vec2Config::attended_frames(int64_t samples, int64_t frames, bool behind_adapter) const {
+  int64_t last = feat_extract_output_length(samples, behind_adapter) - 1;
+  if (last < 0) last += frames;  // an index from the end
+  if (last < 0)
+    throw Error(ErrorCode::invalid_argument, kClassName,
+                "expected samples for at least one frame but attention_mask leaves " + std::to_string(samples));
+  return std::min(last + 1, frames);
 }
 
 }  // namespace caracal

@@ -71,6 +71,14 @@ struct Wav2Vec2Config final : ConfigOf<Wav2Vec2Config> {
 
   /// Samples of audio per row of logits. Throws invalid_argument when the product of conv_stride overflows.
   int64_t inputs_to_logits_ratio() const;
+  /// transformers' _get_feat_extract_output_lengths: frames of so many samples, behind the adapter if asked for; not
+  /// positive when they are too few.
+  int64_t feat_extract_output_length(int64_t samples, bool behind_adapter = false) const;
+  /// The fewest samples of which the convolutions make so many frames. Throws invalid_argument when that overflows.
+  int64_t samples_of(int64_t frames) const;
+  /// transformers' _get_feature_vector_attention_mask: how many of `frames` frames, the first ones, count when so many
+  /// samples do. Throws invalid_argument for so few samples that the reference's index is outside too.
+  int64_t attended_frames(int64_t samples, int64_t frames, bool behind_adapter = false) const;
 
  protected:
   std::vector<ConfigField> fields() override;

@@ -45,7 +45,8 @@ TEST(Activation, KeepsDigitsNearZero) {
   std::vector<float> x;
   for (float v = 1e-30f; v < 0.1f; v *= 1.7f) x.push_back(v), x.push_back(-v);
   for (Activation activation :
-       {Activation::gelu, Activation::gelu_tanh, Activation::quick_gelu, Activation::silu, Activation::tanh}) {
+       {Activation::gelu, Activation::gelu_tanh, Activation::quick_gelu, Activation::silu, Activation::tanh,
+        Activation::gelu_10, Activation::hardswish, Activation::leaky_relu, Activation::mish}) {
     std::vector<float> out(x.size());
     tier().activation_f32(out.data(), x.data(), int64_t(x.size()), activation);
     for (size_t i = 0; i < x.size(); i++) {
@@ -78,7 +79,10 @@ TEST(Activation, SpecialValues) {
   } expected[] = {{Activation::relu, INFINITY, 0, 0},        {Activation::gelu, INFINITY, NAN, 0},
                   {Activation::gelu_tanh, INFINITY, NAN, 0}, {Activation::quick_gelu, INFINITY, NAN, 0},
                   {Activation::silu, INFINITY, NAN, 0},      {Activation::tanh, 1, -1, 0},
-                  {Activation::sigmoid, 1, 0, 0.5f},         {Activation::none, INFINITY, -INFINITY, 0}};
+                  {Activation::sigmoid, 1, 0, 0.5f},         {Activation::none, INFINITY, -INFINITY, 0},
+                  {Activation::gelu_10, 10, NAN, 0},         {Activation::hardswish, INFINITY, NAN, 0},
+                  {Activation::mish, INFINITY, NAN, 0},      {Activation::leaky_relu, INFINITY, -INFINITY, 0},
+                  {Activation::relu2, INFINITY, 0, 0},       {Activation::relu6, 6, 0, 0}};
   auto same = [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); };
   for (auto& e : expected) {
     std::vector<float> out(4);
@@ -97,6 +101,25 @@ TEST(Add, IsExact) {
     tier().add_f32(x.data(), x.data(), y.data(), n);
     ASSERT_TRUE(same_bits(x.data(), out.data(), n));
     ASSERT_TRUE(out.guards_intact() && x.guards_intact());
+  }
+}
+
+TEST(Add, ScaledAndLookedUp) {
+  const std::vector<float> table = {0.5f, -2, 3};
+  for (int64_t n : kLengths) {
+    Guarded x(random_floats(n, 1, 1), 1), out(random_floats(n, 1, 2), 3), found(n, 2);
+    const std::vector<float> before = out.values();
+    tier().add_scaled_f32(out.data(), x.data(), 0.3f, n);
+    std::vector<int32_t> index;
+    for (int64_t i = 0; i < n; i++) index.push_back(int32_t(i * 7 % 3));
+    tier().lookup_f32(found.data(), table.data(), index.data(), n, false);
+    for (int64_t i = 0; i < n; i++) {
+      ASSERT_NEAR(out[i], double(before[size_t(i)]) + double(0.3f) * double(x[i]), 2e-7);
+      ASSERT_EQ(found[i], table[size_t(index[size_t(i)])]);
+    }
+    tier().lookup_f32(found.data(), table.data(), index.data(), n, true);
+    for (int64_t i = 0; i < n; i++) ASSERT_EQ(found[i], 2 * table[size_t(index[size_t(i)])]);
+    ASSERT_TRUE(out.guards_intact() && found.guards_intact());
   }
 }
 

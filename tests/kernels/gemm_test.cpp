@@ -6,7 +6,7 @@ namespace {
 struct Case {
   int64_t rows, n, k, lda, ldc, ldr, misalign = 0;
   Activation activation = Activation::none;
-  bool bias = false, residual = false;
+  bool bias = false, residual = false, residual_first = false;
 };
 
 struct Data {
@@ -25,7 +25,7 @@ struct Packed {
     size_t floats = kernels.packed_bytes_f32(n, k) / sizeof(float);
     memory.assign(floats + 16 + 32, 9.0f);
     data = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) / sizeof(float);
-    int64_t width = kernels.panel_width_f32();
+    int64_t width = kernels.panel_width_f32(n);
     kernels.pack_gemm_f32(data, d.w.data(), k, n, k, 0, (n + width - 1) / width);
     for (size_t i = floats; i < floats + 32; i++) EXPECT_EQ(data[i], 9.0f) << "packing wrote past its end";
   }
@@ -33,7 +33,7 @@ struct Packed {
 
 void run(const Kernels& kernels, const Case& c, const Data& d, const Packed& packed, Guarded& out, int64_t row = 0,
          int64_t rows = -1, int64_t panel_begin = 0, int64_t panel_end = -1) {
-  int64_t width = kernels.panel_width_f32();
+  int64_t width = kernels.panel_width_f32(c.n);
   if (rows < 0) rows = c.rows;
   if (panel_end < 0) panel_end = (c.n + width - 1) / width;
   kernels.gemm_f32({.a = d.a.data() + c.misalign + row * c.lda,
@@ -48,6 +48,7 @@ void run(const Kernels& kernels, const Case& c, const Data& d, const Packed& pac
                     .activation = c.activation,
                     .residual = c.residual ? d.residual.data() + c.misalign + row * c.ldr : nullptr,
                     .ldr = c.ldr,
+                    .residual_first = c.residual_first,
                     .panel_begin = panel_begin,
                     .panel_end = panel_end,
                     .next = packed.data,
@@ -72,8 +73,9 @@ void check(const Case& c) {
         magnitude += std::abs(product);
       }
       if (c.bias) sum += d.bias[size_t(j)];
-      double expected = reference_activation(sum, c.activation);
-      if (c.residual) expected += d.residual[size_t(c.misalign + r * c.ldr + j)];
+      const double residual = c.residual ? d.residual[size_t(c.misalign + r * c.ldr + j)] : 0.0;
+      double expected = reference_activation(c.residual_first ? sum + residual : sum, c.activation);
+      if (!c.residual_first) expected += residual;
       double tolerance = 1e-6 + (4 + std::sqrt(double(c.k))) * magnitude * 0x1p-24 + 4e-7 * std::abs(expected);
       ASSERT_NEAR(out[r * c.ldc + j], expected, tolerance) << r << ' ' << j;
     }
@@ -83,7 +85,7 @@ void check(const Case& c) {
 
 TEST(Gemm, MatchesDoubleReference) {
   for (int64_t rows : {0, 1, 2, 3, 5, 6, 7, 8, 9, 13, 17}) {
-    for (int64_t n : {1, 7, 15, 16, 17, 33, 47, 48, 49, 97}) {
+    for (int64_t n : {1, 7, 15, 16, 17, 32, 33, 47, 48, 49, 64, 65, 97}) {
       for (int64_t k : {0, 1, 2, 3, 4, 5, 19, 64}) check({rows, n, k, k + 1, n + 3, n + 2, 1});
     }
   }
@@ -101,6 +103,7 @@ TEST(Gemm, Epilogues) {
       for (bool residual : {false, true}) {
         check({5, 39, 12, 12, 40, 41, 2, activation, bias, residual});
         check({11, 96, 8, 8, 96, 96, 0, activation, bias, residual});
+        check({5, 39, 12, 12, 40, 41, 2, activation, bias, residual, true});
       }
     }
   }
@@ -141,7 +144,7 @@ TEST(Gemm, ResidualMayBeC) {
                      .residual = in_place.data(),
                      .ldr = 50,
                      .panel_begin = 0,
-                     .panel_end = (50 + tier().panel_width_f32() - 1) / tier().panel_width_f32(),
+                     .panel_end = (50 + tier().panel_width_f32(50) - 1) / tier().panel_width_f32(50),
                      .next = nullptr,
                      .next_bytes = 0});
     EXPECT_TRUE(same_bits(separate.data(), in_place.data(), separate.size()));
@@ -150,20 +153,22 @@ TEST(Gemm, ResidualMayBeC) {
 
 // The promise that batch mates and threads cannot change a result.
 TEST(Gemm, BitsDoNotDependOnRowsOrPanels) {
-  Case c{37, 200, 900, 900, 200, 200, 0, Activation::gelu, true, true};
-  Data d = data_of(c);
-  Packed packed(tier(), d, c.n, c.k);
-  Guarded whole(c.rows * c.ldc);
-  run(tier(), c, d, packed, whole);
-  int64_t panels = (c.n + tier().panel_width_f32() - 1) / tier().panel_width_f32();
-  for (int64_t part : {1, 2, 3, 5, 7, 8, 11, 20}) {
-    Guarded out(c.rows * c.ldc);
-    for (int64_t row = 0; row < c.rows; row += part) {
-      int64_t rows = std::min(part, c.rows - row);
-      for (int64_t p = 0; p < panels; p += part)
-        run(tier(), c, d, packed, out, row, rows, p, std::min(p + part, panels));
+  for (int64_t n : {16, 32, 64, 200}) {
+    Case c{37, n, 900, 900, n, n, 0, Activation::gelu, true, true};
+    Data d = data_of(c);
+    Packed packed(tier(), d, c.n, c.k);
+    Guarded whole(c.rows * c.ldc);
+    run(tier(), c, d, packed, whole);
+    int64_t panels = (n + tier().panel_width_f32(c.n) - 1) / tier().panel_width_f32(c.n);
+    for (int64_t part : {1, 2, 3, 5, 7, 8, 11, 20}) {
+      Guarded out(c.rows * c.ldc);
+      for (int64_t row = 0; row < c.rows; row += part) {
+        int64_t rows = std::min(part, c.rows - row);
+        for (int64_t p = 0; p < panels; p += part)
+          run(tier(), c, d, packed, out, row, rows, p, std::min(p + part, panels));
+      }
+      EXPECT_TRUE(same_bits(whole.data(), out.data(), whole.size())) << "parts of " << part;
     }
-    EXPECT_TRUE(same_bits(whole.data(), out.data(), whole.size())) << "parts of " << part;
   }
 }
 

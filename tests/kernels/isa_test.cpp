@@ -47,7 +47,7 @@ TEST(Isa, ForcedTierRuns) {
   args.rows = 1, args.n = 1, args.k = 2, args.panel_end = 1;
   kernels.gemm_f32(args);
   EXPECT_EQ(c, kernels.isa == Isa::scalar ? 0.0f : 0x1p-24f);
-  EXPECT_EQ(kernels.panel_width_f32() == 48, kernels.isa == Isa::avx512);
+  EXPECT_EQ(kernels.panel_width_f32(48) == 48, kernels.isa == Isa::avx512);
 }
 
 }  // namespace

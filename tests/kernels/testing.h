@@ -1,6 +1,7 @@
 // What the kernel tests share: the tier under test, random data, and buffers that notice a write outside.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -76,12 +77,23 @@ inline double reference_activation(double x, Activation activation) {
     case Activation::silu: return x / (1.0 + std::exp(-x));
     case Activation::tanh: return std::tanh(x);
     case Activation::sigmoid: return 1.0 / (1.0 + std::exp(-x));
+    case Activation::gelu_10: return std::clamp(0.5 * x * std::erfc(-x / std::sqrt(2.0)), -10.0, 10.0);
+    case Activation::hardswish: return x * std::clamp(x + 3, 0.0, 6.0) / 6;
+    case Activation::laplace: return 0.5 * std::erfc(-(x - 0.707107) / (0.282095 * std::sqrt(2.0)));
+    case Activation::leaky_relu: return x > 0 ? x : 0.01 * x;
+    case Activation::mish: return x * std::tanh(std::log1p(std::exp(x)));
+    case Activation::relu2: return x > 0 ? x * x : std::isnan(x) ? x : 0.0;
+    case Activation::relu6: return std::clamp(x, 0.0, 6.0);
+    case Activation::sqrtsoftplus: return std::sqrt(x > 20 ? x : std::log1p(std::exp(x)));
   }
   return NAN;
 }
 
 inline constexpr Activation kActivations[] = {Activation::none,      Activation::relu,       Activation::gelu,
                                               Activation::gelu_tanh, Activation::quick_gelu, Activation::silu,
-                                              Activation::tanh,      Activation::sigmoid};
+                                              Activation::tanh,      Activation::sigmoid,    Activation::gelu_10,
+                                              Activation::hardswish, Activation::laplace,    Activation::leaky_relu,
+                                              Activation::mish,      Activation::relu2,      Activation::relu6,
+                                              Activation::sqrtsoftplus};
 
 }  // namespace caracal::kernels

@@ -263,7 +263,7 @@ TEST(RandomWeights, OtherInitialisations) {
   for (int i = 0; i < 12; i++) EXPECT_NEAR(sin.data<float>()[i], want[i], 1e-7f) << i;
   const Tensor table = Weights::random().get("t.weight", {4, 2}, {.zero_row = 2});
   for (int i = 0; i < 8; i++) EXPECT_EQ(table.data<float>()[i] == 0, i / 2 == 2) << i;
-  const Tensor zeros = Weights::random().get("mask_token", {1, 1, 3}, {.kind = Init::Kind::zeros});
+  const Tensor zeros = Weights::random().get("mask_token", {1, 1, 3}, {.kind = Init::Kind::constant});
   for (float v : zeros.values<float>()) EXPECT_EQ(v, 0.0f);
 }
 

@@ -118,6 +118,50 @@ TEST(Allocation, NoneInSteadyStateForAnyClass) {
   check("AutoModelForMaskedImageModeling", vit, images);
 }
 
+TEST(Allocation, NoneForAudioInSteadyState) {
+  const AnyModel model = AutoModel::from_config(Wav2Vec2Config({{"hidden_size", 32},
+                                                                {"num_hidden_layers", 2},
+                                                                {"num_attention_heads", 2},
+                                                                {"intermediate_size", 48},
+                                                                {"conv_dim", Json::Array{16, 16, 16}},
+                                                                {"conv_kernel", Json::Array{10, 3, 2}},
+                                                                {"conv_stride", Json::Array{5, 2, 2}},
+                                                                {"num_conv_pos_embedding_groups", 4}}),
+                                                {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2})});
+  model->prepare(/*max_tokens=*/200, /*max_batch=*/4);
+  ModelInputs one, four;
+  one.input_values = Tensor::zeros({1, 3900});
+  four.input_values = Tensor::zeros({4, 1000});
+  four.attention_mask = Tensor::zeros({4, 1000}, DType::I64);
+  for (int64_t b = 0; b < 4; b++) std::fill_n(four.attention_mask.data<int64_t>() + b * 1000, 400 + 200 * b, 1);
+  const ForwardOptions each{.per_utterance = true};
+  ModelOutput output;
+  model->forward(one, output);
+  model->forward(four, output);
+  const int64_t before = allocations;
+  for (int round = 0; round < 20; round++) {
+    model->forward(one, output);
+    model->forward(four, output);
+    model->forward(four, output, each);
+  }
+  EXPECT_EQ(allocations - before, 0);
+}
+
+TEST(Allocation, NoneForDocumentsInSteadyState) {
+  const std::string directory = data_path("models/layoutlmv2/sequence");
+  const AnyModel model = AutoModelForSequenceClassification::from_pretrained(
+      directory, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2})});
+  model->prepare(/*max_tokens=*/40, /*max_batch=*/4);
+  const ModelInputs inputs[] = {read_inputs(directory + "/reference.1.safetensors"),
+                                read_inputs(directory + "/reference.2.safetensors")};
+  ModelOutput output;
+  for (const ModelInputs& each : inputs) model->forward(each, output);
+  const int64_t before = allocations;
+  for (int round = 0; round < 20; round++)
+    for (const ModelInputs& each : inputs) model->forward(each, output);
+  EXPECT_EQ(allocations - before, 0);
+}
+
 // prepare() made the workspace: the first call allocates its outputs and nothing else.
 TEST(Allocation, FirstCallAllocatesItsOutputsOnly) {
   const AnyModel model = tiny_bert(2);

@@ -106,9 +106,9 @@ TEST(AutoModel, SaysWhatItHasInstead) {
   const BertConfig bert;
   const ViTConfig vit;
   // A class that serves other model types.
-  EXPECT_EQ(
-      message(ErrorCode::unsupported, [&] { AutoModelForSequenceClassification::from_config(vit); }),
-      "[AutoModelForSequenceClassification] expected a model type among bert, distilbert but got ViTConfig ('vit')");
+  EXPECT_EQ(message(ErrorCode::unsupported, [&] { AutoModelForSequenceClassification::from_config(vit); }),
+            "[AutoModelForSequenceClassification] expected a model type among bert, distilbert, layoutlmv2 but got "
+            "ViTConfig ('vit')");
   // A class that nothing serves yet; by an alias too.
   EXPECT_NE(message(ErrorCode::unsupported, [&] { AutoModelForDepthEstimation::from_config(bert); })
                 .find("[AutoModelForDepthEstimation] expected an architecture that serves this class but there is none "

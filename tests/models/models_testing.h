@@ -17,6 +17,7 @@
 #include <caracal/models/bert/modeling_bert.h>
 #include <caracal/models/distilbert/modeling_distilbert.h>
 #include <caracal/models/vit/modeling_vit.h>
+#include <caracal/models/wav2vec2/modeling_wav2vec2.h>
 
 namespace caracal {
 

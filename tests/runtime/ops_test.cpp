@@ -218,6 +218,28 @@ TEST_F(Ops, RowsInAndOut) {
   EXPECT_THROW(scatter_rows(ctx, x, Tensor::from(std::vector<int64_t>{0, 1, 2, -1}, {4}), out), Error);
 }
 
+TEST_F(Ops, ColumnsSideBySide) {
+  const Tensor a = random({3, 2}, 1), b = random({3, 18}, 2);
+  Tensor x = concat_columns(ctx, {&a, &b, &a});
+  ASSERT_EQ(x.shape(), (Shape{3, 22}));
+  for (int64_t t = 0; t < 3; t++)
+    for (int64_t c = 0; c < 22; c++)
+      EXPECT_EQ(x.data<float>()[t * 22 + c],
+                c >= 2 && c < 20 ? b.data<float>()[t * 18 + c - 2] : a.data<float>()[t * 2 + c % 20]);
+  const Tensor wrong = random({4, 2}, 3);
+  EXPECT_THROW(concat_columns(ctx, {&a, &wrong}), Error);
+
+  const Tensor table = random({10, 17}, 4), ids = Tensor::from(std::vector<int64_t>{9, 0, 9}, {3});
+  const Tensor before = x.clone();
+  add_embedding_columns(ctx, ids, table, 3, x);
+  for (int64_t t = 0; t < 3; t++)
+    for (int64_t c = 0; c < 22; c++) {
+      const float added = c >= 3 && c < 20 ? table.data<float>()[(t == 1 ? 0 : 9) * 17 + c - 3] : 0.0f;
+      EXPECT_EQ(x.data<float>()[t * 22 + c], before.data<float>()[t * 22 + c] + added);
+    }
+  EXPECT_THROW(add_embedding_columns(ctx, ids, table, 6, x), Error);
+}
+
 TEST_F(Ops, PoolsAndNorms) {
   const Tensor x = Tensor::from(std::vector<float>{1, 2, 3, 10, -5, -6, 7, 8}, {4, 2});
   const int64_t offsets[] = {0, 2, 4, 4}, keys[] = {2, 1, 0};
@@ -234,6 +256,25 @@ TEST_F(Ops, PoolsAndNorms) {
   EXPECT_THROW(layer_norm(ctx, x, norm, &short_out), Error);
   const int64_t beyond[] = {0, 2, 3};
   EXPECT_THROW(mean_pool(ctx, x, Ragged{2, 4, 2, beyond, beyond + 1}), Error);
+}
+
+TEST_F(Ops, DeviationsSumsAndLargest) {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2, 3, 10, 8, 3, NAN, 7}, {4, 2});
+  const int64_t offsets[] = {0, 3, 3, 3}, keys[] = {3, 0, 1};
+  const Tensor stats = mean_and_deviation(ctx, x, {3, 4, 3, offsets, keys});
+  expect_close(stats.rows(0, 1), {4, 5, std::sqrt(13.0), std::sqrt(19.0)});
+  for (int64_t i = 4; i < 8; i++) EXPECT_TRUE(std::isnan(stats.data<float>()[i]));
+  EXPECT_EQ(stats.data<float>()[9], 7);
+  EXPECT_TRUE(std::isnan(stats.data<float>()[11]));
+  Tensor sum = Tensor::from(std::vector<float>{1, 1}, {1, 2});
+  add_scaled(ctx, x.rows(1, 2), 0.5f, sum);
+  expect_close(sum, {2.5, 6});
+  EXPECT_THROW(add_scaled(ctx, x, 1, sum), Error);
+  const Tensor scores = Tensor::from(std::vector<float>{1, 5, 5, 9, NAN, NAN, -1, -2, -3, 0, 1, 2}, {2, 6});
+  const Tensor best = argmax(ctx, scores, 2);
+  const int64_t want[] = {1, 1, 0, 2};
+  for (int i = 0; i < 4; i++) EXPECT_EQ(best.data<int64_t>()[i], want[i]) << i;
+  EXPECT_THROW(argmax(ctx, scores, 4), Error);
 }
 
 TEST_F(Ops, PlanningComputesNothing) {

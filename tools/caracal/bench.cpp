@@ -9,7 +9,9 @@
 #include <random>
 
 #include <caracal/models/auto.h>
+#include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
 #include <caracal/models/tokenization_auto.h>
+#include <caracal/models/wav2vec2/configuration_wav2vec2.h>
 
 #include "common.h"
 
@@ -93,10 +95,48 @@ Workload random_texts(const PreTrainedModel& model, const std::vector<int64_t>& 
   return work;
 }
 
+// Noise of the given lengths, in samples; a mask only where they differ.
+Workload random_audio(const std::vector<int64_t>& lengths) {
+  const int64_t batch = int64_t(lengths.size()), longest = *std::max_element(lengths.begin(), lengths.end());
+  ModelInputs inputs;
+  inputs.input_values = Tensor::zeros({batch, longest});
+  std::mt19937_64 random(0);
+  std::normal_distribution<float> normal;
+  for (int64_t b = 0; b < batch; b++)
+    for (int64_t s = 0; s < lengths[size_t(b)]; s++)
+      inputs.input_values.data<float>()[b * longest + s] = normal(random);
+  if (std::ranges::count(lengths, longest) == batch) return {.inputs = inputs, .lengths = lengths};
+  inputs.attention_mask = Tensor::zeros({batch, longest}, DType::I64);
+  for (int64_t b = 0; b < batch; b++)
+    std::fill_n(inputs.attention_mask.data<int64_t>() + b * longest, lengths[size_t(b)], int64_t(1));
+  return {.inputs = inputs, .lengths = lengths};
+}
+
+// Random boxes, and pages of the size that LayoutLMv2's image processor makes.
+void add_pages(ModelInputs& inputs) {
+  const int64_t batch = inputs.input_ids.size(0), length = inputs.input_ids.size(1);
+  inputs.bbox = Tensor::zeros({batch, length, 4}, DType::I64);
+  inputs.image = Tensor::zeros({batch, 3, 224, 224}, DType::U8);
+  std::mt19937_64 random(0);
+  for (int64_t i = 0; i < batch * length; i++) {
+    int64_t* box = inputs.bbox.data<int64_t>() + 4 * i;
+    for (int corner : {0, 1}) {
+      box[corner] = int64_t(random() % 900);
+      box[corner + 2] = box[corner] + int64_t(random() % 100);
+    }
+  }
+  for (int64_t i = 0; i < inputs.image.numel(); i++) inputs.image.data<uint8_t>()[i] = uint8_t(random());
+}
+
 Workload random_workload(const PreTrainedModel& model, const Options& o) {
   const int64_t batch = std::max<int64_t>(o.batch, 1);
-  if (model.config().has("vocab_size"))
-    return random_texts(model, o.lengths.empty() ? std::vector<int64_t>(size_t(batch), o.seq) : o.lengths);
+  const std::vector<int64_t> lengths = o.lengths.empty() ? std::vector<int64_t>(size_t(batch), o.seq) : o.lengths;
+  if (dynamic_cast<const Wav2Vec2Config*>(&model.config()) != nullptr) return random_audio(lengths);
+  if (model.config().has("vocab_size")) {
+    Workload work = random_texts(model, lengths);
+    if (dynamic_cast<const LayoutLMv2Config*>(&model.config()) != nullptr) add_pages(work.inputs);
+    return work;
+  }
   if (!o.lengths.empty())
     throw Error(ErrorCode::invalid_argument, "--lengths",
                 "expected --batch, as " + std::string(model.class_name()) + " takes images, but got lengths of texts");
@@ -234,7 +274,7 @@ void add_bench(CLI::App& app) {
           ->excludes(model);
   sub->add_option("--task", o->task, "Auto class")->capture_default_str();
   sub->add_option("--batch", o->batch, "texts or images per call, default 1")->check(CLI::PositiveNumber);
-  CLI::Option* seq = sub->add_option("--seq", o->seq, "tokens per text; images have the configuration's size")
+  CLI::Option* seq = sub->add_option("--seq", o->seq, "tokens per text, or samples of audio; images have the configuration's size")
                          ->capture_default_str()
                          ->check(CLI::PositiveNumber);
   sub->add_option("--lengths", o->lengths, "tokens of each text of the batch, a,b,c; in place of --seq")

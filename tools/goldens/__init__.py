@@ -25,6 +25,21 @@ and the keys of attentions where it is 1. The keys of cross_attentions and cross
 `inputs.encoder_attention_mask` is 1. A multiple-choice mask (B, N, S) counts as (B * N, S).
 pooler_output, and logits made from it or from the first token, come from position 0, which is a padding position under
 left padding; without a causal mask it is computed like any other, and compared.
+Audio. `inputs.attention_mask` (B, N) is one of samples, of which only each row's sum counts, wherever its ones are: the
+frames that count are the first ones of each row, as many as that many samples give (goldens/wav2vec2.py, frames_of).
+They count in hidden_states, extract_features, projected_states, projected_quantized_states, (B, T, .) logits, and in
+the queries and keys of attentions; last_hidden_state and logits behind an adapter have its frames, counted by its own
+formula. Outputs without frames count whole: logits (B, .), embeddings, codevector_perplexity. Masked frames are 0 going
+into the positional convolution and are seen by no frame in attention, but they are computed like any other, and some
+counted values are made from them: a frame at the end of a row behind an adapter, the embeddings of an XVector model
+(whose lengths leave out the dilation, so that it looks past the end) and codevector_perplexity without
+mask_time_indices (a mean over all frames). Without a mask every frame counts, the padding's too.
+File `adapter.<language>.safetensors` belongs to the argument target_lang of from_pretrained.
+
+LayoutLMv2. The positions of hidden_states, attentions and last_hidden_state are those of the text, which
+`inputs.attention_mask` (B, S) masks, and behind them those of the image, which always count. Logits have the text's.
+pooler_output and the logits of sequence classification are made from position 0, masked or not.
+
 Rows whose query sees no key at all are left out of the goldens, because the two attention paths of transformers
 disagree: "eager" adds finfo.min to every score and gets a uniform softmax over all positions, "sdpa" passes a boolean
 mask and gets an attention output of 0. So no sequence is fully masked, and where a causal mask meets a masked first

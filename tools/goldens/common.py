@@ -3,12 +3,16 @@
 import copy
 import json
 import shutil
+import sys
 from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+
+sys.path.append(str(Path(__file__).resolve().parent / "standin"))  # a detectron2, before transformers looks for one
 import transformers
 from safetensors.torch import load_file, safe_open
 from safetensors.torch import save_file as save_private_file
@@ -20,14 +24,20 @@ CHECK = 1e-5  # allowed |float32 - float64|, times max(1, |reference|); the test
 
 HEADS = [
     "ForPreTraining", "ForMaskedLM", "ForNextSentencePrediction", "ForSequenceClassification", "ForMultipleChoice",
-    "ForTokenClassification", "ForQuestionAnswering", "ForImageClassification", "ForMaskedImageModeling",
+    "ForTokenClassification", "ForQuestionAnswering", "ForImageClassification", "ForMaskedImageModeling", "ForCTC",
+    "ForAudioFrameClassification",
 ]  # fmt: skip
+IRREGULAR = {
+    "BertLMHeadModel": "AutoModelForCausalLM",
+    "Wav2Vec2ForSequenceClassification": "AutoModelForAudioClassification",
+    "Wav2Vec2ForXVector": "AutoModelForAudioXVector",
+}
 
 
 def task_of(class_name):
     """The Auto class that opens a checkpoint as `class_name`."""
-    if class_name == "BertLMHeadModel":
-        return "AutoModelForCausalLM"
+    if class_name in IRREGULAR:
+        return IRREGULAR[class_name]
     for head in HEADS:
         if class_name.endswith(head):
             return f"AutoModel{head}"
@@ -49,6 +59,7 @@ class Case:
     save: dict = field(default_factory=dict)  # arguments of save_pretrained
     edit: Callable | None = None  # changes the tensors of model.safetensors
     edit_config: Callable | None = None  # changes config.json
+    extra: Callable | None = None  # (path, model, generator): writes further files
     embedding_range: float = 0.5
 
 
@@ -79,10 +90,23 @@ def randomize(model, generator, embedding_range=0.5):
             weight.data = 0.3 * noise
         elif id(weight) in fixed:
             continue
+        elif name.endswith("weight.original0"):  # the lengths of weight norm
+            weight.data = 0.5 + 0.15 * noise
+        elif name.endswith(("layer_weights", "codevectors", "weight_proj.weight", "rel_pos_bias.weight",
+                            "rel_pos_x_bias.weight", "rel_pos_y_bias.weight")):  # what a softmax or a choice sees
+            weight.data = noise
+        elif ".backbone." in name:  # deep: every convolution keeps the scale
+            weight.data = noise * (2 / weight[0].numel()) ** 0.5
         elif "embeddings" in name and "projection" not in name:  # tables, the class token, the mask token
             weight.data = embedding_range * noise
         else:
             weight.data = model.config.initializer_range * noise
+    for name, buffer in model.named_buffers():
+        if ".norm." in name:  # frozen batch norm
+            noise = torch.rand(buffer.shape, generator=generator) - 0.5
+            buffer.copy_(0.6 * noise + (1 if name.endswith(("weight", "running_var")) else 0))
+            if name.endswith("conv3.norm.weight"):  # of many residuals
+                buffer *= 0.3
     return model.eval()
 
 
@@ -112,6 +136,18 @@ def cache_tensors(cache):
     return result
 
 
+@contextmanager
+def doubles_stay():
+    """LayoutLMv2 masks its scores with the lowest number of the model's dtype after taking them to float32, where that
+    of float64 does not fit: here float() leaves doubles as they are."""
+    to_float = torch.Tensor.float
+    torch.Tensor.float = lambda x: x if x.dtype == torch.float64 else to_float(x)
+    try:
+        yield
+    finally:
+        torch.Tensor.float = to_float
+
+
 def run(model, inputs, arguments=None, attentions=True):
     """Every output of one call as {name: tensor}. Floating inputs are taken in the model's dtype."""
     inputs = {k: v.to(model.dtype) if v.dtype == torch.float32 and "mask" not in k else v for k, v in inputs.items()}
@@ -119,7 +155,8 @@ def run(model, inputs, arguments=None, attentions=True):
     cache = cache_from(inputs)
     if cache is not None:
         tensors["past_key_values"] = cache
-    with torch.inference_mode():
+    in_double = model.dtype == torch.float64 and model.config.model_type == "layoutlmv2"
+    with torch.inference_mode(), doubles_stay() if in_double else nullcontext():
         out = model(**tensors, **(arguments or {}), output_hidden_states=True, output_attentions=attentions)
     result = {}
     for name, value in out.items():
@@ -191,6 +228,8 @@ def make_case(root, case, seed):
     saved = getattr(transformers, case.saved_as)(copy.deepcopy(case.config), **case.init)
     randomize(saved, generator, case.embedding_range)
     store(case, path, saved)
+    if case.extra:
+        case.extra(path, saved, generator)
 
     task = case.task or task_of(case.saved_as)
     arguments = dict(case.load)

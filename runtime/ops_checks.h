@@ -1,0 +1,46 @@
+// What the ops' sources share: checks of arguments, and how much work is worth a task. Not for anyone else.
+#pragma once
+
+#include <algorithm>
+#include <string>
+
+#include <caracal/runtime/ops.h>
+
+namespace caracal {
+
+// Floating-point operations that are worth handing to another thread (a few microseconds).
+inline constexpr int64_t kWorthATask = 200'000;
+// Elements that a row-wise op should handle per task.
+inline constexpr int64_t kElementsPerTask = 16'384;
+
+[[noreturn]] inline void fail(const char* op, const std::string& expected, const std::string& got) {
+  throw Error(ErrorCode::invalid_argument, op, "expected " + expected + " but got " + got);
+}
+
+inline void expect_matrix(const char* op, const char* name, const Tensor& x, int64_t cols) {
+  if (!x.defined() || x.rank() != 2 || x.dtype() != DType::F32 || x.size(1) != cols)
+    fail(op, std::string(name) + " of shape (T, " + std::to_string(cols) + ") F32",
+         x.defined() ? x.shape().str() + " " + std::string(name_of(x.dtype())) : "an undefined tensor");
+}
+
+inline void expect_ids(const char* op, const Tensor& ids, int64_t rows) {
+  if (!ids.defined() || ids.rank() != 1 || ids.dtype() != DType::I64 || (rows >= 0 && ids.size(0) != rows))
+    fail(op, "row numbers of shape (" + (rows >= 0 ? std::to_string(rows) : "T") + ",) I64",
+         ids.defined() ? ids.shape().str() + " " + std::string(name_of(ids.dtype())) : "an undefined tensor");
+}
+
+inline void expect_rows_within(const char* op, const Tensor& index, int64_t rows) {
+  for (int64_t row : index.values<int64_t>())
+    if (row < 0 || row >= rows) fail(op, "row numbers from 0 to " + std::to_string(rows - 1), std::to_string(row));
+}
+
+inline void expect_sequences(const char* op, const Tensor& x, const Ragged& sequences) {
+  for (int64_t b = 0; b < sequences.batch; b++)
+    if (sequences.offsets[b] < 0 || sequences.keys[b] < 0 || sequences.offsets[b] > x.size(0) - sequences.keys[b])
+      fail(op, "sequences within " + std::to_string(x.size(0)) + " rows",
+           "sequence " + std::to_string(b) + " beyond them");
+}
+
+inline int64_t row_grain(int64_t cols) { return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(cols, 1)); }
+
+}  // namespace caracal
