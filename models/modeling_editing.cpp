@@ -227,7 +227,7 @@ void PreTrainedModel::resize_token_embeddings(int64_t rows, int64_t pad_to_multi
 
 void PreTrainedModel::prune_heads(const std::map<int64_t, std::set<int64_t>>& heads) {
   const char* op = "prune_heads";
-  if (attention_names(0).projections.empty())
+  if (attention_names(0).projections.empty() || attention_names(0).head_dim < 1)
     throw Error(ErrorCode::unsupported, op,
                 std::string("expected a model with attention heads but got ") + class_name());
   const int64_t layers = config().get("num_hidden_layers").as_int();

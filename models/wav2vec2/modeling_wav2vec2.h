@@ -131,7 +131,9 @@ class Wav2Vec2PreTrainedModel : public ModelOf<Derived, Wav2Vec2Config> {
   }
   PreTrainedModel::AttentionNames attention_names(int64_t layer) const override {
     const std::string attention = "encoder.layers." + std::to_string(layer) + ".attention.";
-    return {{attention + "q_proj", attention + "k_proj", attention + "v_proj"}, attention + "out_proj"};
+    return {{attention + "q_proj", attention + "k_proj", attention + "v_proj"},
+            attention + "out_proj",
+            this->config_.hidden_size / this->config_.num_attention_heads};
   }
 };
 
