@@ -144,7 +144,6 @@ CASES = [
     case("segment", MODEL, SMALL | dict(has_visual_segment_embedding=True), [RIGHT_HEAD]),
     case("buckets", MODEL, TINY | dict(
         rel_pos_bins=8, max_rel_pos=20, rel_2d_pos_bins=17, max_rel_2d_pos=600, num_attention_heads=4), [RIGHT]),
-    case("buckets_long", MODEL, TINY | dict(max_position_embeddings=160), LONG),
     case("arguments", MODEL, TINY | dict(type_vocab_size=3), [
         Text("types", types=True), Text("positions", 3, 9, "right", positions="random"),
         Text("embeds", 2, 7, "left", embeds=True),
@@ -157,7 +156,6 @@ CASES = [
     case("pool_2x5", MODEL, SMALL | dict(image_feature_pool_shape=[2, 5, 5]), [RIGHT_HEAD, LARGER]),
     case("pool_1x1", MODEL, SMALL | dict(image_feature_pool_shape=[1, 1, 5]), [RIGHT_HEAD]),
     case("pool_two_sizes", MODEL, SMALL, [RIGHT_HEAD], edit_config=two_sizes),
-    case("depth101", MODEL, SMALL | backbone(RESNETS__DEPTH=101, RESNETS__RES2_OUT_CHANNELS=4), [RIGHT_HEAD]),
     case("depth152", MODEL, SMALL | backbone(RESNETS__DEPTH=152), [PLAIN_HEAD]),
     case("groups1", MODEL, SMALL | backbone(RESNETS__NUM_GROUPS=1, RESNETS__WIDTH_PER_GROUP=2), [PLAIN_HEAD]),
     case("groups32", MODEL, SMALL | backbone(RESNETS__NUM_GROUPS=32), [PLAIN_HEAD], dtype=torch.bfloat16),
