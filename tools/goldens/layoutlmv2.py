@@ -130,8 +130,6 @@ PLAIN, RIGHT, LEFT, HOLES = masks(length=9)
 PLAIN_HEAD, RIGHT_HEAD, LEFT_HEAD, HOLES_HEAD = masks(length=7, attentions=False)
 ONE = Text("length1", 1, 1)
 LARGER, LARGER_HEAD = (Document(Text("larger", 1, 5, attentions=x), 64, 64) for x in (True, False))
-LONG = [Document(Text("long", 1, 160, attentions=False)),
-        Document(Text("long_positions", 1, 40, mask="right", positions="permuted", attentions=False))]  # fmt: skip
 
 MODEL, SEQUENCE, TOKEN, QUESTION = "LayoutLMv2Model", *(
     f"LayoutLMv2For{x}" for x in ("SequenceClassification", "TokenClassification", "QuestionAnswering"))  # fmt: skip
