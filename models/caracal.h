@@ -3,6 +3,7 @@
 
 #include <caracal/loaders/checkpoint.h>
 #include <caracal/loaders/ocr.h>
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/loaders/safetensors.h>
 #include <caracal/loaders/weights.h>
 #include <caracal/models/auto.h>

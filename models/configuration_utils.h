@@ -115,8 +115,9 @@ class PretrainedConfig {
 /// Prints str().
 std::ostream& operator<<(std::ostream& out, const PretrainedConfig& config);
 
-/// Reads the config.json of a checkpoint: `path` is its directory or the file itself. Throws not_found or bad_file.
-Json load_config_file(const std::string& path);
+/// Reads the config.json of a checkpoint: its directory, the file itself, or a name in the hub's local cache
+/// (resolve_model_path). Throws not_found or bad_file.
+Json load_config_file(const std::string& name_or_path);
 
 /// What every configuration class has. Derived supplies kModelType, kClassName, fields(), a default constructor and
 /// `explicit Derived(const Json& overrides) { init(overrides, kClassName); }`:

@@ -4,6 +4,8 @@
 #include <deque>
 #include <filesystem>
 
+#include <caracal/loaders/hub_cache.h>
+
 namespace caracal {
 
 PreTrainedModel::PreTrainedModel(const LoadOptions& options)
@@ -84,7 +86,7 @@ void PreTrainedModel::finish(const Weights& w, const std::string& path) {
 
 std::string checkpoint_directory(const std::string& path, const std::string& subfolder) {
   namespace fs = std::filesystem;
-  const fs::path directory = subfolder.empty() ? fs::path(path) : fs::path(path) / subfolder;
+  const fs::path root = resolve_model_path(path), directory = subfolder.empty() ? root : root / subfolder;
   std::error_code ignored;
   if (!fs::is_directory(directory, ignored))
     throw Error(ErrorCode::not_found, path,

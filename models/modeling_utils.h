@@ -153,7 +153,8 @@ class PreTrainedModel {
 /// The calls that loading prepares a workspace for: one sequence of up to so many tokens.
 inline constexpr int64_t kPreparedTokens = 512;
 
-/// The checkpoint directory of `path` with the subfolder; throws not_found when it is not there.
+/// The checkpoint directory of `path`, or of a name in the hub's local cache (resolve_model_path), with the subfolder;
+/// throws not_found when it is not there.
 std::string checkpoint_directory(const std::string& path, const std::string& subfolder);
 
 /// Throws invalid_argument when overrides of a configuration were no attributes of it.

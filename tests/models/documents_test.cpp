@@ -1,6 +1,9 @@
 // The documentation's examples on models, heads and Auto classes in C++, in its order (configurations have theirs in
 // configuration_test): "Create a custom architecture", the AutoClass tutorial, and "Extending the Auto Classes". Names
 // of the hub are directories with small checkpoints here.
+#include <cstdlib>
+#include <fstream>
+
 #include "models_testing.h"
 
 namespace caracal {
@@ -23,6 +26,10 @@ class Documents : public testing::Test {
 // A model with the size of the small checkpoint and changed attributes, as the documents' my_config.
 DistilBertConfig my_config(const std::string& checkpoint) {
   return DistilBertConfig::from_pretrained(checkpoint, {{"activation", "relu"}, {"attention_dropout", 0.4}});
+}
+
+DistilBertConfig my_config_of(const std::string& checkpoint) {
+  return DistilBertConfig::from_pretrained(checkpoint, {{"activation", "relu"}});
 }
 
 TEST_F(Documents, ModelFromAConfiguration) {
@@ -71,6 +78,25 @@ TEST_F(Documents, AutoClassTutorial) {
   // The documentation's tabs for other frameworks load the same checkpoints.
   EXPECT_STREQ(TFAutoModelForSequenceClassification::from_pretrained(distilbert)->class_name(),
                "DistilBertForSequenceClassification");
+}
+
+// The documents' names of the hub: here snapshots in a local cache, as huggingface_hub lays it out.
+TEST_F(Documents, NamesInTheHubCache) {
+  const std::string repository = folder + "/models--distilbert--distilbert-base-uncased";
+  fs::create_directories(repository + "/refs");
+  fs::create_directories(repository + "/snapshots/0a1b");
+  std::ofstream(repository + "/refs/main") << "0a1b";
+  for (const char* file : {"config.json", "model.safetensors"})
+    fs::create_symlink(distilbert + "/" + file, repository + "/snapshots/0a1b/" + file);
+  ::setenv("HF_HUB_CACHE", folder.c_str(), 1);
+  const std::string name = "distilbert/distilbert-base-uncased";
+  EXPECT_EQ(DistilBertConfig::from_pretrained(name, {{"activation", "relu"}}), my_config_of(distilbert));
+  EXPECT_STREQ(AutoModel::from_pretrained(name)->class_name(), "DistilBertModel");
+  EXPECT_STREQ(DistilBertForQuestionAnswering::from_pretrained(name).class_name(), "DistilBertForQuestionAnswering");
+  std::ofstream(repository + "/refs/main") << "../../../etc";
+  for (const char* bad : {"distilbert/distilbert-base-uncased", "bert-base", "a/b/c", "../x", "/x", "x/", ""})
+    EXPECT_THROW(AutoModel::from_pretrained(bad), Error) << bad;
+  ::unsetenv("HF_HUB_CACHE");
 }
 
 // "Extending the Auto Classes"; auto_test has its checks.
