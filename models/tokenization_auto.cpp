@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/models/bert/tokenization_bert.h>
 #include <caracal/models/bert/tokenization_bert_legacy.h>
 #include <caracal/models/clip/tokenization_clip.h>
@@ -78,7 +79,23 @@ std::string string_member(const fs::path& file, const char* key) {
 
 }  // namespace
 
-PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
+// Here and not in tokenizers/, which know nothing of names of the hub.
+PreTrainedTokenizerFast PreTrainedTokenizerFast::from_pretrained(const std::string& path, const Json& overrides) {
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  TokenizerFiles files = read_tokenizer_files(at.path, at.overrides);
+  if (files.tokenizer_file.empty()) {
+    throw Error(ErrorCode::not_found, at.path, "expected a tokenizer.json but found none");
+  }
+  auto pipeline = in_file(files.tokenizer_file, [&] {
+    return tokenizers::Tokenizer::from_json({files.tokenizer_json, std::move(files.model_data)});
+  });
+  return {std::move(pipeline), files, "PreTrainedTokenizerFast"};
+}
+
+PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& name_or_path, const Json& arguments) {
+  const LocatedFiles at = locate_files(name_or_path, HubPart::tokenizer, arguments);
+  const std::string& path = at.path;
+  const Json& overrides = at.overrides;
   const fs::path root(path);
   std::error_code ignored;
   const bool is_directory = fs::is_directory(root, ignored);

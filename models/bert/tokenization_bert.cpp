@@ -1,5 +1,7 @@
 #include <caracal/models/bert/tokenization_bert.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 namespace caracal {
 namespace {
 
@@ -45,8 +47,9 @@ BertTokenizer::BertTokenizer(const Json& arguments)
     : BertTokenizer(with_bert_defaults(tokenizer_files_of(arguments), true), "BertTokenizer") {}
 
 BertTokenizer BertTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] {
-    return BertTokenizer(with_bert_defaults(read_tokenizer_files(path, overrides), true), "BertTokenizer");
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path, [&] {
+    return BertTokenizer(with_bert_defaults(read_tokenizer_files(at.path, at.overrides), true), "BertTokenizer");
   });
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/models/bert/tokenization_bert.h>
 #include <caracal/tokenizers/unicode.h>
 
@@ -241,8 +242,10 @@ BertTokenizerLegacy::BertTokenizerLegacy(const Json& arguments)
     : BertTokenizerLegacy(with_bert_defaults(tokenizer_files_of(arguments), true)) {}
 
 BertTokenizerLegacy BertTokenizerLegacy::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path,
-                 [&] { return BertTokenizerLegacy(with_bert_defaults(read_tokenizer_files(path, overrides), true)); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path, [&] {
+    return BertTokenizerLegacy(with_bert_defaults(read_tokenizer_files(at.path, at.overrides), true));
+  });
 }
 
 }  // namespace caracal

@@ -1,5 +1,7 @@
 #include <caracal/models/clip/tokenization_clip.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 namespace caracal {
 namespace {
 
@@ -60,7 +62,9 @@ CLIPTokenizer::CLIPTokenizer(const Json& arguments)
     : CLIPTokenizer(with_clip_defaults(tokenizer_files_of(arguments))) {}
 
 CLIPTokenizer CLIPTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return CLIPTokenizer(with_clip_defaults(read_tokenizer_files(path, overrides))); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path,
+                 [&] { return CLIPTokenizer(with_clip_defaults(read_tokenizer_files(at.path, at.overrides))); });
 }
 
 }  // namespace caracal

@@ -1,5 +1,7 @@
 #include <caracal/models/gpt2/tokenization_gpt2.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 namespace caracal {
 namespace {
 
@@ -33,7 +35,9 @@ GPT2Tokenizer::GPT2Tokenizer(const Json& arguments)
     : GPT2Tokenizer(with_gpt2_defaults(tokenizer_files_of(arguments))) {}
 
 GPT2Tokenizer GPT2Tokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return GPT2Tokenizer(with_gpt2_defaults(read_tokenizer_files(path, overrides))); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path,
+                 [&] { return GPT2Tokenizer(with_gpt2_defaults(read_tokenizer_files(at.path, at.overrides))); });
 }
 
 }  // namespace caracal

@@ -6,9 +6,11 @@ namespace caracal {
 
 FeatureExtractionPipeline FeatureExtractionPipeline::from_pretrained(const std::string& path,
                                                                      const LoadOptions& options) {
+  const std::string directory = checkpoint_directory(path, options, HubPart::everything);
   LoadOptions base = options;
+  base.subfolder.clear();
   base.add_pooling_layer = false;
-  return {AutoModel::from_pretrained(path, base), AutoTokenizer::from_pretrained(path)};
+  return {AutoModel::from_pretrained(directory, base), AutoTokenizer::from_pretrained(directory)};
 }
 
 std::vector<Tensor> FeatureExtractionPipeline::operator()(const std::vector<std::string>& texts) const {

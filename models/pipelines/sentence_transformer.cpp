@@ -63,7 +63,7 @@ std::string pooling_mode(const Json& config, const std::string& where) {
 }  // namespace
 
 SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path, const LoadOptions& options) {
-  const std::vector<Module> modules = read_modules(checkpoint_directory(path, options.subfolder));
+  const std::vector<Module> modules = read_modules(checkpoint_directory(path, options, HubPart::sentence_transformer));
   const std::string transformer = modules[0].folder.string();
   LoadOptions base = options;
   base.subfolder.clear();

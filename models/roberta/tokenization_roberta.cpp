@@ -1,5 +1,7 @@
 #include <caracal/models/roberta/tokenization_roberta.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 namespace caracal {
 namespace {
 
@@ -41,7 +43,9 @@ RobertaTokenizer::RobertaTokenizer(const Json& arguments)
     : RobertaTokenizer(with_roberta_defaults(tokenizer_files_of(arguments))) {}
 
 RobertaTokenizer RobertaTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return RobertaTokenizer(with_roberta_defaults(read_tokenizer_files(path, overrides))); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path,
+                 [&] { return RobertaTokenizer(with_roberta_defaults(read_tokenizer_files(at.path, at.overrides))); });
 }
 
 }  // namespace caracal

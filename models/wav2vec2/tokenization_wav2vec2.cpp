@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/files.h>
 #include <caracal/tokenizers/unicode.h>
@@ -181,7 +182,9 @@ Wav2Vec2CTCTokenizer::Wav2Vec2CTCTokenizer(const Json& arguments)
     : Wav2Vec2CTCTokenizer(with_ctc_defaults(tokenizer_files_of(arguments))) {}
 
 Wav2Vec2CTCTokenizer Wav2Vec2CTCTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return Wav2Vec2CTCTokenizer(with_ctc_defaults(read_tokenizer_files(path, overrides))); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path,
+                 [&] { return Wav2Vec2CTCTokenizer(with_ctc_defaults(read_tokenizer_files(at.path, at.overrides))); });
 }
 
 Wav2Vec2CTCTokenizerOutput Wav2Vec2CTCTokenizer::decode(std::span<const int32_t> ids,

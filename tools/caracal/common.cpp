@@ -115,7 +115,7 @@ void apply_settings(const std::vector<std::string>& settings, const std::string&
     if (!set_option(load, key, value)) config.set(key, value);
   }
   if (!config.as_object().empty())
-    check_settings(config, *AutoConfig::from_pretrained(checkpoint_directory(model, load.subfolder)));
+    check_settings(config, *AutoConfig::from_pretrained(checkpoint_directory(model, load)));
   load.config = config;
 }
 

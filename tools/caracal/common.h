@@ -61,7 +61,7 @@ class Progress {
  public:
   Progress(int64_t total, std::string unit);
   ~Progress();
-  void advance(int64_t count = 1);
+  void advance(int64_t count = 1);  // may be negative
 
  private:
   void draw();
@@ -87,5 +87,12 @@ void add_save(CLI::App& app);
 /// Sets `status` to 1 when the outputs differ.
 void add_parity(CLI::App& app, int& status);
 void add_version(CLI::App& app);
+
+// By caracal::hub where it was built (hub.cpp, download.cpp, cache.cpp), else errors (hub_absent.cpp).
+/// Makes from_pretrained download, with bars on a terminal.
+void enable_hub();
+void add_download(CLI::App& app);
+/// Sets `status` to 1 when a file is damaged.
+void add_cache(CLI::App& app, int& status);
 
 }  // namespace caracal::cli

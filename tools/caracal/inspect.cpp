@@ -38,7 +38,7 @@ void add_differences(Json& report, const Options& o) {
 }
 
 void inspect(const Options& o) {
-  const Checkpoint checkpoint = Checkpoint::open(o.model);
+  const Checkpoint checkpoint = Checkpoint::open(locate_checkpoint({.name = o.model, .part = HubPart::model}));
   Json::Array tensors;
   std::map<std::string, int64_t> dtypes;
   int64_t parameters = 0;
