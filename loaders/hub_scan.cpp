@@ -89,7 +89,7 @@ CachedRepository scan_repository(const fs::path& folder) {
       if (blobs.insert(blob).second) revision.bytes += size_of(blob);
     }
     for (const fs::path& ref : files_below(folder / "refs"))
-      if (text_of(folder / "refs" / ref) == revision.commit) revision.refs.push_back(ref.string());
+      if (ref.extension() != ".tmp" && text_of(folder / "refs" / ref) == revision.commit) revision.refs.push_back(ref.string());
     repository.revisions.push_back(std::move(revision));
   }
   return repository;

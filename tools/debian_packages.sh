@@ -6,6 +6,7 @@ declare -A package_of=(
   [c++]=g++ [cmake]=cmake [ninja]=ninja-build [pkg-config]=pkg-config [nm]=binutils [python3]=python3 [pip]=python3-pip
   [utf8proc.h]=libutf8proc-dev [re2/re2.h]=libre2-dev [nlohmann/json.hpp]=nlohmann-json3-dev [CLI/CLI.hpp]=libcli11-dev
   [jpeglib.h]=libjpeg62-turbo-dev [png.h]=libpng-dev [webp/demux.h]=libwebp-dev [FLAC/stream_decoder.h]=libflac-dev
+  [curl/curl.h]=libcurl4-openssl-dev [openssl/evp.h]=libssl-dev
   [tesseract/baseapi.h]=libtesseract-dev [leptonica/allheaders.h]=libleptonica-dev [eng.traineddata]=tesseract-ocr-eng
   [gtest/gtest.h]=libgtest-dev [benchmark/benchmark.h]=libbenchmark-dev
 )

@@ -286,6 +286,9 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def handle_error(self, request, client_address):
+        pass  # a client that died
+
 
 def main():
     state = State(sys.argv[1])

@@ -176,8 +176,7 @@ inline std::vector<fs::path> unfinished(const fs::path& cache) {
   std::vector<fs::path> found;
   if (!fs::exists(cache)) return found;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(cache))
-    if (entry.path().string().ends_with(".incomplete") || entry.path().string().ends_with(".tmp"))
-      found.push_back(entry.path());
+    if (entry.path().string().ends_with(".incomplete")) found.push_back(entry.path());
   return found;
 }
 

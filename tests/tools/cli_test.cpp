@@ -37,6 +37,8 @@ class Cli : public testing::Test {
   void SetUp() override {
     folder = fs::temp_directory_path() / ("caracal_cli_" + std::to_string(getpid()));
     fs::create_directories(folder);
+    setenv("HF_HUB_OFFLINE", "1", 1);  // a name that is no path is looked for in an empty cache, and nowhere else
+    setenv("HF_HOME", (folder / "huggingface").c_str(), 1);
   }
   void TearDown() override { fs::remove_all(folder); }
 
@@ -128,14 +130,47 @@ TEST_F(Cli, BadUsageIsStatus2) {
 }
 
 TEST_F(Cli, EveryCommandHasHelpAndTheCommonOptions) {
-  for (const char* command : {"run", "tokenize", "detokenize", "pipeline", "preprocess", "bench", "inspect", "config",
-                              "version", "save", "parity"}) {
+  std::vector<const char*> commands = {"run",     "tokenize", "detokenize", "pipeline", "preprocess", "bench",
+                                       "inspect", "config",   "version",    "save",     "parity"};
+#ifdef CARACAL_HAS_HUB
+  commands.insert(commands.end(), {"download", "cache ls", "cache rm", "cache verify"});
+#endif
+  for (const char* command : commands) {
     const Result r = caracal(std::string(command) + " --help");
     EXPECT_EQ(r.status, 0);
     for (const char* option : {"--device", "--dtype", "--threads", "--backend", "--isa"})
       EXPECT_NE(r.out.find(option), std::string::npos) << command << " " << option;
   }
 }
+
+#ifdef CARACAL_HAS_HUB
+TEST_F(Cli, TheCacheIsListedCheckedAndEmptied) {
+  expect_one_line_error(caracal("download org/name"), "in the cache");
+  expect_one_line_error(caracal("download ../name"), "name of the hub");
+  expect_one_line_error(caracal("config org/name"), "downloads are off");
+  expect_one_line_error(caracal("cache rm org/name"), "in the cache");
+  EXPECT_EQ(caracal("cache").status, 2);
+  const fs::path repository = folder / "huggingface/hub/models--org--name";
+  const std::string commit(40, 'c'), empty = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";  // git's hash of nothing
+  fs::create_directories(repository / "blobs");
+  fs::create_directories(repository / "snapshots" / commit);
+  fs::create_symlink("../../blobs/" + empty, repository / "snapshots" / commit / "a.txt");
+  write("huggingface/hub/models--org--name/blobs/" + empty, "");
+  EXPECT_EQ(caracal("download org/name").out, (repository / "snapshots" / commit).string() + "\n");
+  EXPECT_NE(caracal("cache ls").out.find("org/name"), std::string::npos);
+  const Json list = Json::parse(caracal("cache ls --json").out, "cache ls");
+  EXPECT_EQ(list.as_array()[0].at("revisions").as_array()[0].at("commit"), Json(commit));
+  EXPECT_EQ(caracal("cache verify").status, 0);
+  write("huggingface/hub/models--org--name/blobs/" + empty, "damaged\x1b[31m");
+  const Result damaged = caracal("cache verify org/name");
+  EXPECT_EQ(damaged.status, 1);
+  EXPECT_NE(damaged.out.find("problem: "), std::string::npos);
+  EXPECT_EQ(caracal("cache rm org/name --revision " + commit).status, 0);
+  EXPECT_FALSE(fs::exists(repository / "blobs" / empty));
+  EXPECT_EQ(caracal("cache rm org/name").status, 0);
+  EXPECT_EQ(caracal("cache ls").out, "");
+}
+#endif
 
 TEST_F(Cli, EveryCommandChecksTheCommonOptions) {
   for (const std::string& command :
