@@ -91,12 +91,16 @@ Tree read_tree(const fs::path& path) {
   }
 }
 
-// Beside the place and renamed to it, so that nobody reads half of it.
-void write_atomically(const fs::path& path, const std::string& text) {
-  make_directories(path.parent_path());
-  AtomicFile file(path.string());
-  file.write(text.data(), text.size());
-  file.commit();
+// Beside the place and renamed to it, so that nobody reads half of it. A cache that others fill may be read-only, and
+// is of use all the same: failing is no error.
+void try_to_write(const fs::path& path, const std::string& text) {
+  try {
+    make_directories(path.parent_path());
+    AtomicFile file(path.string());
+    file.write(text.data(), text.size());
+    file.commit();
+  } catch (const Error&) {
+  }
 }
 
 std::string tree_text(const Tree& tree) {
@@ -201,7 +205,7 @@ class Snapshot {
       if (!url.empty() && !url.starts_with(endpoint_ + "/"))  // the token goes along
         throw Error(ErrorCode::bad_file, where, "expected the next page from " + endpoint_ + " but got another host's");
     }
-    write_atomically(tree_path(), tree_text(tree_));
+    try_to_write(tree_path(), tree_text(tree_));
   }
 
   // True when the cache knows the revision and nothing that is asked for is missing from it, as far as it can tell.
@@ -311,22 +315,19 @@ class Snapshot {
     if (revision_ == commit_) return;
     HubOptions options = request_.options;
     options.revision = revision_;
-    if (cached_commit(request_.name, options) == commit_) return;  // the cache may be read-only
-    write_atomically(repository_ / "refs" / revision_, commit_);
+    if (cached_commit(request_.name, options) == commit_) return;
+    try_to_write(repository_ / "refs" / revision_, commit_);
   }
 
   void tag_cache() const {
     const fs::path tag = repository_.parent_path() / "CACHEDIR.TAG";
     std::error_code ignored;
     if (fs::exists(tag, ignored)) return;
-    try {
-      write_atomically(tag,
-                       "Signature: 8a477f597d28d172789f06886806bc55\n"
-                       "# This file is a cache directory tag created by huggingface_hub.\n"
-                       "# For information about cache directory tags, see:\n"
-                       "#\thttps://bford.info/cachedir/\n");
-    } catch (const Error&) {  // a courtesy to backup programs
-    }
+    try_to_write(tag,
+                 "Signature: 8a477f597d28d172789f06886806bc55\n"
+                 "# This file is a cache directory tag created by huggingface_hub.\n"
+                 "# For information about cache directory tags, see:\n"
+                 "#\thttps://bford.info/cachedir/\n");
   }
 
   // snapshots/COMMIT/NAME -> ../../blobs/ETAG, in place of whatever has the name.

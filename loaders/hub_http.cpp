@@ -214,7 +214,9 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, lines.get());
     curl_easy_setopt(curl, CURLOPT_URL, url.text.c_str());
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "caracal");
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, long(256 << 10));
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    if (!state.options.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, state.options.ca_file.c_str());
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, long(CURL_HTTP_VERSION_1_1));
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, long(state.options.timeout * 1000));

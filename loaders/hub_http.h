@@ -26,6 +26,7 @@ struct HttpOptions {
   double longest_wait = 8;
   double timeout = 10;               // seconds to connect, and without a byte
   double longest_retry_after = 300;  // a server that asks for more is not waited for
+  std::string ca_file = {};          // certificates to trust, PEM; default: the system's
 };
 
 /// What is read of the headers of a response, and of those before it: a redirect of the hub to a store names the

@@ -1,6 +1,8 @@
 """A hub on 127.0.0.1: serves repositories as huggingface.co does, and misbehaves on command.
 
-usage: hub_server.py FOLDER            prints {"hub": URL, "store": URL, "foreign": URL} and serves until stdin ends
+usage: hub_server.py FOLDER [CERTIFICATE KEY]
+prints {"hub": URL, "store": URL, "foreign": URL} and serves until stdin ends; with a certificate also {"tls": URL}, the
+same hub over https.
 
 FOLDER/OWNER/NAME/REVISION/... are the files of a branch or tag. A file of KLFS bytes or more is "large" (LFS): its
 resolve address redirects to the store, another host name and port, as the hub redirects to its CDN. Repositories named
@@ -13,6 +15,7 @@ FAULT = {"match": REGEX on "hub GET /path" or "store GET /path", "do": WHAT, "ti
   long             send one byte more than the file has                no_range   ignore Range
   slow seconds=S   wait before answering                               loop       redirect to itself
   foreign          redirect to the third server, which only records    bad_range  answer another range than was asked
+  plain            redirect to the same address over http
   etag value=V     another ETag on the body                            commit value=V   another X-Repo-Commit
   page size=N      the list of files in pages of N                     evil       names that leave the folder, in the list
 GET /_log gives the requests so far: [{"server", "method", "path", "headers", "status", "sent"}]; sent counts the bytes
@@ -24,6 +27,7 @@ import http.server
 import json
 import re
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -158,6 +162,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(302, [("Location", self.path)])
         if what == "foreign":
             return self.answer(302, [("Location", self.state.urls["foreign"] + "/x")])
+        if what == "plain":
+            return self.answer(302, [("Location", self.state.urls["hub"] + self.path)])
         if self.server.role == "store":
             # The address is signed: a store must never see the token.
             path = self.state.root / unquote(url.path.lstrip("/"))
@@ -297,6 +303,14 @@ def main():
         server = Server(("127.0.0.1", 0), Handler)
         server.role = role
         state.urls[role] = f"http://{host}:{server.server_address[1]}"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    if len(sys.argv) == 4:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[2], sys.argv[3])
+        server = Server(("127.0.0.1", 0), Handler)
+        server.role = "tls"
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        state.urls["tls"] = f"https://127.0.0.1:{server.server_address[1]}"
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     print(json.dumps(state.urls), flush=True)
     sys.stdin.read()

@@ -332,6 +332,29 @@ TEST_F(HubTest, TheTokenStaysWithTheHub) {
   EXPECT_TRUE(server->requests("foreign ").empty());
 }
 
+TEST_F(HubTest, CertificatesAreChecked) {
+  DownloadOptions secure = quick(*server);
+  secure.endpoint = server->tls;
+  HubRequest what = request("org/text", HubPart::tokenizer);
+  what.options.token = "secret";
+  try {
+    download_snapshot(what, secure);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::io) << error.what();
+  }
+  EXPECT_TRUE(server->log().empty());  // not a byte of a request, so not the token
+  secure.http.ca_file = server->certificate();
+  EXPECT_NO_THROW(download_snapshot(what, secure));
+  EXPECT_TRUE(asked_with_token("tls "));
+  // From https to http no redirect leads.
+  fs::remove_all(cache());
+  server->reset();
+  server->faults({Json{{"match", "tls GET .*resolve"}, {"do", "plain"}}});
+  EXPECT_THROW(download_snapshot(what, secure), Error);
+  EXPECT_TRUE(server->requests("hub ").empty());
+}
+
 TEST_F(HubTest, PrivateRepositoriesNeedAToken) {
   HubRequest what = request("org/private", HubPart::tokenizer);
   try {

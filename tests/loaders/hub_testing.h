@@ -72,7 +72,8 @@ class HubServer {
     if (pid_ == 0) {
       ::dup2(in[0], 0);
       ::dup2(out[1], 1);
-      ::execlp("python3", "python3", CARACAL_HUB_SERVER, root.c_str(), nullptr);
+      ::execlp("python3", "python3", CARACAL_HUB_SERVER, root.c_str(), certificate().c_str(),
+               (fs::path(CARACAL_TEST_DATA) / "hub/certificate_key.pem").c_str(), nullptr);
       ::_exit(127);
     }
     ::close(in[0]);
@@ -86,6 +87,7 @@ class HubServer {
     hub = urls.at("hub").as_string();
     store = urls.at("store").as_string();
     foreign = urls.at("foreign").as_string();
+    tls = urls.at("tls").as_string();
     port_ = std::stoi(hub.substr(hub.rfind(':') + 1));
   }
   ~HubServer() {
@@ -129,7 +131,10 @@ class HubServer {
     return found;
   }
 
-  std::string hub, store, foreign;
+  // Of `tls`; signed by itself, so that nobody trusts it who is not told to.
+  static std::string certificate() { return fs::path(CARACAL_TEST_DATA) / "hub/certificate.pem"; }
+
+  std::string hub, store, foreign, tls;
 
  private:
   pid_t pid_;
