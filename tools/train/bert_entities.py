@@ -59,13 +59,13 @@ def main():
         guesses = ["O" if label is None else guess for guess, label in zip(guesses, labels)]
         a, b = entities_of(guesses), entities_of([label or "O" for label in labels])
         right, got, want = right + len(a & b), got + len(a), want + len(b)
-    metric = f"precision {right / got:.1%}, recall {right / want:.1%} of {want} entities in {len(test)} sentences, in phrasings " \
-        "and with names not seen in training."
+    scores = f"precision {right / got:.1%}, recall {right / want:.1%}, F1 {2 * right / (got + want):.1%}"
+    metric = f"{scores} of {want} entities in {len(test)} sentences of other phrasings and names."
     print(metric)
     save(NAME, model, tokenizer)
     write_card(
         NAME, "token-classification", "A cased BERT that marks persons, places and organisations.",
-        f"{len(train)} sentences that `tools/train/entities.py` makes of phrasings and names; a quarter of both is held out.",
+        f"{len(train)} sentences that `tools/train/entities.py` makes of three quarters of its phrasings and names.",
         metric,
     )  # fmt: skip
 

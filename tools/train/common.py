@@ -85,12 +85,12 @@ def write_card(name, task, what, data, metric):
     script = f"tools/train/{name.replace('-', '_')}.py"
     parameters = f"{sum(x.numel() for x in load_file(TRAINED / name / 'model.safetensors').values()):,}"
     header = f"---\nlicense: apache-2.0\nlibrary_name: transformers\npipeline_tag: {task}\n---\n# {name}\n\n"
-    intro = f"{what} {parameters} parameters, trained from scratch: small enough for tests and demonstrations, and of no other use."
+    intro = f"{what} {parameters} parameters, trained from scratch: for tests and demonstrations, and of no other use."
     points = [
         f"Data: {data}",
         f"Held out: {metric}",
         "Licence: Apache-2.0, as the rest of caracal.",
-        f"Made by `python {script}`; `expected.json` and `reference.0.safetensors` by `python tools/train/expected.py {name}`.",
+        f"Made by `python {script}`; expected.json and reference.0.safetensors by tools/train/expected.py.",
     ]
     lines = [textwrap.fill(intro, 120), "", *(textwrap.fill(f"- {x}", 120, subsequent_indent="  ") for x in points)]
     (TRAINED / name / "README.md").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")

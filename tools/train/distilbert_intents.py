@@ -41,12 +41,13 @@ def main():
     for text, intent in test:
         with torch.inference_mode():
             correct += labels[model(**tokenizer(text, return_tensors="pt")).logits.argmax()] == intent
-    metric = f"{correct / len(test):.1%} of {len(test)} sentences right, in phrasings (and every second time with words) not seen in training."
+    metric = f"{correct / len(test):.1%} of {len(test)} sentences in other phrasings, half of the time with other words."
     print(metric)
     save(NAME, model, tokenizer)
     write_card(
-        NAME, "text-classification", f"A DistilBERT that tells which of {len(labels)} things a sentence asks a home assistant "
-        "to do.", f"{len(train)} sentences that `tools/train/intents.py` makes of phrasings and words; a quarter of both is held out.",
+        NAME, "text-classification",
+        f"A DistilBERT that tells which of {len(labels)} things a sentence asks a home assistant to do.",
+        f"{len(train)} sentences that `tools/train/intents.py` makes of three quarters of its phrasings and words.",
         metric,
     )  # fmt: skip
 

@@ -102,8 +102,8 @@ def main():
             total += 1
             right += found.get(field) == want.get(field)
             exact += found.get(field) == form["fields"][field]
-    metric = f"{right / total:.1%} of {total} fields on {len(test)} forms with new names found, as far as Tesseract read them " \
-        f"right; {exact / total:.1%} are what was printed."
+    metric = f"{right / total:.1%} of {total} fields on {len(test)} forms with other names, in the words that Tesseract read; "
+    metric += f"{exact / total:.1%} exactly as printed."
     print(metric)
 
     path = save(NAME, model, LayoutLMv2Processor(images, tokenizer))
@@ -111,7 +111,8 @@ def main():
         form["image"].save(path / f"invoice{i}.png", optimize=True)
     write_card(
         NAME, "token-classification", "A LayoutLMv2 that finds vendor, customer, number, date and total of an invoice.",
-        f"{len(train)} invoices that `tools/train/forms.py` invents and draws, read by Tesseract 5. The PNG files here are held out.",
+        f"{len(train)} invoices that `tools/train/forms.py` invents and draws, read by Tesseract 5. The PNG files here "
+        "are held out.",
         metric,
     )  # fmt: skip
 

@@ -62,8 +62,8 @@ def main():
             Image.fromarray(image).save(path / f"{label}{'ab'[n - 1]}.png")
     write_card(
         NAME, "image-classification", "A ViT that reads handwritten digits of 8 x 8 pixels, white on black.",
-        f"the {len(train)} training images of a split of scikit-learn's digits (UCI ML hand-written digits, E. Alpaydin and "
-        "C. Kaynak, 1998, CC BY 4.0), moved by up to a pixel. The PNG files here, named by their digit, are held-out ones.",
+        f"{len(train)} images of scikit-learn's digits (UCI ML hand-written digits, E. Alpaydin and C. Kaynak, 1998, "
+        "CC BY 4.0), moved by up to a pixel. The PNG files here, named by their digit, are held-out ones.",
         metric,
     )  # fmt: skip
 

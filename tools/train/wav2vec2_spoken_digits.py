@@ -93,7 +93,7 @@ def main():
     fit(model, batches(train, processor, rng), STEPS, learning_rate=2e-3)
     errors = sum(word_errors(transcribe(model, processor, samples), text) for text, samples in test)
     words = sum(len(text.split()) for text, _ in test)
-    metric = f"word error {errors / words:.1%} on {len(test)} clips ({words} words) of {len(HELD_OUT_VOICES)} voices not heard in training."
+    metric = f"word error {errors / words:.1%} on {len(test)} clips ({words} words) of {len(HELD_OUT_VOICES)} other voices."
     print(metric, flush=True)
 
     path = save(NAME, model, processor)
@@ -102,9 +102,10 @@ def main():
         soundfile.write(path / name, samples, RATE, subtype="PCM_16")
         print(f"{name}: '{text}' was heard as '{transcribe(model, processor, samples)}'")
     write_card(
-        NAME, "automatic-speech-recognition", "A Wav2Vec2 (group norm, CTC) that writes down spoken English digits, at 8 kHz.",
-        f"{len(train)} strings of one to six digits spoken by espeak-ng in {len(VOICES)} voices and {len(ACCENTS)} accents, at 130 to "
-        "210 words a minute. The WAV and FLAC files here are of voices held out; phone.flac is longer than any of them.",
+        NAME, "automatic-speech-recognition",
+        "A Wav2Vec2 (group norm, CTC) that writes down spoken English digits, at 8 kHz.",
+        f"{len(train)} strings of one to six digits spoken by espeak-ng in {len(VOICES)} voices and {len(ACCENTS)} "
+        "accents, at 130 to 210 words a minute. The WAV and FLAC files here are of voices held out.",
         metric,
     )  # fmt: skip
 
