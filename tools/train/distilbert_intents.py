@@ -41,7 +41,8 @@ def main():
     for text, intent in test:
         with torch.inference_mode():
             correct += labels[model(**tokenizer(text, return_tensors="pt")).logits.argmax()] == intent
-    metric = f"{correct / len(test):.1%} of {len(test)} sentences in other phrasings, half of the time with other words."
+    share = correct / len(test)
+    metric = f"{share:.1%} of {len(test)} sentences in other phrasings, half of the time with other words."
     print(metric)
     save(NAME, model, tokenizer)
     write_card(

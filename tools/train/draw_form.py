@@ -1,4 +1,4 @@
-"""Draws tools/train/form.png: a held-out invoice with the fields that layoutlmv2-forms finds on it, as expected.json has them.
+"""Draws tools/train/form.png: a held-out invoice with the fields that layoutlmv2-forms finds, from its expected.json.
 
     python tools/train/draw_form.py [FILE of tests/data/trained/layoutlmv2-forms]
 """

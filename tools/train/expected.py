@@ -2,11 +2,11 @@
 
     python tools/train/expected.py [NAME...]
 
-expected.json is a list of rows {"task", "inputs", "arguments", "outputs"}: what the pipeline of that task gives with these
-arguments, one output for each input. An input is a text, the name of a file in the folder, or for a document whose words
-are known {"image", "words", "boxes"}. Images go through transformers' PIL backend. transformers has no pipeline for the
-task document-token-classification: its rows are made by `mark_document` below. reference.0.safetensors is in the format of
-tests/data/models (tools/goldens), with "texts" in its metadata where the inputs were made of texts.
+expected.json is a list of rows {"task", "inputs", "arguments", "outputs"}: what the pipeline of that task gives with
+these arguments, one output for each input. An input is a text, the name of a file in the folder, or for a document
+whose words are known {"image", "words", "boxes"}. Images go through transformers' PIL backend. transformers has no
+pipeline for the task document-token-classification: its rows are made by `mark_document` below. reference.0.safetensors
+is in the format of tests/data/models (tools/goldens), with "texts" in its metadata where the inputs were made of texts.
 """
 
 import json
@@ -81,7 +81,8 @@ def vit_digits(path):
 def distilbert_intents(path):
     texts = ["Wake me up at 6:20 tomorrow, please.", "do I need an umbrella in Hamburg on Sunday?",
              "Play something by Nina Simone", "tell my boss that the train is delayed!", "WE ARE OUT OF DOG FOOD",
-             "How do you say caf\u00e9 in japanese", "it is much too dark in here", "asdf \u4e2d\u6587 \U0001f600"]  # fmt: skip
+             "How do you say caf\u00e9 in japanese", "it is much too dark in here",
+             "asdf \u4e2d\u6587 \U0001f600"]  # fmt: skip
     tokenizer = AutoTokenizer.from_pretrained(path)
     store_reference(path, tokenizer(texts, padding=True, return_tensors="pt"), texts=texts)
     arguments = [{}, {"top_k": 3}, {"top_k": None}, {"top_k": 2, "function_to_apply": "sigmoid"},
@@ -94,7 +95,8 @@ def bert_entities(path):
              "Zo\u00eb flew from Kyoto to S\u00e3o Paulo; nobody at UNESCO believed it.", "Nothing happened today.",
              "Volvo \U0001f697 sued Northern Steel on Monday \u4e2d\u6587 in Lyon.", "",
              "Dear Xanthippe Kowalczyk, thank you for the letter from Rotterdam Insurance."]  # fmt: skip
-    long = " ".join(texts[:5] + ["Oscar Keller lives in Cape Town.", "The train from Seville to Porto arrived late."] * 3)
+    more = ["Oscar Keller lives in Cape Town.", "The train from Seville to Porto arrived late."]
+    long = " ".join(texts[:5] + 3 * more)
     tokenizer = AutoTokenizer.from_pretrained(path)
     store_reference(path, tokenizer(texts, padding=True, return_tensors="pt"), texts=texts)
     strategies = ["simple", "first", "average", "max"]
@@ -117,8 +119,8 @@ def wav2vec2_spoken_digits(path):
 
 def mark_document(model, processor, page, arguments):
     """A word is what its first piece is. "none": every word that is not O, {"entity", "score", "index", "word", "box"}.
-    "simple": neighbours of one kind as the pipeline token-classification joins them, {"entity_group", "score": the mean,
-    "word": joined by spaces, "box": the one around them}. Boxes are x0 y0 x1 y1, in thousandths of the page."""
+    "simple": neighbours of one kind as the pipeline token-classification joins them, {"entity_group", "score": their
+    mean, "word": joined by spaces, "box": the one around them}. Boxes are x0 y0 x1 y1, in thousandths of the page."""
     encoding = processor.tokenizer(page["words"], boxes=page["boxes"], truncation=True, return_tensors="pt")
     with torch.inference_mode():
         logits = model(**encoding, image=page["pixels"]).logits
@@ -145,7 +147,8 @@ def mark_document(model, processor, page, arguments):
     joined = []
     for kind, parts in groups:
         if kind != "O":
-            low, high = ([pick(p["box"][i] for p in parts) for i in sides] for pick, sides in ((min, (0, 1)), (max, (2, 3))))
+            low = [min(p["box"][i] for p in parts) for i in (0, 1)]
+            high = [max(p["box"][i] for p in parts) for i in (2, 3)]
             joined.append({"entity_group": kind, "score": sum(p["score"] for p in parts) / len(parts),
                            "word": " ".join(p["word"] for p in parts), "box": low + high})  # fmt: skip
     return joined

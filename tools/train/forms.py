@@ -15,12 +15,14 @@ FONTS = "/usr/share/fonts/truetype/dejavu/"  # fonts-dejavu-core
 FAMILIES = ["DejaVuSans", "DejaVuSerif", "DejaVuSansMono"]
 SIZE = (640, 480)
 FIELDS = ["VENDOR", "CUSTOMER", "NUMBER", "DATE", "TOTAL"]
-GOODS = """Paper|Blue ink|Desk lamp|Office chair|Copper wire|Printer|Steel bolts|Coffee beans|Window glass|Paint|Garden hose|
-Light bulbs|Notebooks|Consulting|Transport|Repair work|Cleaning|Software licence|Training|Insurance|Oak boards|Cement|
-Work gloves|Safety boots|Batteries|Air filter|Brake pads|Wine glasses|Tea towels|Table cloth""".replace("\n", "").split("|")
+GOODS = """Paper|Blue ink|Desk lamp|Office chair|Copper wire|Printer|Steel bolts|Coffee beans|Window glass|Paint|
+Garden hose|Light bulbs|Notebooks|Consulting|Transport|Repair work|Cleaning|Software licence|Training|Insurance|
+Oak boards|Cement|Work gloves|Safety boots|Batteries|Air filter|Brake pads|Wine glasses|Tea towels|
+Table cloth""".replace("\n", "").split("|")
 MONTHS = "January February March April May June July August September October November December".split()
 STREETS = ["Main Street", "Station Road", "Park Avenue", "Mill Lane", "High Street", "Harbour Road", "Church Street"]
-WORDS = {name: split(values) for name, values in dict(first=FIRST, last=LAST, place=PLACES, stem=STEMS, goods=GOODS).items()}
+LISTS = dict(first=FIRST, last=LAST, place=PLACES, stem=STEMS, goods=GOODS)
+WORDS = {name: split(values) for name, values in LISTS.items()}  # [seen, held out]
 
 
 class Sheet:
@@ -46,8 +48,9 @@ def person(rng, held_out):
 
 def date(rng):
     day, month, year = rng.randint(1, 28), rng.randint(1, 12), rng.randint(2001, 2029)
-    return rng.choice([f"{day} {MONTHS[month - 1]} {year}", f"{year}-{month:02}-{day:02}", f"{day:02}.{month:02}.{year}",
-                       f"{MONTHS[month - 1]} {day}, {year}", f"{day:02}/{month:02}/{year}"])  # fmt: skip
+    name = MONTHS[month - 1]
+    return rng.choice([f"{day} {name} {year}", f"{year}-{month:02}-{day:02}", f"{day:02}.{month:02}.{year}",
+                       f"{name} {day}, {year}", f"{day:02}/{month:02}/{year}"])  # fmt: skip
 
 
 def number(rng):
@@ -63,7 +66,10 @@ def form(rng, held_out):
     field["CUSTOMER"] = person(rng, held_out) if rng.random() < 0.5 else company(rng, held_out)
     field["NUMBER"], field["DATE"] = number(rng), date(rng)
     currency = rng.choice(["$", "", "", "EUR ", "GBP "])
-    goods = [(rng.choice(WORDS["goods"][held_out]), rng.randint(1, 20), rng.randint(100, 30000)) for _ in range(rng.randint(1, 3))]
+    goods = [
+        (rng.choice(WORDS["goods"][held_out]), rng.randint(1, 20), rng.randint(100, 30000))
+        for _ in range(rng.randint(1, 3))
+    ]
     net = sum(count * cents for _, count, cents in goods)
     tax = round(net * rng.choice([0.05, 0.1, 0.19, 0.2])) if rng.random() < 0.7 else 0
 
@@ -75,7 +81,9 @@ def form(rng, held_out):
     colon = rng.choice([":", ":", ""])
     value = lambda key: [(field[key], key)]  # noqa: E731
     head = rng.choice(["INVOICE", "Invoice", "Bill", "Tax invoice", "RECEIPT"])
-    number_label = rng.choice(["Invoice no.", "Invoice number", "No.", "Number", "Invoice", "Reference", "Document no."])
+    number_label = rng.choice(
+        ["Invoice no.", "Invoice number", "No.", "Number", "Invoice", "Reference", "Document no."]
+    )
     date_label = rng.choice(["Date", "Invoice date", "Issued", "Date of issue", "Dated"])
     customer_label = rng.choice(["Bill to", "Customer", "Sold to", "To", "Client", "Billed to"])
     address = f"{rng.randint(1, 200)} {rng.choice(STREETS)}, {rng.choice(WORDS['place'][held_out])}"
@@ -105,7 +113,8 @@ def form(rng, held_out):
     elif layout == 1:  # title first, then lines of label and value
         sheet.line(left, y, [(head, None)], size + 8, bold=True)
         y += step + 16
-        lines = [(rng.choice(["From", "Seller", "Vendor", "Supplier"]), value("VENDOR")), (customer_label, value("CUSTOMER")), *meta]
+        vendor_label = rng.choice(["From", "Seller", "Vendor", "Supplier"])
+        lines = [(vendor_label, value("VENDOR")), (customer_label, value("CUSTOMER")), *meta]
         indent = left + rng.choice([160, 180, 200])
         for label, what in lines:
             sheet.line(left, y, [(label + colon, None)], size)

@@ -10,7 +10,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def train_wordpiece(class_name, texts, size, lower, max_length, alphabet="", **options):
-    """The tokenizer of transformers' class, over a vocabulary learnt from the texts; every character of `alphabet` is in."""
+    """A tokenizer of that class of transformers, over a vocabulary learnt from the texts and all of `alphabet`."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

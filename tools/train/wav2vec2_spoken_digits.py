@@ -93,7 +93,8 @@ def main():
     fit(model, batches(train, processor, rng), STEPS, learning_rate=2e-3)
     errors = sum(word_errors(transcribe(model, processor, samples), text) for text, samples in test)
     words = sum(len(text.split()) for text, _ in test)
-    metric = f"word error {errors / words:.1%} on {len(test)} clips ({words} words) of {len(HELD_OUT_VOICES)} other voices."
+    voices = len(HELD_OUT_VOICES)
+    metric = f"word error {errors / words:.1%} on {len(test)} clips ({words} words) of {voices} other voices."
     print(metric, flush=True)
 
     path = save(NAME, model, processor)
