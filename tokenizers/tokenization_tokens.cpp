@@ -249,12 +249,12 @@ void PreTrainedTokenizerBase::save_pretrained(const std::string& directory) cons
 }
 
 PreTrainedTokenizerFast PreTrainedTokenizerFast::from_pretrained(const std::string& path, const Json& overrides) {
-  TokenizerFiles files = read_tokenizer_files(path, overrides);
+  const TokenizerFiles files = read_tokenizer_files(path, overrides);
   if (files.tokenizer_file.empty()) {
     throw Error(ErrorCode::not_found, path, "expected a tokenizer.json but found none");
   }
   auto pipeline = in_file(files.tokenizer_file, [&] {
-    return tokenizers::Tokenizer::from_json({files.tokenizer_json, std::move(files.model_data)});
+    return tokenizers::Tokenizer::from_json({files.tokenizer_json, files.model_data});
   });
   return {std::move(pipeline), files, "PreTrainedTokenizerFast"};
 }

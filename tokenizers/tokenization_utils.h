@@ -86,10 +86,10 @@ struct TokenizerFiles {
   std::string init_source;               ///< what init_kwargs came from, for in_file: a path, and "or …"
   std::vector<AddedToken> added_tokens;  ///< in the order of their ids
   Json tokenizer_json;                   ///< tokenizer.json, or null; without the vocab and merges of its model
-  tokenizers::ModelData model_data;      ///< those
-  std::string tokenizer_file;            ///< path of tokenizer.json, or empty
-  std::string vocab_file;                ///< path of vocab.txt or vocab.json, or empty
-  std::string merges_file;               ///< path of merges.txt, or empty
+  std::shared_ptr<const tokenizers::ModelData> model_data = {};  ///< those
+  std::string tokenizer_file;                                    ///< path of tokenizer.json, or empty
+  std::string vocab_file;                                        ///< path of vocab.txt or vocab.json, or empty
+  std::string merges_file;                                       ///< path of merges.txt, or empty
 };
 /// Reads a directory, a tokenizer.json, a vocab.txt or a vocab.json. `overrides` win over tokenizer_config.json. Throws
 /// not_found when there is none of them.
@@ -104,8 +104,7 @@ bool flag_of(const TokenizerFiles& files, const char* key, bool otherwise);
 /// The content of a special token among the arguments, or `otherwise`.
 std::string token_of(const TokenizerFiles& files, const char* key, const char* otherwise);
 /// The model's vocabulary, and its merges (none without merges.txt), from tokenizer.json or else the plain files.
-std::vector<tokenizers::Vocabulary::Entry> vocabulary_of(const TokenizerFiles& files);
-tokenizers::BPE::Merges merges_of(const TokenizerFiles& files);
+std::shared_ptr<const tokenizers::ModelData> model_data_of(const TokenizerFiles& files);
 
 /// transformers' clean_up_tokenization: takes out the space before punctuation and English contractions; differs a
 /// little from the WordPiece decoder's.

@@ -28,9 +28,9 @@ Tokenizer Tokenizer::from_json(const Json& json) {
   return from_json(json, [&] { return model_from_json(model); });
 }
 
-Tokenizer Tokenizer::from_json(TokenizerJson json) {
+Tokenizer Tokenizer::from_json(const TokenizerJson& json) {
   const Json& model = json.content.at("model");
-  return from_json(json.content, [&] { return model_from_json(model, std::move(json.data)); });
+  return from_json(json.content, [&] { return model_from_json(model, *json.data); });
 }
 
 template <class MakeModel>

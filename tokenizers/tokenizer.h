@@ -58,7 +58,7 @@ class Tokenizer {
   /// Reads the content of a tokenizer.json; its "truncation" and "padding" are left to the caller. Throws bad_file, or
   /// unsupported naming the component.
   static Tokenizer from_json(const Json& json);
-  static Tokenizer from_json(TokenizerJson json);
+  static Tokenizer from_json(const TokenizerJson& json);
   /// Reads a tokenizer.json file.
   static Tokenizer from_file(const std::string& path);
 

@@ -53,7 +53,7 @@ double as_parsed(double score) {
 
 }  // namespace
 
-Unigram::Unigram(std::vector<Piece> pieces, std::optional<size_t> unk_id, bool byte_fallback)
+Unigram::Unigram(const std::vector<Piece>& pieces, std::optional<size_t> unk_id, bool byte_fallback)
     : Model(entries_of(pieces)), byte_fallback_(byte_fallback), whole_(pieces.size()) {
   if (unk_id && *unk_id >= pieces.size()) {
     throw Error(ErrorCode::bad_file, "tokenizer.json",

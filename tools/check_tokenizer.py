@@ -2,8 +2,9 @@
 
     python tools/check_tokenizer.py --texts DIR --models MODEL_DIR… [--command build/tools/caracal] [--pairs] [--max-length N --stride S]
 
-Lines are compared by input_ids, token_type_ids, attention_mask, special_tokens_mask and offset_mapping, of every chunk with --stride. Files that are
-not UTF-8 are given as they are; the reference gets them decoded with errors="replace". Exits 1 on any difference.
+Lines are compared by input_ids, token_type_ids, attention_mask, special_tokens_mask, offset_mapping, tokens, word_ids and the decoded text (with and without
+special tokens), of every chunk with --stride. Classes without a fast tokenizer have no offsets and word ids to compare. Files that are not UTF-8 are given as
+they are; the reference gets them decoded with errors="replace". Exits 1 on any difference.
 """
 
 import argparse
@@ -16,22 +17,43 @@ FIELDS = ("input_ids", "token_type_ids", "attention_mask", "special_tokens_mask"
 CHUNK = 2000
 
 
-def ours(command, model, lines, flags):
-    """One dict a line, or a chunk; `lines` are bytes."""
-    result = subprocess.run([*command, "tokenize", "--model", str(model), *flags], input=b"".join(line + b"\n" for line in lines),
-                            stdout=subprocess.PIPE, check=True)
-    rows = result.stdout.splitlines()
-    assert "--stride" in flags or len(rows) == len(lines), f"{len(rows)} rows for {len(lines)} lines"
-    return (json.loads(row) for row in rows)
+def run(command, lines):
+    result = subprocess.run(command, input=b"".join(line + b"\n" for line in lines), stdout=subprocess.PIPE, check=True)
+    return [json.loads(row) for row in result.stdout.splitlines()]
 
 
 def theirs(tokenizer, texts, pairs, options):
-    encoded = tokenizer(texts, pairs, return_special_tokens_mask=True, return_offsets_mapping=True, **options)
-    fields = [key for key in FIELDS if key in encoded]
-    return [{key: [list(x) if isinstance(x, tuple) else x for x in encoded[key][i]] for key in fields} for i in range(len(encoded["input_ids"]))]
+    """One dict a line, or a chunk."""
+    encoded = tokenizer(texts, pairs, return_special_tokens_mask=True, return_offsets_mapping=tokenizer.is_fast, **options)
+    rows = []
+    for i, ids in enumerate(encoded["input_ids"]):
+        row = {key: [list(x) if isinstance(x, tuple) else x for x in encoded[key][i]] for key in FIELDS if key in encoded}
+        if tokenizer.is_fast:
+            row["tokens"] = encoded[i].tokens
+            row["word_ids"] = [-1 if word is None else word for word in encoded[i].word_ids]
+        else:
+            row["tokens"] = tokenizer.convert_ids_to_tokens(ids)
+        rows.append(row)
+    return rows
+
+
+def decode_differences(command, model, tokenizer, rows):
+    wrong = 0
+    # Wav2Vec2CTCTokenizer, the one that is not fast, drops special tokens before it groups repeats; caracal by default does not.
+    for flags in ([], ["--skip-special-tokens"]) if tokenizer.is_fast else ([],):
+        ids = [json.dumps(row["input_ids"]).encode() for row in rows]
+        texts = run([*command, "detokenize", "--json", "--model", str(model), *flags], ids)
+        for row, text in zip(rows, texts, strict=True):
+            expected = tokenizer.decode(row["input_ids"], skip_special_tokens=bool(flags))
+            if text != expected:
+                wrong += 1
+                if wrong <= 3:
+                    print(f"decode({row['input_ids']}) {flags}\n  expected {expected!r}\n  but got  {text!r}")
+    return wrong
 
 
 def check(command, model, tokenizer, path, pairs, max_length, stride):
+    """Lines, tokens and differences of a file."""
     data = path.read_bytes()
     try:
         data.decode()
@@ -58,7 +80,8 @@ def check(command, model, tokenizer, path, pairs, max_length, stride):
     for begin in range(0, len(lines), CHUNK):
         end = begin + CHUNK
         reference = theirs(tokenizer, texts[begin:end], seconds[begin:end] if pairs else None, options)
-        rows = list(ours(command, model, lines[begin:end], flags))
+        rows = run([*command, "tokenize", "--word-ids", "--model", str(model), *flags], lines[begin:end])
+        differences += decode_differences(command, model, tokenizer, reference)
         if len(rows) != len(reference):
             differences += 1
             print(f"{path}: {len(rows)} rows for {len(reference)}")

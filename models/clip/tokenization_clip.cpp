@@ -30,10 +30,11 @@ constexpr const char* kParts =
 
 tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
   const Json parts = Json::parse(kParts, "CLIPTokenizer");
+  const auto data = model_data_of(files);
   return tk::Tokenizer(
       {.normalizer = tk::normalizer_from_json(parts.at("normalizer")),
        .pre_tokenizer = tk::pre_tokenizer_from_json(parts.at("pre_tokenizer")),
-       .model = std::make_shared<tk::BPE>(vocabulary_of(files), merges_of(files),
+       .model = std::make_shared<tk::BPE>(data->vocabulary, data->merges,
                                           tk::BPE::Options{.unk_token = token_of(files, "unk_token", "<|endoftext|>"),
                                                            .continuing_subword_prefix = "",
                                                            .end_of_word_suffix = "</w>"}),
