@@ -102,8 +102,10 @@ PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& path, 
   for (const TokenizerEntry& entry : kTokenizers) {
     if (wanted == entry.class_name) return entry.load(path, overrides);
   }
-  if (fs::is_regular_file(root / "tokenizer.json", ignored))
-    return PreTrainedTokenizerFast::from_pretrained(path, overrides);
+  if (fs::is_regular_file(root / "tokenizer.json", ignored)) {
+    return class_name.empty() ? PreTrainedTokenizerFast::from_pretrained(path, overrides)
+                              : PreTrainedTokenizerFast::in_place_of(class_name, path, overrides);
+  }
   std::string known;
   for (const TokenizerEntry& entry : kTokenizers) known += (known.empty() ? "" : ", ") + std::string(entry.class_name);
   throw Error(ErrorCode::unsupported, path,

@@ -158,10 +158,9 @@ void BPE::characters(std::string_view word, ModelScratch& scratch) const {
       if (!first && options_.continuing_subword_prefix) text += *options_.continuing_subword_prefix;
       text += character;
       if (last && options_.end_of_word_suffix) text += *options_.end_of_word_suffix;
-      std::vector<int32_t> ids;
-      for (const char byte : text) ids.push_back(vocabulary_.find(byte_token(byte)));
-      if (std::find(ids.begin(), ids.end(), -1) == ids.end()) {
-        for (const int32_t byte_id : ids) add(byte_id, 1);  // before a waiting unknown token, as in the reference
+      const auto id_of = [&](char byte) { return vocabulary_.find(byte_token(byte)); };
+      if (std::all_of(text.begin(), text.end(), [&](char byte) { return id_of(byte) >= 0; })) {
+        for (const char byte : text) add(id_of(byte), 1);  // before a waiting unknown token, as in the reference
         continue;
       }
     }

@@ -71,7 +71,7 @@ std::shared_ptr<const Model> unigram_from_json(const Json& json, const ModelData
     if (id->as_int() < 0) bad("expected unk_id of at least 0 but got " + id->dump());
     unk_id = size_t(id->as_int());
   }
-  return std::make_shared<Unigram>(data.pieces, unk_id, flag(json, "byte_fallback"));
+  return std::make_shared<Unigram>(data.pieces, unk_id, flag(json, "byte_fallback"), data.exact_scores);
 }
 
 BPE::Merges merges_from_json(const Json& json) {

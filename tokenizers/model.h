@@ -44,8 +44,7 @@ struct ModelScratch {
   std::vector<uint32_t> ranks;                // a heap of the ranks that have places, the lowest on top
   std::vector<Step> steps;
   std::vector<uint32_t> ends;
-  /// Texts of tokens that read otherwise than in the vocabulary: Token::surface is an index into them, plus 1.
-  std::vector<std::string> surfaces;
+  Surfaces surfaces;
 };
 
 class Model {
@@ -183,8 +182,8 @@ class Unigram final : public Model {
     std::string_view token;
     double score;
   };
-  /// Throws bad_file when unk_id is not below the number of pieces.
-  Unigram(const std::vector<Piece>& pieces, std::optional<size_t> unk_id, bool byte_fallback);
+  /// `exact_scores`: see ModelData. Throws bad_file when unk_id is not below the number of pieces.
+  Unigram(const std::vector<Piece>& pieces, std::optional<size_t> unk_id, bool byte_fallback, bool exact_scores);
 
   /// Throws invalid_argument when an unknown token is needed but there is none.
   void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
@@ -194,7 +193,7 @@ class Unigram final : public Model {
  private:
   void best_path(std::string_view word, ModelScratch& scratch) const;
 
-  std::vector<double> scores_;          // as the reference reads them
+  std::vector<double> scores_;          // exact, or as the reference reads them
   std::vector<double> written_scores_;  // as they stand in the file
   std::vector<std::string> repeated_;   // texts of pieces that a later one repeats, for to_json
   Trie trie_;
@@ -212,6 +211,9 @@ struct ModelData {
   std::vector<Unigram::Piece> pieces = {};
   BPE::Merges merges = {};
   std::vector<std::shared_ptr<const void>> texts = {};  ///< keeps alive what the views point into
+  /// False: scores become what Hugging Face's tokenizers reads, which may be a unit in the last place off. True: what
+  /// they are, as transformers' named classes read them (T5Tokenizer, AlbertTokenizer, …). It decides ties.
+  bool exact_scores = false;
 };
 /// Reads them from the "model" of a tokenizer.json, which must outlive what is returned. Throws bad_file.
 ModelData model_data_from_json(const Json& model);

@@ -63,7 +63,7 @@ void read_tokenizer_json_of(TokenizerFiles& files) {
 
 }  // namespace
 
-TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides) {
+TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides, std::string_view vocabulary) {
   const fs::path root(path);
   TokenizerFiles files;
   Json special_tokens_map, added_tokens;
@@ -72,8 +72,8 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   };
   if (has_type(root, fs::file_type::directory)) {
     if (is_file(root / "tokenizer.json")) files.tokenizer_file = (root / "tokenizer.json").string();
-    for (const char* name : {"vocab.json", "vocab.txt"}) {  // the last one wins
-      if (is_file(root / name)) files.vocab_file = (root / name).string();
+    for (const std::string_view name : {std::string_view("vocab.json"), std::string_view("vocab.txt"), vocabulary}) {
+      if (is_file(root / name)) files.vocab_file = (root / name).string();  // the last one wins
     }
     if (is_file(root / "merges.txt")) files.merges_file = (root / "merges.txt").string();
     if (Json config = read_object(root / "tokenizer_config.json"); !config.is_null()) {

@@ -1,10 +1,11 @@
 """Compares `caracal tokenize` with transformers on every line of every text under a directory.
 
-    python tools/check_tokenizer.py --texts DIR --models MODEL_DIR… [--command build/tools/caracal] [--pairs] [--max-length N --stride S]
+    python tools/check_tokenizer.py --texts DIR --models MODEL_DIR… [--command build/tools/caracal] [--pairs] [--max-length N --stride S] [--saved]
 
 Lines are compared by input_ids, token_type_ids, attention_mask, special_tokens_mask, offset_mapping, tokens, word_ids and the decoded text (with and without
 special tokens), of every chunk with --stride. Classes without a fast tokenizer have no offsets and word ids to compare. Files that are not UTF-8 are given as
-they are; the reference gets them decoded with errors="replace". Exits 1 on any difference.
+they are; the reference gets them decoded with errors="replace". With --saved, what `caracal tokenize --save` writes is loaded by transformers in caracal's
+place. Exits 1 on any difference.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 FIELDS = ("input_ids", "token_type_ids", "attention_mask", "special_tokens_mask", "offset_mapping")
 CHUNK = 2000
@@ -95,6 +97,26 @@ def check(command, model, tokenizer, path, pairs, max_length, stride):
     return len(lines), tokens, differences
 
 
+def check_saved(command, model, tokenizer, texts_directory):
+    """Lines and differences between a tokenizer and what caracal saved of it, both in transformers."""
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        run([*command, "tokenize", "--model", str(model), "--save", folder], [])
+        saved = AutoTokenizer.from_pretrained(folder)
+    saved.model_max_length = tokenizer.model_max_length
+    lines = differences = 0
+    for path in sorted(p for p in texts_directory.rglob("*") if p.is_file()):
+        texts = path.read_bytes().decode(errors="replace").split("\n")
+        lines += len(texts)
+        for text, a, b in zip(texts, theirs(tokenizer, texts, None, {}), theirs(saved, texts, None, {}), strict=True):
+            same = a == b and tokenizer.decode(a["input_ids"]) == saved.decode(b["input_ids"])
+            differences += not same
+            if not same and differences <= 3:
+                print(f"{path}: {text!r}\n  expected {a}\n  but got  {b}")
+    return lines, differences
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=pathlib.Path, required=True)
@@ -103,6 +125,7 @@ def main():
     parser.add_argument("--pairs", action="store_true", help="tokenize each line together with the next")
     parser.add_argument("--max-length", type=int, default=0, help="cut to so many tokens, with overlapping chunks")
     parser.add_argument("--stride", type=int, default=1)
+    parser.add_argument("--saved", action="store_true", help="compare what caracal saves, in transformers")
     arguments = parser.parse_args()
     from transformers import AutoTokenizer
 
@@ -110,6 +133,11 @@ def main():
     for model in arguments.models:
         tokenizer = AutoTokenizer.from_pretrained(model)
         tokenizer.model_max_length = int(1e30)
+        if arguments.saved:
+            lines, differences = check_saved(arguments.command, model, tokenizer, arguments.texts)
+            print(f"{model.name} saved: {lines} lines, {differences} differ", flush=True)
+            total_differences += differences
+            continue
         files = lines = tokens = differences = 0
         for path in sorted(p for p in arguments.texts.rglob("*") if p.is_file()):
             counts = check(arguments.command, model, tokenizer, path, arguments.pairs, arguments.max_length, arguments.stride)

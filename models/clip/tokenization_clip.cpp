@@ -61,7 +61,8 @@ CLIPTokenizer::CLIPTokenizer(const Json& arguments)
     : CLIPTokenizer(with_clip_defaults(tokenizer_files_of(arguments))) {}
 
 CLIPTokenizer CLIPTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return CLIPTokenizer(with_clip_defaults(read_tokenizer_files(path, overrides))); });
+  return in_file(
+      path, [&] { return CLIPTokenizer(with_clip_defaults(read_tokenizer_files(path, overrides, "vocab.json"))); });
 }
 
 }  // namespace caracal

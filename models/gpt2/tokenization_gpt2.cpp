@@ -34,7 +34,8 @@ GPT2Tokenizer::GPT2Tokenizer(const Json& arguments)
     : GPT2Tokenizer(with_gpt2_defaults(tokenizer_files_of(arguments))) {}
 
 GPT2Tokenizer GPT2Tokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return GPT2Tokenizer(with_gpt2_defaults(read_tokenizer_files(path, overrides))); });
+  return in_file(
+      path, [&] { return GPT2Tokenizer(with_gpt2_defaults(read_tokenizer_files(path, overrides, "vocab.json"))); });
 }
 
 }  // namespace caracal

@@ -42,7 +42,9 @@ RobertaTokenizer::RobertaTokenizer(const Json& arguments)
     : RobertaTokenizer(with_roberta_defaults(tokenizer_files_of(arguments))) {}
 
 RobertaTokenizer RobertaTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return RobertaTokenizer(with_roberta_defaults(read_tokenizer_files(path, overrides))); });
+  return in_file(path, [&] {
+    return RobertaTokenizer(with_roberta_defaults(read_tokenizer_files(path, overrides, "vocab.json")));
+  });
 }
 
 }  // namespace caracal

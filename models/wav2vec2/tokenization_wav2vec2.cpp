@@ -182,7 +182,9 @@ Wav2Vec2CTCTokenizer::Wav2Vec2CTCTokenizer(const Json& arguments)
     : Wav2Vec2CTCTokenizer(with_ctc_defaults(tokenizer_files_of(arguments))) {}
 
 Wav2Vec2CTCTokenizer Wav2Vec2CTCTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return Wav2Vec2CTCTokenizer(with_ctc_defaults(read_tokenizer_files(path, overrides))); });
+  return in_file(path, [&] {
+    return Wav2Vec2CTCTokenizer(with_ctc_defaults(read_tokenizer_files(path, overrides, "vocab.json")));
+  });
 }
 
 Wav2Vec2CTCTokenizerOutput Wav2Vec2CTCTokenizer::decode(std::span<const int32_t> ids,
