@@ -81,15 +81,26 @@ std::string string_member(const fs::path& file, const char* key) {
 
 // Here and not in tokenizers/, which know nothing of names of the hub.
 PreTrainedTokenizerFast PreTrainedTokenizerFast::from_pretrained(const std::string& path, const Json& overrides) {
+  return load(path, overrides, "PreTrainedTokenizerFast", false);
+}
+
+PreTrainedTokenizerFast PreTrainedTokenizerFast::in_place_of(const std::string& class_name, const std::string& path,
+                                                             const Json& overrides) {
+  return load(path, overrides, class_name, true);
+}
+
+PreTrainedTokenizerFast PreTrainedTokenizerFast::load(const std::string& path, const Json& overrides,
+                                                      const std::string& class_name, bool exact_scores) {
   const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
-  TokenizerFiles files = read_tokenizer_files(at.path, at.overrides);
+  const TokenizerFiles files = read_tokenizer_files(at.path, at.overrides);
   if (files.tokenizer_file.empty()) {
     throw Error(ErrorCode::not_found, at.path, "expected a tokenizer.json but found none");
   }
+  files.model_data->exact_scores = exact_scores;
   auto pipeline = in_file(files.tokenizer_file, [&] {
-    return tokenizers::Tokenizer::from_json({files.tokenizer_json, std::move(files.model_data)});
+    return tokenizers::Tokenizer::from_json({files.tokenizer_json, files.model_data});
   });
-  return {std::move(pipeline), files, "PreTrainedTokenizerFast"};
+  return {std::move(pipeline), files, class_name};
 }
 
 PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& name_or_path, const Json& arguments) {
@@ -119,8 +130,10 @@ PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& name_o
   for (const TokenizerEntry& entry : kTokenizers) {
     if (wanted == entry.class_name) return entry.load(path, overrides);
   }
-  if (fs::is_regular_file(root / "tokenizer.json", ignored))
-    return PreTrainedTokenizerFast::from_pretrained(path, overrides);
+  if (fs::is_regular_file(root / "tokenizer.json", ignored)) {
+    return class_name.empty() ? PreTrainedTokenizerFast::from_pretrained(path, overrides)
+                              : PreTrainedTokenizerFast::in_place_of(class_name, path, overrides);
+  }
   std::string known;
   for (const TokenizerEntry& entry : kTokenizers) known += (known.empty() ? "" : ", ") + std::string(entry.class_name);
   throw Error(ErrorCode::unsupported, path,

@@ -24,7 +24,9 @@ std::vector<std::string> PreTrainedTokenizerBase::tokenize(std::string_view text
 std::string PreTrainedTokenizerBase::decode(std::span<const int32_t> ids, bool skip_special_tokens,
                                             std::optional<bool> clean_up_tokenization_spaces) const {
   std::string text = pipeline_->decode(ids, skip_special_tokens);
-  const bool clean = clean_up_tokenization_spaces.value_or(clean_up_tokenization_spaces_);
+  const bool is_bpe = dynamic_cast<const tokenizers::BPE*>(pipeline_->parts().model.get()) != nullptr;
+  const bool clean =
+      clean_up_tokenization_spaces.value_or(clean_up_tokenization_spaces_) && (!is_bpe || clean_up_bpe_too_);
   return clean ? clean_up_tokenization(std::move(text)) : text;
 }
 

@@ -9,17 +9,17 @@ namespace tk = caracal::tokenizers;
 
 tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
   const bool lower_case = flag_of(files, "do_lower_case", true);
-  return tk::Tokenizer(
-      {.normalizer = std::make_shared<tk::BertNormalizer>(
-           tk::BertNormalizer::Options{.clean_text = true,
-                                       .handle_chinese_chars = flag_of(files, "tokenize_chinese_chars", true),
-                                       .strip_accents = flag_of(files, "strip_accents", lower_case),
-                                       .lowercase = lower_case}),
-       .pre_tokenizer = std::make_shared<tk::BertPreTokenizer>(),
-       .model = std::make_shared<tk::WordPiece>(
-           vocabulary_of(files), tk::WordPiece::Options{.unk_token = token_of(files, "unk_token", "[UNK]")}),
-       .post_processor = nullptr,
-       .decoder = std::make_shared<tk::WordPieceDecoder>()});
+  return tk::Tokenizer({.normalizer = std::make_shared<tk::BertNormalizer>(tk::BertNormalizer::Options{
+                            .clean_text = true,
+                            .handle_chinese_chars = flag_of(files, "tokenize_chinese_chars", true),
+                            .strip_accents = flag_of(files, "strip_accents", lower_case),
+                            .lowercase = lower_case}),
+                        .pre_tokenizer = std::make_shared<tk::BertPreTokenizer>(),
+                        .model = std::make_shared<tk::WordPiece>(
+                            model_data_of(files)->vocabulary,
+                            tk::WordPiece::Options{.unk_token = token_of(files, "unk_token", "[UNK]")}),
+                        .post_processor = nullptr,
+                        .decoder = std::make_shared<tk::WordPieceDecoder>()});
 }
 
 }  // namespace

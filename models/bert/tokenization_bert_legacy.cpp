@@ -161,7 +161,7 @@ class WordpieceTokenizer final : public tk::Model {
  public:
   WordpieceTokenizer(const std::vector<tk::Vocabulary::Entry>& entries, std::string unk)
       : Model(entries), unk_(std::move(unk)) {
-    for (const auto& [token, id] : entries) ids_[token] = id;
+    for (const auto& [token, id] : entries) ids_[std::string(token)] = id;
   }
 
   void tokenize(const tk::NormalizedText& text, std::span<const tk::Split> words, int32_t first_word, tk::ModelScratch&,
@@ -216,7 +216,8 @@ tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
     for (const Json& word : words->as_array()) options.never_split.insert(word.as_string());
   }
   const std::string unk = token_of(files, "unk_token", "[UNK]");
-  std::vector<tk::Vocabulary::Entry> entries = vocabulary_of(files);
+  const auto data = model_data_of(files);
+  const std::vector<tk::Vocabulary::Entry>& entries = data->vocabulary;
   const auto is_unk = [&](const tk::Vocabulary::Entry& entry) { return entry.token == unk; };
   if (std::find_if(entries.begin(), entries.end(), is_unk) == entries.end()) {
     throw Error(ErrorCode::bad_file, "BertTokenizerLegacy",

@@ -32,10 +32,11 @@ constexpr const char* kParts =
 
 tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
   const Json parts = Json::parse(kParts, "CLIPTokenizer");
+  const auto data = model_data_of(files);
   return tk::Tokenizer(
       {.normalizer = tk::normalizer_from_json(parts.at("normalizer")),
        .pre_tokenizer = tk::pre_tokenizer_from_json(parts.at("pre_tokenizer")),
-       .model = std::make_shared<tk::BPE>(vocabulary_of(files), merges_of(files),
+       .model = std::make_shared<tk::BPE>(data->vocabulary, data->merges,
                                           tk::BPE::Options{.unk_token = token_of(files, "unk_token", "<|endoftext|>"),
                                                            .continuing_subword_prefix = "",
                                                            .end_of_word_suffix = "</w>"}),
@@ -63,8 +64,9 @@ CLIPTokenizer::CLIPTokenizer(const Json& arguments)
 
 CLIPTokenizer CLIPTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
   const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
-  return in_file(at.path,
-                 [&] { return CLIPTokenizer(with_clip_defaults(read_tokenizer_files(at.path, at.overrides))); });
+  return in_file(at.path, [&] {
+    return CLIPTokenizer(with_clip_defaults(read_tokenizer_files(at.path, at.overrides, "vocab.json")));
+  });
 }
 
 }  // namespace caracal
