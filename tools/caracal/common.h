@@ -78,7 +78,8 @@ double now();
 void add_run(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_detokenize(CLI::App& app);
-void add_pipeline(CLI::App& app);
+/// Sets `status` to 1 when an input did not work; the others are done.
+void add_pipeline(CLI::App& app, int& status);
 void add_preprocess(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_inspect(CLI::App& app);

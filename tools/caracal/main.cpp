@@ -27,7 +27,7 @@ int finish() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  int status = 0;  // of a command that did its work and found a difference
+  int status = 0;  // of a command that went through and found a difference or a bad input
   CLI::App app("Runs Hugging Face checkpoints. MODEL is a checkpoint directory, or a name of the hub.");
   app.name("caracal");
   app.require_subcommand(1);
@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
   caracal::cli::add_run(app);
   caracal::cli::add_tokenize(app);
   caracal::cli::add_detokenize(app);
-  caracal::cli::add_pipeline(app);
+  caracal::cli::add_pipeline(app, status);
   caracal::cli::add_preprocess(app);
   caracal::cli::add_bench(app);
   caracal::cli::add_inspect(app);
