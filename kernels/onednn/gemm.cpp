@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <tuple>
@@ -67,7 +69,11 @@ dnnl::memory::desc packed_layout(int64_t k) {
   return describe(matrix(k, kWidth, dnnl::memory::format_tag::any), k, attr).weights_desc();
 }
 
-size_t panel_bytes(int64_t k) { return (packed_layout(k).get_size() + kAlign - 1) / kAlign * kAlign; }
+size_t rounded(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+size_t panel_bytes(int64_t k) { return rounded(packed_layout(k).get_size()); }
+
+// oneDNN does not multiply over nothing: a k of 0 is one step of zeros.
+int64_t depth(int64_t k) { return std::max<int64_t>(k, 1); }
 
 void append_activation(dnnl::post_ops& ops, dnnl::algorithm kind, float alpha) {
 #if DNNL_VERSION_MAJOR >= 3
@@ -77,7 +83,7 @@ void append_activation(dnnl::post_ops& ops, dnnl::algorithm kind, float alpha) {
 #endif
 }
 
-// False for an activation that oneDNN lacks or computes otherwise (its relu makes 0 of NaN): the tier's then follows.
+// False for an activation that oneDNN lacks or computes otherwise (its relu makes 0 of NaN): the tier's follows then.
 bool append(dnnl::post_ops& ops, Activation activation) {
   switch (activation) {
     case Activation::none: return true;
@@ -87,7 +93,6 @@ bool append(dnnl::post_ops& ops, Activation activation) {
     case Activation::silu: append_activation(ops, dnnl::algorithm::eltwise_swish, 1); return true;
     case Activation::tanh: append_activation(ops, dnnl::algorithm::eltwise_tanh, 0); return true;
     case Activation::sigmoid: append_activation(ops, dnnl::algorithm::eltwise_logistic, 0); return true;
-    case Activation::relu: append_activation(ops, dnnl::algorithm::eltwise_relu, 0); return true;
     case Activation::leaky_relu: append_activation(ops, dnnl::algorithm::eltwise_relu, 0.01f); return true;
     default: return false;
   }
@@ -152,79 +157,95 @@ Workshop& workshop() {
 
 int64_t panel_width_f32(int64_t) { return kWidth; }
 
-size_t packed_bytes_f32(int64_t n, int64_t k) {
-  const size_t panels = size_t((n + kWidth - 1) / kWidth);
-  return k == 0 ? panels * kAlign : panels * panel_bytes(k);
+size_t packed_bytes_f32(int64_t n, int64_t k) { return size_t((n + kWidth - 1) / kWidth) * panel_bytes(depth(k)); }
+
+// A kernel cannot throw. What oneDNN refuses (out of memory) becomes NaN, which nobody takes for a result.
+template <class F, class G>
+void or_else(F f, G failed) noexcept {
+  try {
+    f();
+  } catch (...) {
+    failed();
+  }
 }
 
-void pack_gemm_f32(void* packed, const float* w, int64_t ldw, int64_t n, int64_t k, int64_t panel_begin,
-                   int64_t panel_end) {
-  if (k == 0) return;
+void pack_panels(char* packed, const float* w, int64_t ldw, int64_t n, int64_t k, int64_t panel_begin,
+                 int64_t panel_end, size_t bytes) {
   const OneThread one;
-  const size_t bytes = panel_bytes(k);
-  std::vector<float> panel(size_t(k * kWidth));  // (k, kWidth)
-  dnnl::memory from(row_major(k, kWidth), engine(), panel.data()), to(packed_layout(k), engine(), nullptr);
+  std::vector<float> panel(size_t(depth(k) * kWidth));  // (k, kWidth)
+  dnnl::memory from(row_major(depth(k), kWidth), engine(), panel.data()),
+      to(packed_layout(depth(k)), engine(), nullptr);
   const dnnl::reorder reorder(from, to);
   for (int64_t p = panel_begin; p < panel_end; p++) {
-    for (int64_t i = 0; i < k; i++)
+    for (int64_t i = 0; i < k; i++) {
       for (int64_t j = 0; j < kWidth; j++) {
         const int64_t column = p * kWidth + j;
         panel[size_t(i * kWidth + j)] = column < n ? w[column * ldw + i] : 0.0f;
       }
-    to.set_data_handle(static_cast<char*>(packed) + size_t(p) * bytes);
+    }
+    to.set_data_handle(packed + size_t(p) * bytes);
     reorder.execute(workshop().stream, from, to);
     workshop().stream.wait();
   }
 }
 
+void pack_gemm_f32(void* packed, const float* w, int64_t ldw, int64_t n, int64_t k, int64_t panel_begin,
+                   int64_t panel_end) {
+  char* to = static_cast<char*>(packed);
+  const size_t bytes = packed_bytes_f32(kWidth, k);
+  or_else([&] { pack_panels(to, w, ldw, n, k, panel_begin, panel_end, bytes); },
+          [&] { std::memset(to + size_t(panel_begin) * bytes, 0xff, size_t(panel_end - panel_begin) * bytes); });
+}
+
 // Rows [row, row + rows) of panel p: the residual goes into the tile, the product is added to it, the tile goes to C.
-void multiply(const GemmArgs& g, const Kernels& tier, Product* product, const float* a, const void* panel, int64_t p,
+void multiply(const GemmArgs& g, const Kernels& tier, Product& product, const float* a, const void* panel, int64_t p,
               int64_t row, int64_t rows) {
   alignas(kAlign) float tile[kRows * kWidth] = {}, bias[kWidth] = {};
   const int64_t column = p * kWidth, columns = std::min(kWidth, g.n - column);
   const float* residual = g.residual != nullptr ? g.residual + row * g.ldr + column : nullptr;
-  const bool fused = product != nullptr && product->activates;
   if (g.bias != nullptr) std::copy_n(g.bias + column, columns, bias);
-  if (residual != nullptr && product != nullptr && (fused || g.residual_first))
+  if (residual != nullptr && (product.activates || g.residual_first))
     for (int64_t i = 0; i < rows; i++) std::copy_n(residual + i * g.ldr, columns, tile + i * kWidth);
-  if (product != nullptr)
-    product->run(workshop().stream, a, panel, tile, bias);
-  else
-    for (int64_t i = 0; i < rows; i++) std::copy_n(bias, kWidth, tile + i * kWidth);  // k is 0
+  product.run(workshop().stream, a, panel, tile, bias);
   for (int64_t i = 0; i < rows; i++) {
-    float *y = tile + i * kWidth, *c = g.c + (row + i) * g.ldc + column;
-    if (!fused) {
-      if (residual != nullptr && product == nullptr && g.residual_first)
-        tier.add_f32(y, y, residual + i * g.ldr, columns);
+    float* y = tile + i * kWidth;
+    if (!product.activates) {
       tier.activation_f32(y, y, columns, g.activation);
       if (residual != nullptr && !g.residual_first) tier.add_f32(y, y, residual + i * g.ldr, columns);
     }
-    std::copy_n(y, columns, c);
+    std::copy_n(y, columns, g.c + (row + i) * g.ldc + column);
   }
 }
 
-template <Isa isa>
-void gemm_f32(const GemmArgs& g) {
+void multiply_all(const GemmArgs& g, const Kernels& tier) {
   const OneThread one;
   Workshop& mine = workshop();
-  const Kernels& tier = cpu_kernels(isa);
+  const int64_t k = depth(g.k);
   const Residual residual = g.residual == nullptr ? Residual::none
                             : g.residual_first    ? Residual::first
                                                   : Residual::last;
-  Product* product = g.k == 0 ? nullptr : &mine.product(g.k, g.activation, residual);
-  const size_t bytes = product == nullptr ? 0 : (product->packed.get_size() + kAlign - 1) / kAlign * kAlign;
+  Product& product = mine.product(k, g.activation, residual);
+  const size_t bytes = rounded(product.packed.get_size());
   for (int64_t row = 0; row < g.rows; row += kRows) {
     const int64_t rows = std::min(kRows, g.rows - row);
     const float* a = g.a + row * g.lda;
-    if (rows < kRows || g.lda != g.k) {
-      mine.rows.resize(std::max(mine.rows.size(), size_t(kRows * g.k)));
-      for (int64_t i = 0; i < rows; i++) std::copy_n(a + i * g.lda, g.k, mine.rows.data() + i * g.k);
-      std::fill(mine.rows.begin() + rows * g.k, mine.rows.begin() + kRows * g.k, 0.0f);
+    if (rows < kRows || g.lda != k) {
+      mine.rows.assign(size_t(kRows * k), 0.0f);
+      for (int64_t i = 0; i < rows; i++) std::copy_n(a + i * g.lda, g.k, mine.rows.data() + i * k);
       a = mine.rows.data();
     }
     for (int64_t p = g.panel_begin; p < g.panel_end; p++)
       multiply(g, tier, product, a, static_cast<const char*>(g.packed) + size_t(p) * bytes, p, row, rows);
   }
+}
+
+template <Isa isa>
+void gemm_f32(const GemmArgs& g) {
+  or_else([&] { multiply_all(g, cpu_kernels(isa)); },
+          [&] {
+            const int64_t column = g.panel_begin * kWidth, end = std::min(g.panel_end * kWidth, g.n);
+            for (int64_t i = 0; i < g.rows; i++) std::fill(g.c + i * g.ldc + column, g.c + i * g.ldc + end, NAN);
+          });
 }
 
 template <Isa isa>
