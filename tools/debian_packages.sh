@@ -8,6 +8,8 @@ declare -A package_of=(
   [jpeglib.h]=libjpeg62-turbo-dev [png.h]=libpng-dev [webp/demux.h]=libwebp-dev [FLAC/stream_decoder.h]=libflac-dev
   [curl/curl.h]=libcurl4-openssl-dev [openssl/evp.h]=libssl-dev
   [tesseract/baseapi.h]=libtesseract-dev [leptonica/allheaders.h]=libleptonica-dev [eng.traineddata]=tesseract-ocr-eng
+  [Eigen/Core]=libeigen3-dev [dnnl.hpp]=libdnnl-dev
+  [aarch64-linux-gnu-g++]=g++-aarch64-linux-gnu [qemu-aarch64]=qemu-user
   [gtest/gtest.h]=libgtest-dev [benchmark/benchmark.h]=libbenchmark-dev
 )
 
@@ -18,6 +20,7 @@ have() {
     pip) python3 -m pip --version ;;
     *.traineddata) [[ -e ${TESSDATA_PREFIX:-/usr/share/tesseract-ocr/5/tessdata}/$1 ]] ;;
     jpeglib.h) printf '#include <stdio.h>\n#include <jpeglib.h>\n' | "${CXX:-c++}" -E -x c++ - ;;
+    Eigen/Core) echo '#include <eigen3/Eigen/Core>' | "${CXX:-c++}" -E -x c++ - ;;
     *.h | *.hpp) echo "#include <$1>" | "${CXX:-c++}" -E -x c++ - ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1

@@ -153,7 +153,7 @@ std::string task_of(const PretrainedConfig& config, const std::string& model) {
 std::unique_ptr<Pipeline> pipeline(const std::string& task_name, const std::string& model,
                                    const PipelineOptions& options) {
   LoadOptions load = options.load;
-  const std::string directory = checkpoint_directory(model, load.subfolder);
+  const std::string directory = checkpoint_directory(model, load, HubPart::everything);
   load.subfolder.clear();
   const std::unique_ptr<PretrainedConfig> own =
       load.config.whole() == nullptr ? AutoConfig::from_pretrained(directory, load.config.overrides()) : nullptr;
@@ -176,7 +176,7 @@ std::unique_ptr<Pipeline> pipeline(const std::string& task_name, const std::stri
 }
 
 std::string pipeline_task(const std::string& model) {
-  const std::string directory = checkpoint_directory(model, {});
+  const std::string directory = checkpoint_directory(model, {}, HubPart::everything);
   if (is_sentence_transformer(directory)) return "sentence-similarity";
   return task_of(*AutoConfig::from_pretrained(directory), model);
 }

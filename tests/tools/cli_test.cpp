@@ -186,9 +186,23 @@ TEST_F(Cli, EveryCommandChecksTheCommonOptions) {
     // Known, but not in this build.
     expect_one_line_error(caracal(command + " --device cuda:0"), "[--device] expected cpu but got 'cuda:0': not built");
     expect_one_line_error(caracal(command + " --dtype bfloat16"), "[--dtype]");
-    expect_one_line_error(caracal(command + " --backend eigen"), "[--backend]");
   }
   EXPECT_EQ(caracal("version --device cpu --dtype float32 --backend native --isa scalar --threads 2").status, 0);
+}
+
+// Every backend that was built runs and says so; one that was not is refused with the way to get it.
+TEST_F(Cli, EveryCommandTakesABackend) {
+  const std::string bench = "bench --random " + model + "/config.json --batch 1 --seq 3 --seconds 0.01 --threads 1 ";
+  for (kernels::Backend backend : kernels::kBackends) {
+    const std::string name = kernels::backend_name(backend);
+    if (kernels::backend_kernels(backend, kernels::best_isa()) == nullptr) {
+      expect_one_line_error(caracal("config " + model + " --backend " + name), "not built; configure with");
+      continue;
+    }
+    const Result r = caracal(bench + "--json --backend " + name);
+    ASSERT_EQ(r.status, 0) << r.err;
+    EXPECT_EQ(Json::parse(r.out, "bench").at("backend"), Json(name));
+  }
 }
 
 TEST_F(Cli, ResultsThatCannotBeWrittenAreAnError) {
@@ -434,6 +448,8 @@ TEST_F(Cli, ConfigAndInspectAndVersion) {
   EXPECT_NE(caracal("inspect " + model).out.find("parameters"), std::string::npos);
   EXPECT_TRUE(caracal("version").out.starts_with("caracal "));
   EXPECT_NE(caracal("version --isa scalar").out.find("isa scalar  supported, in use"), std::string::npos);
+  EXPECT_NE(caracal("version --backend native").out.find("backend native built, in use"), std::string::npos);
+  EXPECT_NE(caracal("version --backend eigen").out.find("backend eigen  built, in use"), std::string::npos);
 }
 
 TEST_F(Cli, InspectWarnsAboutFilesThatNoClassCanLoad) {

@@ -16,7 +16,7 @@ namespace caracal::cli {
 
 /// --device, --dtype, --threads, --backend, --isa.
 struct CommonOptions {
-  std::string device = "cpu", dtype = "float32", backend = "native", isa;
+  std::string device = "cpu", dtype = "float32", backend, isa;
   int threads = 0;
   bool dtype_given = false;
 
