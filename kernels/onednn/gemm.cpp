@@ -261,6 +261,8 @@ Kernels table() {
 }  // namespace
 }  // namespace onednn
 
+const bool kOnednnLinked = true;
+
 const Kernels* onednn_kernels(Isa isa) noexcept {
   static const std::array<Kernels, 3> tables = {onednn::table<Isa::scalar>(), onednn::table<Isa::avx2>(),
                                                 onednn::table<Isa::avx512>()};
