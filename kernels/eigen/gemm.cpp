@@ -3,9 +3,9 @@
 //
 // Eigen's public product packs both operands, in memory taken for it, at every call; so this calls what lies below,
 // Eigen::internal::gebp_kernel (Eigen 3.4). It has paths of their own for rows of A that are no four, and for a single
-// vector of columns, and those sum in other orders. Rows are filled up to four and columns to two vectors or whole
-// blocks, so that every element is one chain of multiply-adds within a chunk of k, and chunks are added in order:
-// whatever the rows and panels of a call, or the columns beside it.
+// vector of columns (which sums even and odd steps of k apart). Rows are filled up to four and columns to two vectors
+// or whole blocks, so that every element is one chain of multiply-adds within a chunk of k, and chunks are added in
+// order: whatever the rows and panels of a call, or the columns beside it.
 #define Eigen caracal::kernels::CARACAL_TIER::eigen::library  // the linker must not merge tiers' inline functions
 #define EIGEN_NO_DEBUG
 #define EIGEN_DONT_PARALLELIZE
