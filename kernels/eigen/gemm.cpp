@@ -2,10 +2,10 @@
 // tier's.
 //
 // Eigen's public product packs both operands, in memory taken for it, at every call; so this calls what lies below,
-// Eigen::internal::gebp_kernel (Eigen 3.4). It has a path for each number of rows of A up to four, and each sums in an
-// order of its own: rows are always filled up to four, so that an element's path depends on its column alone. Within a
-// chunk of k an element is then one chain of multiply-adds, or of two interleaved ones, and the chunks' sums are added
-// in order, whatever the rows and panels of a call.
+// Eigen::internal::gebp_kernel (Eigen 3.4). It has paths of their own for rows of A that are no four, and for a single
+// vector of columns (which sums even and odd steps of k apart). Rows are filled up to four and columns to two vectors
+// or whole blocks, so that every element is one chain of multiply-adds within a chunk of k, and chunks are added in
+// order: whatever the rows and panels of a call, or the columns beside it.
 #define Eigen caracal::kernels::CARACAL_TIER::eigen::library  // the linker must not merge tiers' inline functions
 #define EIGEN_NO_DEBUG
 #define EIGEN_DONT_PARALLELIZE
@@ -17,11 +17,12 @@ namespace caracal::kernels::CARACAL_TIER::eigen {
 
 using Traits = Eigen::internal::gebp_traits<float, float>;
 
-static constexpr int64_t kQuad = 4;                // rows of A that Eigen multiplies at a time
-static constexpr int64_t kMostWidth = 48;          // columns of a panel: of whole vectors in every tier
-static constexpr int64_t kChunk = 512;             // steps of k
-static constexpr int64_t kRows = 16, kPanels = 4;  // of C, kept on the stack: 12 KB, and 32 KB of A
-static_assert(Traits::nr == kQuad && kMostWidth % Traits::mr == 0 && kMostWidth % Traits::LhsProgress == 0);
+static constexpr int64_t kQuad = 4;   // rows of A that Eigen multiplies at a time
+static constexpr int64_t kWide = 48;  // columns of a panel: whole blocks of Eigen's in every tier,
+static constexpr int64_t kNarrow = 2 * Traits::LhsProgress;  // or where they hold all columns, two vectors
+static constexpr int64_t kChunk = 512;                       // steps of k
+static constexpr int64_t kRows = 16, kPanels = 4;            // of C, kept on the stack: 12 KB, and 32 KB of A
+static_assert(Traits::nr == kQuad && kWide % Traits::mr == 0 && Traits::mr >= kNarrow);
 
 /// Rows of a matrix for Eigen's packing; after the last one, the last one again.
 struct Rows {
@@ -46,7 +47,7 @@ using Multiply = Eigen::internal::gebp_kernel<float, float, int64_t, Result, Tra
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-int64_t panel_width_f32(int64_t n) { return n > 32 ? kMostWidth : n > 16 ? 32 : 16; }
+int64_t panel_width_f32(int64_t n) { return n > kNarrow ? kWide : kNarrow; }
 
 size_t packed_bytes_f32(int64_t n, int64_t k) {
   const int64_t width = panel_width_f32(n);
@@ -78,7 +79,7 @@ static void finish(const GemmArgs& g, float* y, int64_t row, int64_t column, int
 }
 
 void gemm_f32(const GemmArgs& g) {
-  alignas(64) float tile[kRows * kPanels * kMostWidth], a[kRows * kChunk];
+  alignas(64) float tile[kRows * kPanels * kWide], a[kRows * kChunk];
   const int64_t width = panel_width_f32(g.n), ldt = kPanels * width;
   const float* packed = static_cast<const float*>(g.packed);
   for (int64_t first = g.panel_begin; first < g.panel_end; first += kPanels) {

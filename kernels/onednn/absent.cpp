@@ -1,8 +1,8 @@
-// Linked when caracal::onednn is not: nothing else may live in this file.
+// What a program without caracal::onednn gets. Weak: with it, the archive's definition wins.
 #include <caracal/kernels/onednn/onednn.h>
 
 namespace caracal::kernels {
 
-const Kernels* onednn_kernels(Isa) noexcept { return nullptr; }
+__attribute__((weak)) const Kernels* onednn_kernels(Isa) noexcept { return nullptr; }
 
 }  // namespace caracal::kernels

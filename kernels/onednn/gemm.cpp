@@ -83,7 +83,7 @@ void append_activation(dnnl::post_ops& ops, dnnl::algorithm kind, float alpha) {
 #endif
 }
 
-// False for an activation that oneDNN lacks or computes otherwise (its relu makes 0 of NaN): the tier's follows then.
+// False for an activation that oneDNN lacks, or whose NaN it loses (relu; sigmoid below AVX-512): the tier's follows then.
 bool append(dnnl::post_ops& ops, Activation activation) {
   switch (activation) {
     case Activation::none: return true;
@@ -92,7 +92,6 @@ bool append(dnnl::post_ops& ops, Activation activation) {
     case Activation::quick_gelu: append_activation(ops, dnnl::algorithm::eltwise_swish, 1.702f); return true;
     case Activation::silu: append_activation(ops, dnnl::algorithm::eltwise_swish, 1); return true;
     case Activation::tanh: append_activation(ops, dnnl::algorithm::eltwise_tanh, 0); return true;
-    case Activation::sigmoid: append_activation(ops, dnnl::algorithm::eltwise_logistic, 0); return true;
     case Activation::leaky_relu: append_activation(ops, dnnl::algorithm::eltwise_relu, 0.01f); return true;
     default: return false;
   }
@@ -261,6 +260,8 @@ Kernels table() {
 
 }  // namespace
 }  // namespace onednn
+
+const bool kOnednnLinked = true;
 
 const Kernels* onednn_kernels(Isa isa) noexcept {
   static const std::array<Kernels, 3> tables = {onednn::table<Isa::scalar>(), onednn::table<Isa::avx2>(),

@@ -182,7 +182,8 @@ TEST(Gemm, TiersAgree) {
     run(scalar_tier(), c, d, Packed(scalar_tier(), d, c.n, c.k), spec);
     EXPECT_TRUE(same_bits(mine.data(), other.data(), mine.size()))
         << "avx2 and avx512 differ, activation " << int(activation);
-    for (int64_t i = 0; i < mine.size(); i++) ASSERT_NEAR(mine[i], spec[i], 2e-5 * std::max(1.0f, std::abs(spec[i])));
+    for (int64_t i = 0; i < mine.size(); i++)
+      ASSERT_NEAR(mine[i], spec[i], 2e-5 * std::max(1.0f, std::abs(spec[i]))) << int(activation);
   }
 }
 
