@@ -1,4 +1,5 @@
-"""Tests the README's code blocks: extract README OUT COUNT | check README PROGRAM NUMBER | commands README CARACAL."""
+"""Tests the README's code blocks: extract README OUT COUNT | check README PROGRAM NUMBER | commands README CARACAL
+| console README CARACAL."""
 import json
 import os
 import re
@@ -93,4 +94,16 @@ def commands(readme, caracal):
             assert done.stdout or os.path.exists(f"{folder}/out.safetensors") or os.path.exists(f"{folder}/out"), line
 
 
-{"extract": extract, "check": check, "commands": commands}[sys.argv[1]](*sys.argv[2:])
+def console(readme, caracal):
+    """Every `$ caracal …` line of the console blocks prints what stands below it, up to the next; in the checkout's root."""
+    shown = [part for kind, block in blocks(readme) if kind == "console" for part in re.split(r"^\$ ", block, flags=re.M) if part]
+    assert len(shown) >= 4, shown
+    rounded = lambda text: re.sub(r"\d\.\d{3,}", lambda m: f"{float(m[0]):.3f}", text)
+    for part in shown:
+        line, want = part.split("\n", 1)
+        done = subprocess.run(["bash", "-c", line.replace("caracal", caracal, 1)], capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert rounded(done.stdout) == rounded(want), f"{line}\nREADME says\n{want}\nbut it prints\n{done.stdout}"
+
+
+{"extract": extract, "check": check, "commands": commands, "console": console}[sys.argv[1]](*sys.argv[2:])

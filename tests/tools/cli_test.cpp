@@ -370,6 +370,30 @@ TEST_F(Cli, PipelineResultAndTheWarningOfMissingWeights) {
   EXPECT_NE(run.err.find("\npooler.dense.weight "), std::string::npos) << run.err;
 }
 
+TEST_F(Cli, PipelineReportsBadInputsAndDoesTheOthers) {
+  for (const char* file : {"config.json", "model.safetensors"})
+    fs::copy(data_path("models/bert/sequence_5/") + file, folder);
+  write_vocab();
+  const std::string command = "pipeline auto --json --batch 4 --model " + folder.string();
+  const std::string good = write("good", "a cat\ncats sit.\n"),
+                    lines = write("lines", "a cat\n\n" + std::string(90, '.') + "\ncats sit.\n");
+  const Result all = caracal(command + " < " + good), r = caracal(command + " < " + lines);
+  EXPECT_EQ(all.status, 0) << all.err;
+  EXPECT_EQ(std::count(all.out.begin(), all.out.end(), '\n'), 2);
+  EXPECT_EQ(r.status, 1);
+  EXPECT_EQ(r.out, all.out);
+  EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 2) << r.err;
+  EXPECT_NE(r.err.find("caracal: error: [INPUT] expected a text or a file but got an empty one\n"), std::string::npos);
+  EXPECT_NE(r.err.find("max_position_embeddings"), std::string::npos) << r.err;
+  // Two inputs, and one error about both.
+  expect_one_line_error(caracal(command + " --set top_n=2 < " + good), "got 'top_n'");
+  expect_one_line_error(caracal("pipeline question-answering --model " + folder.string() + " a"),
+                        "BertForSequenceClassification");
+  const Result shown = caracal("pipeline sentiment-analysis --set top_k=2 --model " + folder.string() + " 'a cat'");
+  EXPECT_TRUE(shown.out.starts_with("a cat\n  0.")) << shown.out;
+  EXPECT_EQ(std::count(shown.out.begin(), shown.out.end(), '\n'), 3);
+}
+
 TEST_F(Cli, SaveWritesWhatItLoaded) {
   const std::string out = folder / "saved";
   fs::create_directory(folder / "model");

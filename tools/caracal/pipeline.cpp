@@ -24,7 +24,7 @@ bool is_list_of(const Json& json, Json::Type type) {
   return json.is_array() && !json.as_array().empty() && json.as_array()[0].type() == type;
 }
 
-// A number of a list of features, or all of a short list.
+// The first numbers of a list.
 std::string head_of(const Json::Array& numbers) {
   constexpr size_t kShown = 4;
   std::string text;
@@ -40,6 +40,7 @@ std::string head_of(const Json::Array& numbers) {
 std::string line_of(const Json& entry) {
   std::string line;
   for (const auto& [key, value] : entry.as_object()) {
+    if (is_list_of(value, Json::Type::object)) continue;  // lines of their own
     if (key == "score") {
       char score[32];
       std::snprintf(score, sizeof score, "%.4f", value.as_double());
@@ -54,6 +55,8 @@ std::string line_of(const Json& entry) {
 void print_result(const Json& result, const std::string& indent) {
   if (result.is_object()) {
     print_line(indent + line_of(result));
+    for (const auto& [key, parts] : result.as_object())
+      if (is_list_of(parts, Json::Type::object)) print_result(parts, indent + "  ");
   } else if (is_list_of(result, Json::Type::number)) {
     print_line(indent + head_of(result.as_array()));
   } else {
@@ -117,18 +120,15 @@ PipelineInput input_of(const std::string& task, const std::string& given, const 
   return input;
 }
 
-struct Failures {
-  const std::vector<std::string>& given;
-  int& status;
-
-  void report(const std::string& name, const std::string& what) {
-    status = 1;
-    std::string line = what.find(name) == std::string::npos ? what + " in '" + name.substr(0, 60) + "'" : what;
-    std::replace(line.begin(), line.end(), '\n', ' ');
-    std::fprintf(stderr, "%scaracal: error: %s\n", isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "",
-                 printable(line, kMessageLimit).c_str());
-  }
-};
+// A line about an input that did not work; `name` is what the user gave.
+void report(const std::string& name, const Error& error, int& status) {
+  status = 1;
+  std::string line = error.what();
+  if (line.find(name) == std::string::npos) line += " in '" + printable(name, 60) + "'";
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::fprintf(stderr, "%scaracal: error: %s\n", isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "",  // off the bar's line
+               printable(line, kMessageLimit).c_str());
+}
 
 // The first of the lines with all others as its choices or sentences.
 std::vector<PipelineInput> one_of_many(const std::string& task, const std::vector<std::string>& given) {
@@ -153,7 +153,6 @@ void run(const Options& o, int& status) {
   (*pipe)(std::vector<PipelineInput>{}, settings);  // wrong settings are one error, not one an input
 
   const std::vector<std::string> given = o.inputs.empty() ? read_lines() : o.inputs;
-  Failures failures{given, status};
   std::vector<PipelineInput> inputs;
   std::vector<std::string> names;  // of the inputs that could be read
   const bool many =
@@ -167,7 +166,7 @@ void run(const Options& o, int& status) {
         inputs.push_back(input_of(task, each, o.question));
         names.push_back(each);
       } catch (const Error& error) {
-        failures.report(each, error.what());
+        report(each, error, status);
       }
     }
   }
@@ -181,7 +180,7 @@ void run(const Options& o, int& status) {
                  },
              .failed =
                  [&](size_t i, const Error& error) {
-                   failures.report(names[i], error.what());
+                   report(names[i], error, status);
                    progress.advance();
                  }});
 }
@@ -208,7 +207,8 @@ void add_pipeline(CLI::App& app, int& status) {
       ->check(CLI::PositiveNumber);
   sub->add_option("--set", o->settings,
                   "KEY=VALUE: an argument of the task, as transformers' pipeline takes it (top_k=3)")
-      ->take_all();
+      ->take_all()
+      ->allow_extra_args(false);  // an INPUT may follow
   sub->add_flag("--json", o->json, "one line of JSON per result, with transformers' fields");
   sub->callback([o, &status] { run(*o, status); });
 }
