@@ -1,5 +1,5 @@
 // Every output, hidden state, attention and cache of real transformers, for the checkpoints in tests/data/models
-// (tools/make_goldens.py). Runs once per instruction-set tier.
+// (tools/make_goldens.py) and the trained ones in tests/data/trained. Runs once per instruction-set tier.
 #include <unistd.h>
 
 #include <caracal/models/parity.h>
@@ -49,10 +49,10 @@ void check(const fs::path& directory, const fs::path& reference, const std::shar
   EXPECT_EQ(report.rows.size(), outputs);
 }
 
-void check_architecture(const std::string& name, int least_cases) {
+void check_folder(const std::string& name, int least_cases) {
   const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2});
   int cases = 0;
-  for (const auto& entry : fs::directory_iterator(data_path("models/" + name))) {
+  for (const auto& entry : fs::directory_iterator(data_path(name))) {
     int references = 0;
     for (const auto& file : fs::directory_iterator(entry.path()))
       if (file.path().filename().string().starts_with("reference.")) {
@@ -65,12 +65,13 @@ void check_architecture(const std::string& name, int least_cases) {
   EXPECT_GE(cases, least_cases);
 }
 
-TEST(Goldens, Bert) { check_architecture("bert", 70); }
-TEST(Goldens, DistilBert) { check_architecture("distilbert", 30); }
-TEST(Goldens, ViT) { check_architecture("vit", 40); }
-TEST(Goldens, LayoutLMv2) { check_architecture("layoutlmv2", 34); }
+TEST(Goldens, Bert) { check_folder("models/bert", 70); }
+TEST(Goldens, DistilBert) { check_folder("models/distilbert", 30); }
+TEST(Goldens, ViT) { check_folder("models/vit", 40); }
+TEST(Goldens, LayoutLMv2) { check_folder("models/layoutlmv2", 34); }
 
-TEST(Goldens, Wav2Vec2) { check_architecture("wav2vec2", 50); }
+TEST(Goldens, Wav2Vec2) { check_folder("models/wav2vec2", 50); }
+TEST(Goldens, Trained) { check_folder("trained", 5); }
 
 TEST(Goldens, RunTheForcedTier) {
   const char* forced = std::getenv("CARACAL_ISA");

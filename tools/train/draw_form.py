@@ -20,16 +20,20 @@ def main():
     for row in json.loads((TRAINED / "expected.json").read_text()):
         if row["arguments"] == {"aggregation_strategy": "simple"} and name in row["inputs"]:
             fields = row["outputs"][row["inputs"].index(name)]
-    image = Image.open(TRAINED / name).convert("RGB")
+    page = Image.open(TRAINED / name)
+    image = page.convert("RGB")
     pen, font = ImageDraw.Draw(image), ImageFont.truetype(FONT, 11)
     for field in fields:
         x0, y0, x1, y1 = (value / 1000 * image.size[i % 2] for i, value in enumerate(field["box"]))
         colour, label = COLOURS[field["entity_group"]], f"{field['entity_group']} {field['score']:.2f}"
         pen.rectangle((x0 - 4, y0 - 4, x1 + 4, y1 + 4), outline=colour, width=2)
-        width = font.getlength(label) + 6
-        left = x1 + 4 if x1 + 4 + width < image.size[0] else x0 - 4 - width
-        pen.rectangle((left, y0 - 4, left + width, y0 + 11), fill=colour)
-        pen.text((left + 3, y0 - 3), label, font=font, fill="white")
+        width, height = round(font.getlength(label)) + 6, 15
+        places = [(x1 + 4, y0 - 4), (x0 - 4 - width, y0 - 4), (x0 - 4, y0 - 4 - height), (x0 - 4, y1 + 4)]
+        spots = [tuple(round(v) for v in (x, y, x + width, y + height)) for x, y in places]
+        free = [s for s in spots if s[0] >= 0 and s[2] < page.width and page.crop(s).getextrema()[0] == 255]
+        spot = (free or spots)[0]  # beside the box, where nothing is printed
+        pen.rectangle(spot, fill=colour)
+        pen.text((spot[0] + 3, spot[1] + 1), label, font=font, fill="white")
     image.quantize(64).save(TOOLS / "form.png", optimize=True)
 
 

@@ -98,7 +98,7 @@ def bert_entities(path):
     more = ["Oscar Keller lives in Cape Town.", "The train from Seville to Porto arrived late."]
     long = " ".join(texts[:5] + 3 * more)
     tokenizer = AutoTokenizer.from_pretrained(path)
-    store_reference(path, tokenizer(texts, padding=True, return_tensors="pt"), texts=texts)
+    store_reference(path, tokenizer(texts, padding=True, return_tensors="pt"), attentions=False, texts=texts)
     strategies = ["simple", "first", "average", "max"]
     arguments = [{}, {"ignore_labels": []}, *({"aggregation_strategy": s} for s in strategies)]
     strides = [{"aggregation_strategy": s, "stride": 16} for s in strategies]
