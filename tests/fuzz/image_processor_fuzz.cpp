@@ -16,7 +16,7 @@ bool has_large_size(const caracal::Json& json) {
     int digits = 0;
     for (char c : text) {
       digits = c >= '0' && c <= '9' ? digits + 1 : 0;
-      if (digits == 4) return true;
+      if (digits == 3) return true;
     }
   }
   return false;
@@ -27,8 +27,9 @@ bool has_large_size(const caracal::Json& json) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace caracal;
   static const Tensor image = Tensor::zeros({3, 5, 3}, DType::U8), floats = Tensor::zeros({5, 4, 3});
-  const Json json = json_of(data, size);
+  Json json = json_of(data, size);
   if (has_large_size(json)) return 0;
+  if (json.is_object() && !json.contains("size")) json.set("size", 8);  // 224 takes long
   try_to([&] {
     const ViTImageProcessor processor(json);
     processor.str(), processor.to_dict();
