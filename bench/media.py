@@ -99,9 +99,10 @@ def main():
                                                       return_tensors="pt")}
             lines.append(row(f"{seconds} s of 16-bit WAV at {rate} Hz to input_values",
                              lambda n: caracal("wav", clip.name, n), peers, 10))
-    cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
+    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in open("/proc/cpuinfo"))}
+    cpu = f"{about['model name']}, family {about['cpu family']} model {about['model']}"
     day = datetime.date.today().isoformat()
-    slug = cpu.lower().replace(" ", "-")
+    slug = f"{about['model name'].lower().replace(' ', '-')}-f{about['cpu family']}m{about['model']}"
     target = pathlib.Path(__file__).parent / "results" / f"{day}-{slug}-media.md"
     target.write_text(f"""# Image and sound files to model inputs, {day}
 

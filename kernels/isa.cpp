@@ -74,11 +74,14 @@ bool isa_supported(Isa isa) noexcept {
 }
 
 Isa best_isa() noexcept {
-  Isa best = Isa::scalar;
-  for (Isa isa : kIsas) {
-    if (isa_supported(isa)) best = isa;
-  }
-  return best;
+  static const Isa found = [] {  // asked once: in a virtual machine CPUID takes microseconds
+    Isa best = Isa::scalar;
+    for (Isa isa : kIsas) {
+      if (isa_supported(isa)) best = isa;
+    }
+    return best;
+  }();
+  return found;
 }
 
 const Kernels& cpu_kernels(Isa isa) noexcept {

@@ -107,11 +107,13 @@ Converter converter_of(const Format& f) {
 }  // namespace
 
 Audio decode_wav(const AudioInput& input) {
+  constexpr size_t kHeadBytes = 12;  // RIFF or RF64, a size, WAVE
+  if (input.bytes.size() < kHeadBytes) bad_audio(input, std::to_string(input.bytes.size()) + " bytes");
   const bool rf64 = input.bytes[1] == 'F';
   uint64_t long_data = 0;
   Format format;
   bool has_format = false;
-  std::span<const uint8_t> rest = input.bytes.subspan(12), data;
+  std::span<const uint8_t> rest = input.bytes.subspan(kHeadBytes), data;
   bool has_data = false;
   while (rest.size() >= 8 && !has_data) {
     const std::string_view id(reinterpret_cast<const char*>(rest.data()), 4);

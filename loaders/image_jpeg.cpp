@@ -1,4 +1,5 @@
-// JPEG by libjpeg-turbo, with its defaults (integer DCT, smooth upsampling), which are Pillow's.
+// JPEG by libjpeg-turbo, with its defaults (integer DCT, smooth upsampling), which are Pillow's. It reads all headers;
+// of the common files image_jpeg_baseline.cpp decodes the pixels, faster.
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>
@@ -8,6 +9,7 @@
 #include <jpeglib.h>
 
 #include <caracal/loaders/image_formats.h>
+#include <caracal/loaders/image_jpeg_baseline.h>
 
 namespace caracal::media {
 namespace {
@@ -120,6 +122,8 @@ Image decode_jpeg(const Input& input) {
                                         : "CMYK",
               .format = "JPEG",
               .orientation = orientation_of(input, d.info)};
+  const std::span<const uint8_t> scan(d.info.src->next_input_byte, d.info.src->bytes_in_buffer);
+  if (decode_baseline_jpeg(d.info, scan, image.pixels.data<uint8_t>())) return image;
   if (!read_pixels(d, image.pixels.data<uint8_t>(), size_t(d.info.image_width) * size_t(components)))
     bad_image(input, d.message);
   if (components == 4) {  // Adobe stores inks inverted, and Pillow takes every file for Adobe's

@@ -2,107 +2,25 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <filesystem>
 #include <mutex>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include <leptonica/allheaders.h>
 #include <tesseract/baseapi.h>
 
+#include <caracal/loaders/ocr_tesseract_config.h>
 #include <caracal/runtime/error.h>
 
 namespace caracal {
 namespace {
 
-namespace fs = std::filesystem;
-
-// What makes an engine: arguments of the `tesseract` command.
-struct Setup {
-  std::string data_dir, lang;
-  int oem = tesseract::OEM_DEFAULT;
-  int page_segmentation = tesseract::PSM_AUTO;
-  std::vector<std::string> names, values;  // variables
-
-  friend bool operator==(const Setup&, const Setup&) = default;
-};
-
-[[noreturn]] void bad_config(const std::string& expected, const std::string& got) {
-  throw Error(ErrorCode::invalid_argument, "TesseractEngine: config", "expected " + expected + " but got " + got);
+[[noreturn]] void bad_variable(const std::string& name) {
+  throw Error(ErrorCode::invalid_argument, "TesseractEngine: config",
+              "expected a variable of Tesseract but got '" + name + "'");
 }
 
-// shlex.split: words apart by white space; quotes and backslashes keep it.
-std::vector<std::string> split_words(std::string_view text) {
-  std::vector<std::string> words;
-  std::string word;
-  bool inside = false;
-  char quote = 0;
-  for (size_t i = 0; i < text.size(); i++) {
-    const char c = text[i];
-    const bool space = c == ' ' || c == '\t' || c == '\n' || c == '\r';
-    if (quote == 0 && space) {
-      if (inside) words.push_back(std::exchange(word, {}));
-      inside = false;
-      continue;
-    }
-    inside = true;
-    if (quote == 0 && (c == '\'' || c == '"'))
-      quote = c;
-    else if (quote != 0 && c == quote)
-      quote = 0;
-    else if (c == '\\' && quote != '\'' && i + 1 < text.size())
-      word += text[++i];
-    else
-      word += c;
-  }
-  if (quote != 0) bad_config("closed quotes", std::string(text));
-  if (inside) words.push_back(word);
-  return words;
-}
-
-int number(const std::string& text, const std::string& name, int last) {
-  int value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value > last)
-    bad_config(name + " with a number from 0 to " + std::to_string(last), "'" + text + "'");
-  return value;
-}
-
-Setup parse_setup(const TesseractOptions& options, const OcrOptions& call) {
-  Setup setup{.data_dir = options.data_dir, .lang = call.lang.empty() ? "eng" : call.lang, .names = {}, .values = {}};
-  const std::vector<std::string> words = split_words(call.config);
-  for (size_t i = 0; i < words.size(); i++) {
-    const std::string& name = words[i];
-    const bool known = name == "--psm" || name == "--oem" || name == "--dpi" || name == "-c" || name == "-l" ||
-                       name == "--tessdata-dir";
-    if (!known) bad_config("--psm, --oem, --dpi, -c, -l or --tessdata-dir", "'" + name + "'");
-    if (++i == words.size()) bad_config("a value after " + name, "none");
-    const std::string& value = words[i];
-    if (name == "--psm") {
-      setup.page_segmentation = number(value, name, tesseract::PSM_COUNT - 1);
-    } else if (name == "--oem") {
-      setup.oem = number(value, name, tesseract::OEM_COUNT - 1);
-    } else if (name == "-l") {
-      setup.lang = value;
-    } else if (name == "--tessdata-dir") {
-      setup.data_dir = value;
-    } else {
-      const std::string assignment = name == "--dpi" ? "user_defined_dpi=" + value : value;
-      const size_t equal = assignment.find('=');
-      if (equal == std::string::npos) bad_config("-c KEY=VALUE", "'" + value + "'");
-      setup.names.push_back(assignment.substr(0, equal));
-      setup.values.push_back(assignment.substr(equal + 1));
-    }
-  }
-  // A language is a file name to Tesseract.
-  if (setup.lang.find("..") != std::string::npos || setup.lang.starts_with("/"))
-    throw Error(ErrorCode::invalid_argument, "TesseractEngine: lang",
-                "expected names of languages such as eng+deu but got '" + setup.lang + "'");
-  return setup;
-}
-
-std::unique_ptr<tesseract::TessBaseAPI> make_engine(const Setup& setup) {
+std::unique_ptr<tesseract::TessBaseAPI> make_engine(const TesseractSetup& setup) {
   auto api = std::make_unique<tesseract::TessBaseAPI>();
   std::vector<std::string> names{"debug_file"}, values{"/dev/null"};  // nothing on stderr
   names.insert(names.end(), setup.names.begin(), setup.names.end());
@@ -115,8 +33,7 @@ std::unique_ptr<tesseract::TessBaseAPI> make_engine(const Setup& setup) {
                     (data_dir == nullptr ? "" : " in " + setup.data_dir) +
                     "; on Debian: apt-get install tesseract-ocr-eng");
   for (size_t i = 0; i < setup.names.size(); i++) {
-    if (!api->SetVariable(setup.names[i].c_str(), setup.values[i].c_str()))
-      bad_config("a variable of Tesseract", "'" + setup.names[i] + "'");
+    if (!api->SetVariable(setup.names[i].c_str(), setup.values[i].c_str())) bad_variable(setup.names[i]);
   }
   api->SetPageSegMode(tesseract::PageSegMode(setup.page_segmentation));
   return api;
@@ -150,7 +67,7 @@ class TesseractEngine::Pool {
   explicit Pool(TesseractOptions options) : options_(std::move(options)) {}
   const TesseractOptions& options() const { return options_; }
 
-  std::unique_ptr<tesseract::TessBaseAPI> take(const Setup& setup) {
+  std::unique_ptr<tesseract::TessBaseAPI> take(const TesseractSetup& setup) {
     {
       const std::lock_guard lock(mutex_);
       for (size_t i = 0; i < idle_.size(); i++) {
@@ -162,7 +79,7 @@ class TesseractEngine::Pool {
     }
     return make_engine(setup);
   }
-  void give_back(Setup setup, std::unique_ptr<tesseract::TessBaseAPI> api) {
+  void give_back(TesseractSetup setup, std::unique_ptr<tesseract::TessBaseAPI> api) {
     const std::lock_guard lock(mutex_);
     if (options_.max_idle <= 0) return;
     if (idle_.size() >= size_t(options_.max_idle)) idle_.erase(idle_.begin());
@@ -172,7 +89,7 @@ class TesseractEngine::Pool {
  private:
   TesseractOptions options_;
   std::mutex mutex_;
-  std::vector<std::pair<Setup, std::unique_ptr<tesseract::TessBaseAPI>>> idle_;
+  std::vector<std::pair<TesseractSetup, std::unique_ptr<tesseract::TessBaseAPI>>> idle_;
 };
 
 TesseractEngine::TesseractEngine(TesseractOptions options) : pool_(std::make_unique<Pool>(std::move(options))) {
@@ -190,7 +107,7 @@ std::vector<OcrWord> TesseractEngine::recognize(const Tensor& image, const OcrOp
   if (image.size(0) < 1 || image.size(1) < 1 || image.size(0) > kMaxSide || image.size(1) > kMaxSide)
     throw Error(ErrorCode::invalid_argument, "TesseractEngine",
                 "expected sides of 1 to " + std::to_string(kMaxSide) + " pixels but got " + image.shape().str());
-  Setup setup = parse_setup(pool_->options(), options);
+  TesseractSetup setup = parse_tesseract_setup(pool_->options(), options);
   std::unique_ptr<tesseract::TessBaseAPI> api = pool_->take(setup);
   const int width = int(image.size(1)), height = int(image.size(0)), channels = int(image.size(2));
   api->SetImage(image.data<uint8_t>(), width, height, channels, width * channels);

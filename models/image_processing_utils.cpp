@@ -36,9 +36,9 @@ constexpr Argument kArguments[] = {{"do_convert_rgb", Kind::boolean},
                                    {"disable_grouping", Kind::anything},
                                    {"image_seq_length", Kind::integer}};
 
-// Keys of other versions' files that transformers drops.
+// Keys of other versions' files that transformers drops, and the choice of a backend: there is one.
 constexpr std::string_view kDropped[] = {"feature_extractor_type", "image_processor_type", "processor_class",
-                                         "_valid_processor_keys"};
+                                         "_valid_processor_keys", "backend"};
 
 bool all_of(const Json& value, bool (Json::*is)() const noexcept) {
   return value.is_array() && std::all_of(value.as_array().begin(), value.as_array().end(),

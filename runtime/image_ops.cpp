@@ -152,31 +152,71 @@ std::vector<int64_t> nearest_positions(int64_t in_size, int64_t out_size) {
   return positions;
 }
 
-Tensor resize_nearest(const Tensor& in, int64_t height, int64_t width) {
-  const int64_t channels = in.size(2), row_bytes = in.size(1) * channels;
-  const std::vector<int64_t> xs = nearest_positions(in.size(1), width), ys = nearest_positions(in.size(0), height);
-  Tensor result = Tensor::empty({height, width, channels}, DType::U8);
-  uint8_t* out = result.data<uint8_t>();
-  auto copy_rows = [&]<int64_t kChannels>() {
-    const uint8_t* previous = nullptr;
-    int64_t previous_y = -1;
-    for (int64_t y : ys) {
-      uint8_t* const begin = out;
-      const uint8_t* row = in.data<uint8_t>() + y * row_bytes;
-      if (y == previous_y) {
-        std::memcpy(out, previous, size_t(width * kChannels));
-      } else {
-        for (int64_t x : xs) std::memcpy(out, row + x * kChannels, kChannels), out += kChannels;
+// Where the bytes of a row come from, for gather_bytes_u8. No windows where it cannot: few bytes, or ones far apart.
+struct GatherPlan {
+  std::vector<int32_t> begin;
+  std::vector<uint8_t> patterns;
+  int64_t windows = 0, last = 0;
+
+  GatherPlan(const std::vector<int64_t>& positions, int64_t channels, int64_t row_bytes) {
+    constexpr int64_t kBytes = 16, kMaxWindows = 4;
+    const int64_t bytes = int64_t(positions.size()) * channels, count = (bytes + kBytes - 1) / kBytes;
+    last = bytes - kBytes;
+    if (last < 0) return;
+    auto pixel = [&](int64_t byte) { return positions[size_t(byte / channels)] * channels; };
+    auto first = [&](int64_t i) { return i + 1 < count ? kBytes * i : last; };
+    int64_t most = 0;  // bytes of the pixels that 16 bytes of output come from
+    for (int64_t i = 0; i < count; i++)
+      most = std::max(most, pixel(first(i) + kBytes - 1) + channels - pixel(first(i)));
+    const int64_t needed = (most + kBytes - 1) / kBytes;
+    if (needed > kMaxWindows || needed * kBytes > row_bytes) return;
+    windows = needed;
+    patterns.assign(size_t(count * windows * kBytes), 0x80);
+    for (int64_t i = 0; i < count; i++) {
+      begin.push_back(int32_t(std::min(pixel(first(i)), row_bytes - windows * kBytes)));
+      for (int64_t j = 0; j < kBytes; j++) {
+        const int64_t byte = first(i) + j, at = pixel(byte) + byte % channels - begin.back();
+        patterns[size_t(((i * windows) + at / kBytes) * kBytes + j)] = uint8_t(at % kBytes);
       }
-      out = begin + width * kChannels, previous = begin, previous_y = y;
     }
-  };
-  switch (channels) {
-    case 1: copy_rows.operator()<1>(); break;
-    case 2: copy_rows.operator()<2>(); break;
-    case 3: copy_rows.operator()<3>(); break;
-    default: copy_rows.operator()<4>();
   }
+};
+
+// Pixels from far apart. Four bytes are moved for three where neither row ends there.
+template <int64_t kChannels>
+void copy_pixels(uint8_t* out, const uint8_t* in, int64_t in_size, const std::vector<int64_t>& positions) {
+  constexpr size_t kMove = kChannels == 3 ? 4 : size_t(kChannels);
+  const auto inner = std::lower_bound(positions.begin(), positions.end() - 1, in_size - 1) - positions.begin();
+  size_t i = 0;
+  for (; i < size_t(inner); i++, out += kChannels) std::memcpy(out, in + positions[i] * kChannels, kMove);
+  for (; i < positions.size(); i++, out += kChannels)
+    std::memcpy(out, in + positions[i] * kChannels, size_t(kChannels));
+}
+
+Tensor resize_nearest(const Runtime& runtime, const Tensor& in, int64_t height, int64_t width) {
+  const int64_t channels = in.size(2), in_bytes = in.size(1) * channels, out_bytes = width * channels;
+  const std::vector<int64_t> xs = nearest_positions(in.size(1), width), ys = nearest_positions(in.size(0), height);
+  const GatherPlan plan(xs, channels, in_bytes);
+  Tensor result = Tensor::empty({height, width, channels}, DType::U8);
+  runtime.parallel(height, kBytesPerTask / out_bytes, [&](int64_t begin, int64_t end, int) {
+    for (int64_t y = begin; y < end; y++) {
+      uint8_t* out = result.data<uint8_t>() + y * out_bytes;
+      const uint8_t* row = in.data<uint8_t>() + ys[size_t(y)] * in_bytes;
+      if (y > begin && ys[size_t(y)] == ys[size_t(y - 1)])
+        std::memcpy(out, out - out_bytes, size_t(out_bytes));
+      else if (plan.windows > 0)
+        runtime.cpu().gather_bytes_u8(out, row, plan.begin.data(), plan.patterns.data(), int64_t(plan.begin.size()),
+                                      plan.windows, plan.last);
+      else if (channels == 1)
+        copy_pixels<1>(out, row, in.size(1), xs);
+      else if (channels == 2)
+        copy_pixels<2>(out, row, in.size(1), xs);
+      else if (channels == 3)
+        copy_pixels<3>(out, row, in.size(1), xs);
+      else
+        copy_pixels<4>(out, row, in.size(1), xs);
+    }
+  });
   return result;
 }
 
@@ -215,7 +255,7 @@ Tensor resize_image(const Runtime& runtime, const Tensor& image, int64_t height,
          "(" + std::to_string(height) + ", " + std::to_string(width) + ")");
   if (int(filter) < 0 || int(filter) > 5) fail("resize_image", "a filter from 0 to 5", std::to_string(int(filter)));
   if (image.size(0) == height && image.size(1) == width) return image.clone();
-  if (filter == Resample::nearest) return resize_nearest(image, height, width);
+  if (filter == Resample::nearest) return resize_nearest(runtime, image, height, width);
   const bool alpha = image.size(2) % 2 == 0;
   Tensor result = alpha ? premultiplied(image) : image;
   // Bytes are rounded between the passes, so their order shows. This is the order of Pillow 13.

@@ -369,6 +369,30 @@ def make_combined_goldens(output):
     shutil.rmtree(vocabularies)
 
 
+def make_pad_goldens(output):
+    """Wav2Vec2Processor.pad of features, of labels, and of both."""
+    processor, cases = Wav2Vec2Processor.from_pretrained(output / "combined/wav2vec2"), []
+    plain = {"input_values": [[0.5, 1.0, 2.0, 3.0, 4.0], [6.0, 7.0, 8.0]]}
+    masked, labels = {**plain, "attention_mask": [[1, 1, 1, 1, 0], [1, 0, 1]]}, [[5, 6], [7, 8, 9]]
+    for call in [{}, {"padding": "max_length", "max_length": 7}, {"pad_to_multiple_of": 4}, {"padding": False},
+                 {"return_attention_mask": False}, {"truncation": True, "max_length": 4},
+                 {"truncation": True, "max_length": 4, "return_attention_mask": False}]:
+        for features, ids in [(plain, None), (masked, None), (masked, labels), (None, labels)]:
+            if ids is not None and "return_attention_mask" in call:
+                continue  # the tokenizer's mask would go, too; here it always comes
+            given = features and {"input_values": [np.float32(v) for v in features["input_values"]]}
+            if features and "attention_mask" in features:
+                given["attention_mask"] = [np.int32(v) for v in features["attention_mask"]]
+            case = {"features": features, "labels": ids, "call": call}
+            try:
+                result = processor.pad(given, labels=ids and {"input_ids": [list(row) for row in ids]}, **call)
+                case["result"] = {key: [np.asarray(row).tolist() for row in rows] for key, rows in result.items()}
+            except Exception as error:  # noqa: BLE001
+                case["error"] = str(error)
+            cases.append(case)
+    (output / "combined/pad.json").write_text(json.dumps(cases) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=pathlib.Path, required=True)
@@ -393,6 +417,7 @@ def main():
     make_extractor_goldens(o.output)
     make_ocr_goldens(o.output)
     make_combined_goldens(o.output)
+    make_pad_goldens(o.output)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,10 @@ CARACAL_INLINE const uint8_t* bounded(uint8_t* buffer, const uint8_t* p, int64_t
 }
 
 // Three or four channels, up to four rows.
+template <int64_t kChannels>
 static void resample_pixels(const ResampleArgs& a, int64_t row, int64_t rows) {
-  const int64_t channels = a.channels, row_bytes = a.in_size * channels;
-  const auto& patterns = kPatterns[channels - 3];
+  const int64_t row_bytes = a.in_size * kChannels;
+  const auto& patterns = kPatterns[kChannels - 3];
   uint8_t result[16], tail[4][16];
   const uint8_t* in[4];
   for (int64_t r = 0; r < 4; r++) in[r] = a.in + (row + (r < rows ? r : 0)) * a.ldi;
@@ -46,7 +47,7 @@ static void resample_pixels(const ResampleArgs& a, int64_t row, int64_t rows) {
     const int16_t *high = a.weights + 2 * x * a.taps, *low = high + a.taps;
     i32x16 high_sum = start_high(), low_sum = set1_i32(0);
     for (int32_t t = 0; t < taps; t += 4) {
-      const int64_t at = (first + t) * channels, left = row_bytes - at;
+      const int64_t at = (first + t) * kChannels, left = row_bytes - at;
       const bytes4x16 pixels = left >= 16
                                    ? load_rows(in[0] + at, in[1] + at, in[2] + at, in[3] + at)
                                    : load_rows(bounded(tail[0], in[0] + at, left), bounded(tail[1], in[1] + at, left),
@@ -57,8 +58,8 @@ static void resample_pixels(const ResampleArgs& a, int64_t row, int64_t rows) {
     }
     store_u8(result, finish(high_sum, low_sum));
     for (int64_t r = 0; r < rows; r++) {
-      uint8_t* out = a.out + (row + r) * a.ldo + x * channels;
-      for (int64_t c = 0; c < channels; c++) out[c] = result[4 * r + c];
+      uint8_t* out = a.out + (row + r) * a.ldo + x * kChannels;
+      __builtin_memcpy(out, result + 4 * r, kChannels);
     }
   }
 }
@@ -67,8 +68,10 @@ CARACAL_INLINE uint8_t clamp_u8(int32_t x) { return uint8_t(x < 0 ? 0 : x > 255 
 
 void resample_x_u8(const ResampleArgs& a, int64_t row_begin, int64_t row_end) {
   if (a.channels == 3 || a.channels == 4) {
-    for (int64_t row = row_begin; row < row_end; row += 4)
-      resample_pixels(a, row, row_end - row < 4 ? row_end - row : 4);
+    for (int64_t row = row_begin; row < row_end; row += 4) {
+      const int64_t rows = row_end - row < 4 ? row_end - row : 4;
+      a.channels == 3 ? resample_pixels<3>(a, row, rows) : resample_pixels<4>(a, row, rows);
+    }
     return;
   }
   for (int64_t row = row_begin; row < row_end; row++) {
@@ -122,6 +125,26 @@ void resample_y_u8(const ResampleArgs& a, int64_t row_begin, int64_t row_end) {
       for (int32_t t = 0; t < taps; t++) sum += uint32_t(in[t * a.ldi + i]) * uint32_t((high[t] << kLowBits) + low[t]);
       out[i] = clamp_u8(int32_t(sum) >> kPrecision);
     }
+  }
+}
+
+template <int kWindows>
+static void gather_row(uint8_t* out, const uint8_t* in, const int32_t* begin, const uint8_t* patterns, int64_t count,
+                       int64_t last) {
+  for (int64_t i = 0; i < count; i++, patterns += 16 * kWindows) {
+    bytes16 bytes = zero_bytes();
+    for (int w = 0; w < kWindows; w++) bytes = gather_bytes(bytes, in + begin[i] + 16 * w, patterns + 16 * w);
+    store_bytes(i + 1 < count ? out + 16 * i : out + last, bytes);
+  }
+}
+
+void gather_bytes_u8(uint8_t* out, const uint8_t* in, const int32_t* begin, const uint8_t* patterns, int64_t count,
+                     int64_t windows, int64_t last) {
+  switch (windows) {
+    case 1: return gather_row<1>(out, in, begin, patterns, count, last);
+    case 2: return gather_row<2>(out, in, begin, patterns, count, last);
+    case 3: return gather_row<3>(out, in, begin, patterns, count, last);
+    default: return gather_row<4>(out, in, begin, patterns, count, last);
   }
 }
 

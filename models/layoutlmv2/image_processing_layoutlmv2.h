@@ -30,6 +30,10 @@ class LayoutLMv2ImageProcessor : public BaseImageProcessor {
   std::shared_ptr<OcrEngine> engine_;
 };
 
+/// transformers' names of the same class by backend.
+using LayoutLMv2ImageProcessorPil = LayoutLMv2ImageProcessor;
+using LayoutLMv2ImageProcessorFast = LayoutLMv2ImageProcessor;
+
 /// The box (left, top, left + width, top + height) in thousandths of the page, rounded down: int(1000 * (x / width)).
 BatchFeature::Box normalize_box(const OcrWord& word, int64_t page_width, int64_t page_height);
 

@@ -1,6 +1,7 @@
 // LayoutLMv2Processor: an image processor (with its OCR) and a tokenizer as one.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,19 @@ class LayoutLMv2Processor {
   /// invalid_argument for boxes or word_labels beside OCR, for neither OCR nor words and boxes, and for overflowing
   /// tokens without return_offsets_mapping; not_built for OCR without an engine.
   LayoutLMv2Features operator()(const std::vector<Tensor>& images, const LayoutLMv2ProcessorInputs& inputs = {}) const;
+
+  /// Ids to text; see PreTrainedTokenizerBase.
+  std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const {
+    return tokenizer_.decode(ids, skip_special_tokens);
+  }
+  std::vector<std::string> batch_decode(const std::vector<std::vector<int32_t>>& ids,
+                                        bool skip_special_tokens = false) const {
+    return tokenizer_.batch_decode(ids, skip_special_tokens);
+  }
+  /// Names of what calls give to a model.
+  std::vector<std::string> model_input_names() const {
+    return {"input_ids", "bbox", "token_type_ids", "attention_mask", "image"};
+  }
 
   LayoutLMv2ImageProcessor& image_processor() noexcept { return image_processor_; }
   const LayoutLMv2ImageProcessor& image_processor() const noexcept { return image_processor_; }

@@ -17,4 +17,8 @@ class ViTImageProcessor : public BaseImageProcessor {
   static ViTImageProcessor from_pretrained(const std::string& path, const Json& overrides = {});
 };
 
+/// transformers' names of the same class by backend.
+using ViTImageProcessorPil = ViTImageProcessor;
+using ViTImageProcessorFast = ViTImageProcessor;
+
 }  // namespace caracal

@@ -15,6 +15,25 @@ constexpr int64_t kMaxSamples = int64_t(1) << 32;  // of one utterance, padding 
   throw Error(ErrorCode::invalid_argument, where, "expected " + expected + " but got " + got);
 }
 
+// How many samples of each utterance are kept, and to how many they are padded; `width` is 0 without padding.
+struct PaddedLengths {
+  std::vector<int64_t> kept;
+  int64_t width = 0;
+
+  PaddedLengths(const std::vector<Tensor>& utterances, const FeatureExtractorOptions& options) {
+    auto rounded = [unit = options.pad_to_multiple_of](int64_t length) {
+      return unit == 0 ? length : (length + unit - 1) / unit * unit;
+    };
+    int64_t longest = 0;
+    for (const Tensor& samples : utterances) {
+      const int64_t n = samples.numel();
+      kept.push_back(options.truncation ? std::min(n, rounded(options.max_length)) : n);
+      longest = std::max(longest, kept.back());
+    }
+    if (!options.padding.empty()) width = rounded(options.padding == "max_length" ? options.max_length : longest);
+  }
+};
+
 }  // namespace
 
 Wav2Vec2FeatureExtractor::Wav2Vec2FeatureExtractor(const Json& arguments, const std::string& where)
@@ -61,8 +80,8 @@ BatchFeature Wav2Vec2FeatureExtractor::operator()(const Tensor& samples, const F
   return (*this)(rows, options);
 }
 
-BatchFeature Wav2Vec2FeatureExtractor::operator()(const std::vector<Tensor>& utterances,
-                                                  const FeatureExtractorOptions& options) const {
+void Wav2Vec2FeatureExtractor::check(const std::vector<Tensor>& utterances,
+                                     const FeatureExtractorOptions& options) const {
   const std::string where = class_name();
   for (const Tensor& samples : utterances) {
     if (!samples.defined() || samples.rank() != 1)
@@ -81,48 +100,68 @@ BatchFeature Wav2Vec2FeatureExtractor::operator()(const std::vector<Tensor>& utt
     fail(where, "max_length with truncation or padding to it", "none");
   if (!options.return_attention_mask.is_null() && !options.return_attention_mask.is_bool())
     fail(where + ": return_attention_mask", "bool", options.return_attention_mask.type_name());
-  const bool with_mask =
-      options.return_attention_mask.is_bool() ? options.return_attention_mask.as_bool() : return_attention_mask_;
+}
 
-  auto rounded = [&](int64_t length) {
-    const int64_t unit = options.pad_to_multiple_of;
-    return unit == 0 ? length : (length + unit - 1) / unit * unit;
-  };
-  std::vector<int64_t> lengths;
-  int64_t longest = 0;
-  for (const Tensor& samples : utterances) {
-    const int64_t n = samples.numel();
-    lengths.push_back(options.truncation ? std::min(n, rounded(options.max_length)) : n);
-    longest = std::max(longest, lengths.back());
+bool Wav2Vec2FeatureExtractor::with_mask(const FeatureExtractorOptions& options) const {
+  return options.return_attention_mask.is_bool() ? options.return_attention_mask.as_bool() : return_attention_mask_;
+}
+
+BatchFeature Wav2Vec2FeatureExtractor::pad(const BatchFeature& features, const FeatureExtractorOptions& options) const {
+  const std::vector<Tensor>& utterances = features.list("input_values");
+  check(utterances, options);
+  const bool had_mask = features.contains("attention_mask");
+  if (had_mask) {
+    const std::vector<Tensor>& masks = features.list("attention_mask");
+    for (size_t i = 0; i < utterances.size(); i++) {
+      if (i >= masks.size() || masks[i].shape() != utterances[i].shape() || masks[i].dtype() != DType::I32)
+        fail(std::string(class_name()) + ": attention_mask", "one I32 value for each sample", "others");
+    }
   }
-  const bool pads = !options.padding.empty();
-  const int64_t width = rounded(options.padding == "max_length" ? options.max_length : longest);
+  const PaddedLengths lengths(utterances, options);
   std::vector<Tensor> values, masks;
   for (size_t i = 0; i < utterances.size(); i++) {
     const Tensor samples = utterances[i].dtype() == DType::F32 ? utterances[i] : utterances[i].to(DType::F32);
-    const int64_t n = lengths[i], padded = pads ? std::max(width, n) : n, begin = pad_left_ ? padded - n : 0;
+    const int64_t n = lengths.kept[i], padded = std::max(lengths.width, n), begin = pad_left_ ? padded - n : 0;
     Tensor row = Tensor::empty({padded});
     float* out = row.data<float>();
     std::fill(out, out + begin, padding_value_);
     std::copy_n(samples.data<float>(), n, out + begin);
     std::fill(out + begin + n, out + padded, padding_value_);
-    if (with_mask) {
-      Tensor mask = Tensor::zeros({padded}, DType::I32);
-      std::fill_n(mask.data<int32_t>() + begin, n, 1);
-      masks.push_back(std::move(mask));
-    }
-    if (do_normalize_ && padded > 0) {
-      // As transformers: with a mask, statistics over the first n samples (even when padding is on the left), and the
-      // padding value again from there on.
-      const bool masked = with_mask && pads && n > 0;
-      standardize(*runtime_, row, 0, masked ? n : padded, 1e-7);
-      if (masked) std::fill(out + n, out + padded, padding_value_);
-    }
     values.push_back(std::move(row));
+    if (!with_mask(options) && !had_mask) continue;
+    // A mask that was given and is not asked for is cut, but not padded.
+    const bool pads = with_mask(options);
+    Tensor mask = Tensor::zeros({pads ? padded : n}, DType::I32);
+    int32_t* const real = mask.data<int32_t>() + (pads ? begin : 0);
+    if (had_mask)
+      std::copy_n(features.list("attention_mask")[i].data<int32_t>(), n, real);
+    else
+      std::fill_n(real, n, 1);
+    masks.push_back(std::move(mask));
   }
-  BatchFeature features;
-  features.set("input_values", std::move(values));
-  if (with_mask) features.set("attention_mask", std::move(masks));
+  BatchFeature result = features;
+  result.set("input_values", std::move(values));
+  if (with_mask(options) || had_mask) result.set("attention_mask", std::move(masks));
+  return result;
+}
+
+BatchFeature Wav2Vec2FeatureExtractor::operator()(const std::vector<Tensor>& utterances,
+                                                  const FeatureExtractorOptions& options) const {
+  BatchFeature given;
+  given.set("input_values", utterances);
+  BatchFeature features = pad(given, options);
+  if (!do_normalize_) return features;
+  const PaddedLengths lengths(utterances, options);
+  std::vector<Tensor> values = features.list("input_values");
+  for (size_t i = 0; i < values.size(); i++) {
+    const int64_t n = lengths.kept[i], padded = values[i].numel();
+    if (padded == 0) continue;
+    // As transformers: with a mask, statistics over the first n samples (even when padding is on the left), and the
+    // padding value again from there on.
+    const bool masked = with_mask(options) && !options.padding.empty() && n > 0;
+    standardize(*runtime_, values[i], 0, masked ? n : padded, 1e-7);
+    if (masked) std::fill(values[i].data<float>() + n, values[i].data<float>() + padded, padding_value_);
+  }
   return features;
 }
 

@@ -38,6 +38,11 @@ class Wav2Vec2FeatureExtractor {
   /// One utterance (N), or a batch (B, N).
   BatchFeature operator()(const Tensor& samples, const FeatureExtractorOptions& options = {}) const;
 
+  /// Pads what calls gave (input_values, and attention_mask where they have it) to one length, by default the longest:
+  /// truncated and padded as in a call, but not normalised. An attention mask is made or padded when the options, or
+  /// else the attribute, ask for one; others are left as they are. Throws likewise, and not_found without input_values.
+  BatchFeature pad(const BatchFeature& features, const FeatureExtractorOptions& options = {.padding = "longest"}) const;
+
   int64_t sampling_rate() const noexcept { return sampling_rate_; }
   const char* class_name() const noexcept { return "Wav2Vec2FeatureExtractor"; }
   const Json& attribute(std::string_view name) const;
@@ -49,6 +54,9 @@ class Wav2Vec2FeatureExtractor {
   void save_pretrained(const std::string& directory) const;
 
  private:
+  void check(const std::vector<Tensor>& utterances, const FeatureExtractorOptions& options) const;
+  bool with_mask(const FeatureExtractorOptions& options) const;
+
   Json attributes_;
   int64_t sampling_rate_ = 16000;
   float padding_value_ = 0;

@@ -30,6 +30,19 @@ class Wav2Vec2Processor {
                           const FeatureExtractorOptions& audio_options = {},
                           const TokenizeOptions& text_options = {}) const;
 
+  /// What calls gave, padded to one length; see Wav2Vec2FeatureExtractor::pad.
+  BatchFeature pad(const BatchFeature& input_features,
+                   const FeatureExtractorOptions& options = {.padding = "longest"}) const {
+    return feature_extractor_.pad(input_features, options);
+  }
+  /// Texts' ids padded by the tokenizer's pad token on its side: input_ids and attention_mask (N) I64 each. Throws
+  /// invalid_argument for truncation, and for padding without a pad token.
+  BatchFeature pad(const std::vector<std::vector<int32_t>>& labels,
+                   const FeatureExtractorOptions& options = {.padding = "longest"}) const;
+  /// Both: the features, and the padded ids as `labels`.
+  BatchFeature pad(const BatchFeature& input_features, const std::vector<std::vector<int32_t>>& labels,
+                   const FeatureExtractorOptions& options = {.padding = "longest"}) const;
+
   /// Frames' ids to text; see Wav2Vec2CTCTokenizer.
   Wav2Vec2CTCTokenizerOutput decode(std::span<const int32_t> ids, const Wav2Vec2DecodeOptions& options = {}) const {
     return tokenizer_.decode(ids, options);
@@ -39,6 +52,8 @@ class Wav2Vec2Processor {
     return tokenizer_.batch_decode(ids, options);
   }
 
+  /// Names of what calls give to a model.
+  std::vector<std::string> model_input_names() const { return {"input_values", "attention_mask", "labels"}; }
   const Wav2Vec2FeatureExtractor& feature_extractor() const noexcept { return feature_extractor_; }
   const Wav2Vec2CTCTokenizer& tokenizer() const noexcept { return tokenizer_; }
   /// Writes processor_config.json and the tokenizer's files, which transformers loads back.

@@ -1,12 +1,13 @@
-// Any bytes as an image file: an Error or pixels, never more. The input's first letter chooses the decoder by the format's
-// own signature, so all of decode_image is under test.
-#include <caracal/loaders/image.h>
+// Any bytes as a file of one image format: an Error or pixels, never more. Compiled once per decoder of
+// loaders/image_formats.h: -DDECODER=decode_jpeg, decode_png, decode_webp.
+#include <caracal/loaders/image_formats.h>
 #include <caracal/runtime/error.h>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace caracal;
   try {
-    caracal::upright_rgb(caracal::decode_image({data, size}, "fuzz", {.max_pixels = 1 << 18}));
-  } catch (const caracal::Error&) {
+    upright_rgb(media::DECODER({.bytes = {data, size}, .where = "fuzz", .max_pixels = 1 << 18}));
+  } catch (const Error&) {
   }
   return 0;
 }

@@ -56,6 +56,31 @@ struct Weights {
   }
 };
 
+TEST(Resample, GatheredBytesComeFromTheirPlaces) {
+  std::mt19937 engine(11);
+  for (int64_t windows : {1, 2, 3, 4}) {
+    for (int64_t count : {1, 2, 5}) {
+      for (int64_t last : {16 * count - 16, std::max<int64_t>(16 * count - 21, 0)}) {
+        const auto in = random_bytes(300, engine());
+        std::vector<int32_t> begin;
+        std::vector<uint8_t> patterns(size_t(16 * windows * count), 0x80), want(size_t(last + 16));
+        for (int64_t i = 0; i < count; i++) {
+          begin.push_back(int32_t(engine() % uint32_t(in.size() - size_t(16 * windows) + 1)));
+          for (int64_t j = 0; j < 16; j++) {
+            const int64_t at = engine() % uint32_t(16 * windows);
+            patterns[size_t(16 * (i * windows + at / 16) + j)] = uint8_t(at % 16);
+            want[size_t((i + 1 < count ? 16 * i : last) + j)] = in[size_t(begin.back() + at)];
+          }
+        }
+        GuardedBytes out(want.size());
+        tier().gather_bytes_u8(out.data(), in.data(), begin.data(), patterns.data(), count, windows, last);
+        EXPECT_TRUE(std::equal(want.begin(), want.end(), out.data())) << windows << " " << count << " " << last;
+        EXPECT_TRUE(out.guards_intact());
+      }
+    }
+  }
+}
+
 TEST(Resample, AlongXEqualsPlainSums) {
   std::mt19937 engine(7);
   for (int64_t channels : {1, 2, 3, 4}) {

@@ -176,6 +176,10 @@ TEST_F(Processors, SaveAndLoadOldAndNewForms) {
   const auto old = AutoImageProcessor::from_pretrained(path());
   EXPECT_STREQ(old->class_name(), "ViTImageProcessor");
   EXPECT_EQ(old->attribute("size"), (Json{{"height", 384}, {"width", 384}}));
+  // Backends differ in nothing here.
+  const auto pil = AutoImageProcessor::from_pretrained(path(), {{"backend", "pil"}, {"size", 8}});
+  EXPECT_FALSE(pil->to_dict().contains("backend"));
+  EXPECT_EQ(pil->attribute("size"), (Json{{"height", 8}, {"width", 8}}));
   EXPECT_EQ((*old)(Tensor::zeros({20, 20, 3}, DType::U8))["pixel_values"].shape(), (Shape{1, 3, 384, 384}));
 }
 

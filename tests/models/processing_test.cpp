@@ -1,6 +1,7 @@
 // Wav2Vec2Processor, LayoutLMv2Processor and AutoProcessor against transformers (tools/make_media_goldens.py).
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -64,6 +65,71 @@ TEST(Wav2Vec2Processor, SoundAndTextEqualTransformers) {
   const BatchEncoding text = processor(std::vector<std::string>{"HELLO WORLD"});
   EXPECT_EQ(as_json(text["input_ids"]), want.at("text_only"));
   EXPECT_EQ(processor.decode(std::vector<int32_t>{5, 5, 0, 5, 4, 4, 6}).text, want.at("decoded").as_string());
+}
+
+std::vector<Tensor> rows_of(const Json& rows, DType dtype) {
+  std::vector<Tensor> tensors;
+  for (const Json& row : rows.as_array()) {
+    std::vector<float> values;
+    for (const Json& value : row.as_array()) values.push_back(float(value.as_double()));
+    tensors.push_back(Tensor::from(values, {int64_t(values.size())}).to(dtype));
+  }
+  return tensors;
+}
+
+TEST(Wav2Vec2Processor, PadsAsTransformers) {
+  const Wav2Vec2Processor processor = Wav2Vec2Processor::from_pretrained(combined("wav2vec2"));
+  const Json cases = Json::parse_file(combined("pad.json"));
+  ASSERT_GT(cases.as_array().size(), 20u);
+  for (const Json& c : cases.as_array()) {
+    FeatureExtractorOptions options{.padding = "longest"};
+    for (const auto& [key, value] : c.at("call").as_object()) {
+      if (key == "padding") options.padding = value.is_string() ? value.as_string() : "";
+      if (key == "max_length") options.max_length = value.as_int();
+      if (key == "truncation") options.truncation = value.as_bool();
+      if (key == "pad_to_multiple_of") options.pad_to_multiple_of = value.as_int();
+      if (key == "return_attention_mask") options.return_attention_mask = value;
+    }
+    BatchFeature features;
+    std::vector<std::vector<int32_t>> labels;
+    for (const auto& [key, rows] : c.at("features").is_null() ? Json::Object() : c.at("features").as_object())
+      features.set(key, rows_of(rows, key == "input_values" ? DType::F32 : DType::I32));
+    for (const Json& row : c.at("labels").is_null() ? Json::Array() : c.at("labels").as_array()) {
+      for (labels.emplace_back(); const Json& id : row.as_array()) labels.back().push_back(int32_t(id.as_int()));
+    }
+    auto pad = [&] {
+      if (labels.empty()) return processor.pad(features, options);
+      return features.keys().empty() ? processor.pad(labels, options) : processor.pad(features, labels, options);
+    };
+    if (c.contains("error")) {
+      EXPECT_THROW(pad(), Error) << c.dump();
+      continue;
+    }
+    const BatchFeature got = pad();
+    ASSERT_EQ(got.keys().size(), c.at("result").as_object().size()) << c.dump();
+    for (const auto& [key, rows] : c.at("result").as_object()) {
+      const std::vector<Tensor> want = rows_of(rows, DType::F32);
+      ASSERT_EQ(got.list(key).size(), want.size()) << c.dump();
+      for (size_t i = 0; i < want.size(); i++) {
+        const Tensor row = got.list(key)[i].to(DType::F32);
+        EXPECT_TRUE(std::ranges::equal(row.values<float>(), want[i].values<float>())) << key << " " << i << c.dump();
+      }
+    }
+  }
+}
+
+TEST(Wav2Vec2Processor, PadIsChecked) {
+  const Wav2Vec2Processor processor = Wav2Vec2Processor::from_pretrained(combined("wav2vec2"));
+  BatchFeature features;
+  EXPECT_THROW(processor.pad(features), Error);  // no input_values
+  features.set("input_values", {Tensor::zeros({2, 3})});
+  EXPECT_THROW(processor.pad(features), Error);
+  features.set("input_values", {Tensor::zeros({3})});
+  EXPECT_NO_THROW(processor.pad(features));
+  features.set("attention_mask", {Tensor::zeros({2}, DType::I32)});
+  EXPECT_THROW(processor.pad(features), Error);
+  features.set("attention_mask", {});
+  EXPECT_THROW(processor.pad(features), Error);
 }
 
 TEST(LayoutLMv2Processor, EveryCombinationEqualsTransformers) {
@@ -143,6 +209,31 @@ TEST(LayoutLMv2Processor, RefusesWhatContradicts) {
   EXPECT_EQ(code_of(plain, {.words = words}), ErrorCode::invalid_argument);
   EXPECT_EQ(code_of(plain, {.questions = {"a", "b"}, .words = words, .boxes = boxes}), ErrorCode::invalid_argument);
   EXPECT_EQ(code_of(plain, {.words = words, .boxes = {{}}}), ErrorCode::invalid_argument);
+}
+
+// "Create a custom architecture" and the AutoClass tutorial on processors; their image processors' and feature
+// extractors' listings are in image_processing_test.
+TEST(Processors, DocumentedExamples) {
+  const Wav2Vec2FeatureExtractor feature_extractor({{"padding_value", 1.0}, {"do_normalize", true}});
+  const Wav2Vec2CTCTokenizer tokenizer(Json{{"vocab_file", combined("wav2vec2/vocab.json")}});
+  const Wav2Vec2Processor processor(feature_extractor, tokenizer);
+  EXPECT_EQ(processor.feature_extractor().attribute("padding_value"), Json(1.0));
+  // The padding value shows in what is not normalised: pad() of samples as they are.
+  BatchFeature features;
+  features.set("input_values", {Tensor::zeros({3}), Tensor::zeros({1})});
+  EXPECT_EQ(processor.pad(features).list("input_values")[1].data<float>()[2], 1.0f);
+  EXPECT_EQ(processor.model_input_names(), (std::vector<std::string>{"input_values", "attention_mask", "labels"}));
+
+  const auto image_processor = AutoImageProcessor::from_pretrained(combined("layoutlmv2"));
+  EXPECT_STREQ(image_processor->class_name(), "LayoutLMv2ImageProcessor");
+  const AnyProcessor any = AutoProcessor::from_pretrained(combined("layoutlmv2"));
+  const auto& layout = std::get<LayoutLMv2Processor>(any);
+  EXPECT_EQ(
+      layout.decode(
+          layout.tokenizer()(LayoutLMv2Tokenizer::Words{"hole"}, LayoutLMv2Tokenizer::Boxes{{1, 2, 3, 4}}).input_ids(0),
+          true),
+      "hole");
+  EXPECT_EQ(layout.model_input_names().size(), 5u);
 }
 
 TEST(Processors, SaveWhatTransformersSaved) {
