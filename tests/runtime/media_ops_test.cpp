@@ -23,6 +23,31 @@ void expect_same_bytes(const Tensor& got, const Tensor& want, const std::string&
   EXPECT_TRUE(x == a.end()) << what << ": byte " << x - a.begin() << " is " << int(*x) << ", expected " << int(*y);
 }
 
+// Every way that nearest pixels are moved: few and many bytes, close and far apart, up and down.
+TEST(ResizeImage, NearestPixelsOfAllSizes) {
+  const Runtime runtime({.threads = 1});
+  for (int64_t channels : {1, 2, 3, 4}) {
+    for (int64_t in_width : {1, 2, 4, 5, 6, 11, 16, 33, 64, 200}) {
+      for (int64_t width : {1, 2, 3, 5, 6, 7, 11, 16, 17, 50, 100, 333}) {
+        Tensor image = Tensor::empty({16, in_width, channels}, DType::U8);  // fills its memory where ASan looks
+        for (int64_t i = 0; i < image.numel(); i++) image.data<uint8_t>()[i] = uint8_t(i * 7 + i / 256);
+        const Tensor got = resize_image(runtime, image, 17, width, Resample::nearest);
+        double y = 16.0 / 17 / 2;
+        for (int64_t row = 0; row < 17; row++, y += 16.0 / 17) {
+          double x = double(in_width) / double(width) / 2;
+          for (int64_t column = 0; column < width; column++, x += double(in_width) / double(width)) {
+            const int64_t from = int64_t(y) * in_width + std::min(int64_t(x), in_width - 1);
+            for (int64_t c = 0; c < channels; c++)
+              ASSERT_EQ(int(got.data<uint8_t>()[(row * width + column) * channels + c]),
+                        int(image.data<uint8_t>()[from * channels + c]))
+                  << in_width << " to " << width << " x " << channels;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(ResizeImage, EqualsPillowWhateverTheThreads) {
   const SafetensorsFile file = SafetensorsFile::open(media_path("resize.safetensors"));
   const Runtime one({.threads = 1}), three({.threads = 3});
