@@ -181,7 +181,9 @@ std::string cached_commit(const std::string& name, const HubOptions& options) {
   check_relative_name(revision, "revision");
   const std::string commit = read_start(repository / "refs" / revision, 64);
   if (is_commit(commit)) return commit;
-  return options.revision.empty() ? newest_folder(repository / "snapshots") : std::string();
+  std::error_code ignored;
+  const bool unknown = options.revision.empty() && !fs::exists(repository / "refs" / revision, ignored);
+  return unknown ? newest_folder(repository / "snapshots") : std::string();
 }
 
 std::string cached_snapshot(const std::string& name, const HubOptions& options) {

@@ -82,21 +82,21 @@ TEST_F(Documents, AutoClassTutorial) {
 
 // The documents' names of the hub: here snapshots in a local cache, as huggingface_hub lays it out.
 TEST_F(Documents, NamesInTheHubCache) {
-  const std::string repository = folder + "/models--distilbert--distilbert-base-uncased";
+  const std::string repository = folder + "/models--distilbert--distilbert-base-uncased", commit(40, 'a');
   fs::create_directories(repository + "/refs");
-  fs::create_directories(repository + "/snapshots/0a1b");
-  std::ofstream(repository + "/refs/main") << "0a1b";
+  fs::create_directories(repository + "/snapshots/" + commit);
+  std::ofstream(repository + "/refs/main") << commit;
   for (const char* file : {"config.json", "model.safetensors"})
-    fs::create_symlink(distilbert + "/" + file, repository + "/snapshots/0a1b/" + file);
-  ::setenv("HF_HUB_CACHE", folder.c_str(), 1);
+    fs::create_symlink(distilbert + "/" + file, repository + "/snapshots/" + commit + "/" + file);
   const std::string name = "distilbert/distilbert-base-uncased";
-  EXPECT_EQ(DistilBertConfig::from_pretrained(name, {{"activation", "relu"}}), my_config_of(distilbert));
-  EXPECT_STREQ(AutoModel::from_pretrained(name)->class_name(), "DistilBertModel");
-  EXPECT_STREQ(DistilBertForQuestionAnswering::from_pretrained(name).class_name(), "DistilBertForQuestionAnswering");
+  EXPECT_EQ(DistilBertConfig::from_pretrained(name, {{"activation", "relu"}, {"cache_dir", folder}}),
+            my_config_of(distilbert));
+  EXPECT_STREQ(AutoModel::from_pretrained(name, {.cache_dir = folder})->class_name(), "DistilBertModel");
+  EXPECT_STREQ(DistilBertForQuestionAnswering::from_pretrained(name, {.cache_dir = folder}).class_name(),
+               "DistilBertForQuestionAnswering");
   std::ofstream(repository + "/refs/main") << "../../../etc";
   for (const char* bad : {"distilbert/distilbert-base-uncased", "bert-base", "a/b/c", "../x", "/x", "x/", ""})
-    EXPECT_THROW(AutoModel::from_pretrained(bad), Error) << bad;
-  ::unsetenv("HF_HUB_CACHE");
+    EXPECT_THROW(AutoModel::from_pretrained(bad, {.cache_dir = folder}), Error) << bad;
 }
 
 // "Extending the Auto Classes"; auto_test has its checks.
