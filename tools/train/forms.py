@@ -160,16 +160,12 @@ def form(rng, held_out):
     return sheet, field
 
 
-def font_of(sheet, size, bold):
-    return ImageFont.truetype(f"{FONTS}{sheet.family}{'-Bold' if bold else ''}.ttf", size)
-
-
 def draw(sheet):
     """(image, [(x0, y0, x1, y1, field)]): a box for each part that belongs to a field."""
     image = Image.new("L", SIZE, 255)
     pen, boxes = ImageDraw.Draw(image), []
     for x, y, parts, size, bold, right in sheet.words:
-        font = font_of(sheet, size, bold)
+        font = ImageFont.truetype(f"{FONTS}{sheet.family}{'-Bold' if bold else ''}.ttf", size)
         if right:
             x -= sum(font.getlength(text) for text, _ in parts)
         for text, field in parts:
@@ -193,36 +189,6 @@ def read(image, boxes):
         labels.append(f"{'I' if field == before else 'B'}-{field}" if field else "O")
         before = field
     return dict(words=words, boxes=places, labels=labels)
-
-
-def rendered(count):
-    """The same without Tesseract: the words where they were drawn, row by row or, as it mostly reads, by columns."""
-    forms = []
-    for i in range(count):
-        rng = random.Random(f"rendered {i}")
-        sheet, fields = form(rng, held_out=False)
-        image, _ = draw(sheet)
-        columns = [rng.randint(120, 240), rng.randint(380, 480)] if rng.random() < 0.8 else []
-        found = []
-        for x, y, parts, size, bold, right in sheet.words:
-            font, before = font_of(sheet, size, bold), None
-            x -= sum(font.getlength(text) for text, _ in parts) if right else 0
-            column = sum(x > edge for edge in columns)
-            for text, field in parts:
-                start = 0
-                for word in text.split():
-                    start = text.index(word, start)
-                    x0, y0, x1, y1 = font.getbbox(word)
-                    at = x + font.getlength(text[:start])
-                    box = [int(1000 * (a + b) / side) for a, b, side in zip((x0, y0, x1, y1), (at, y) * 2, SIZE * 2)]
-                    label = f"{'I' if field == before else 'B'}-{field}" if field else "O"
-                    found.append(((column, y), word, box, label))
-                    before, start = field, start + len(word)
-                x += font.getlength(text)
-        found.sort(key=lambda each: each[0])  # stable: words of a line stay in order
-        _, words, boxes, labels = (list(each) for each in zip(*found))
-        forms.append(dict(words=words, boxes=boxes, labels=labels, fields=fields, image=image))
-    return forms
 
 
 def dataset(count, held_out, cache):
