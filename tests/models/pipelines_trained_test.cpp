@@ -6,6 +6,9 @@
 #include <caracal/loaders/ocr_tesseract.h>
 #endif
 
+#include <map>
+#include <mutex>
+
 #include "pipelines_testing.h"
 
 namespace caracal {
@@ -13,13 +16,32 @@ namespace {
 
 namespace fs = std::filesystem;
 
+#ifdef CARACAL_HAS_OCR
+// Tesseract, which takes its time, asked once about each page.
+class RememberingEngine final : public OcrEngine {
+ public:
+  std::vector<OcrWord> recognize(const Tensor& image, const OcrOptions& options) override {
+    const std::string key(static_cast<const char*>(image.raw()), image.nbytes());
+    const std::lock_guard lock(mutex_);
+    const auto [page, fresh] = pages_.try_emplace(key);
+    if (fresh) page->second = engine_.recognize(image, options);
+    return page->second;
+  }
+
+ private:
+  TesseractEngine engine_;
+  std::mutex mutex_;
+  std::map<std::string, std::vector<OcrWord>> pages_;
+};
+#endif
+
 PipelineFiles files() {
   PipelineFiles files;
 #ifdef CARACAL_HAS_MEDIA
   files = media_files();
 #endif
 #ifdef CARACAL_HAS_OCR
-  files.ocr = std::make_shared<TesseractEngine>();
+  files.ocr = std::make_shared<RememberingEngine>();
 #endif
   return files;
 }
