@@ -33,6 +33,7 @@ import plot
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+BACKENDS = {"caracal": "native", "caracal-onednn": "onednn", "caracal-eigen": "eigen"}
 PEERS = ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino"]
 CLASSES = {"bert-base": "Bert", "distilbert-base": "DistilBert", "vit-base-16-224": "ViT", "wav2vec2-base": "Wav2Vec2",
            "layoutlmv2-base": "LayoutLMv2"}  # all of their default shape  # fmt: skip
@@ -199,10 +200,8 @@ class Peer:
 class Caracal:
     """`caracal bench`, a fresh process each turn (it loads, warms up, then times)."""
 
-    name = "caracal"
-
-    def __init__(self, program, model, threads):
-        self.program, self.model, self.threads = program, str(model), str(threads)
+    def __init__(self, program, model, threads, backend):
+        self.program, self.model, self.threads, self.backend = program, str(model), str(threads), backend
         self.version = self.command("version").splitlines()[0]
 
     def command(self, *arguments):
@@ -216,7 +215,7 @@ class Caracal:
 
     def output(self, cell, file):
         self.command("run", "--model", self.model, "--task", "AutoModel", "--inputs", str(cell.file), "--outputs",
-                     str(file), "--threads", self.threads)  # fmt: skip
+                     str(file), "--threads", self.threads, "--backend", self.backend)  # fmt: skip
 
     def time(self, cell, warmup, seconds):
         shape = ["--batch", str(cell.batch)]
@@ -225,7 +224,8 @@ class Caracal:
         if cell.ragged:
             shape = ["--lengths", ",".join(map(str, cell.lengths))]
         line = self.command("bench", "--model", self.model, "--task", "AutoModel", *shape,
-                            "--seconds", str(seconds), "--threads", self.threads, "--json")  # fmt: skip
+                            "--seconds", str(seconds), "--threads", self.threads, "--backend", self.backend,
+                            "--json")  # fmt: skip
         return json.loads(line)
 
     def close(self):
@@ -448,8 +448,8 @@ def measure_model(cells, machine, args, versions):
         for name in args.peers.split(","):
             progress(f"{model.name}: starting {name}")
             try:
-                if name == "caracal":
-                    systems[name] = Caracal(args.caracal, model.path, args.threads)
+                if name in BACKENDS:
+                    systems[name] = Caracal(args.caracal, model.path, args.threads, BACKENDS[name])
                 else:
                     systems[name] = Peer(name, model, args.threads)
             except (RuntimeError, OSError) as error:
@@ -496,7 +496,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--cells", default=",".join(CELLS), help="default %(default)s")
-    add("--peers", default=",".join(["caracal"] + PEERS), help="which systems, default %(default)s")
+    add("--peers", default=",".join(["caracal"] + PEERS), help="which systems, default %(default)s; also caracal-onednn, caracal-eigen")
     add("--threads", type=int, default=2, help="threads and cores of each system, default %(default)s")
     add("--caracal", type=Path, default=ROOT / "build" / "release" / "tools" / "caracal", help="the caracal command, default %(default)s")
     add("--work", type=Path, default=ROOT / "build" / "bench", help="weights, exported graphs, caches, logs")

@@ -2,9 +2,11 @@
 
     python bench/compare_tokenizers.py --text FILE… --tokenizers DIR… [--rounds 5] [--seconds 1] [--command build/release/tools/caracal]
                                        [--output bench/results/NAME]
+    python bench/compare_tokenizers.py --linear --tokenizers DIR… [--seconds 1] [--command build/release/tools/caracal]
 
 Hugging Face's side is Tokenizer.encode_batch on one thread, which leaves out Python's call per text; caracal's is `caracal bench
---tokenize`, a call per text. Both track offsets. Writes NAME.json and NAME.png, prints a table.
+--tokenize`, a call per text. Both track offsets. A tokenizer.json is loaded by a new process each time. Writes NAME.json and NAME.png, prints a table.
+--linear times texts of 5 and 10 MB of one thing, and prints the ratios of the times.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import os
 import pathlib
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -34,21 +37,49 @@ def ours(command, path, file, seconds, threads=1):
     return json.loads(result.stdout)
 
 
+LOAD = "import sys, time; from tokenizers import Tokenizer; start = time.perf_counter(); Tokenizer.from_file(sys.argv[1]); print((time.perf_counter() - start) * 1e3)"
+
+
 def load_theirs(path):
-    start = time.perf_counter()
-    Tokenizer.from_file(str(path))
-    return (time.perf_counter() - start) * 1e3
+    return float(subprocess.run([sys.executable, "-c", LOAD, str(path)], stdout=subprocess.PIPE, check=True).stdout)
+
+
+def cpu_name():
+    fields = dict(line.split(":", 1) for line in open("/proc/cpuinfo").read().split("\n\n")[0].splitlines())
+    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    return f"{fields['model name']} (family {fields['cpu family']} model {fields['model']})"
+
+
+def linear(command, tokenizers, seconds):
+    pieces = {"a": "a", "spaces": " ", "an emoji": "\U0001f600", "combining marks": "\u0301"}
+    print(f"{cpu_name()}; time of 10 MB over time of 5 MB, and MB/s of 10 MB")
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "text"
+        for directory in tokenizers:
+            cells = []
+            for name, piece in pieces.items():
+                speeds = []
+                for size in (5_000_000, 10_000_000):
+                    file.write_text(piece * (size // len(piece.encode())) + "\n", encoding="utf-8")
+                    speeds.append(max(ours(command, directory, file, seconds)["mb_per_s"] for _ in range(2)))
+                cells.append(f"{name} {2 * speeds[0] / speeds[1]:.2f} ({speeds[1]:.0f})")
+            print(f"{directory.name:30} {', '.join(cells)}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", type=pathlib.Path, nargs="+", required=True)
+    parser.add_argument("--text", type=pathlib.Path, nargs="+")
+    parser.add_argument("--linear", action="store_true")
     parser.add_argument("--tokenizers", type=pathlib.Path, nargs="+", required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--command", nargs="+", default=["build/release/tools/caracal"])
     parser.add_argument("--output", type=pathlib.Path)
     arguments = parser.parse_args()
+    if arguments.linear:
+        return linear(arguments.command, arguments.tokenizers, arguments.seconds)
+    if not arguments.text:
+        parser.error("--text is needed without --linear")
     lines = [line for path in arguments.text for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     documents, current = [], ""
     for line in lines:
@@ -56,7 +87,7 @@ def main():
         if len(current.encode()) > 4000:
             documents.append(current)
             current = ""
-    cpu = next(line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name"))
+    cpu = cpu_name()
     print(f"{cpu}; {len(lines)} lines, {len(documents)} texts of 4 KB; MB/s, median of {arguments.rounds} rounds in turns (least, most of the ratio)")
     rows = []
     with tempfile.TemporaryDirectory() as folder:

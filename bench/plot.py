@@ -3,6 +3,8 @@
 # One colour per system, the same in every plot; caracal stands out, the peers are muted.
 COLORS = {
     "caracal": "#c8551b",
+    "caracal-onednn": "#d98a5f",
+    "caracal-eigen": "#e3ad8e",
     "torch": "#8d99ae",
     "compile": "#6c7a92",
     "compile-dynamic": "#56637a",
@@ -11,6 +13,8 @@ COLORS = {
     "openvino": "#a79ac0",
 }
 LABELS = {
+    "caracal-onednn": "caracal on oneDNN",
+    "caracal-eigen": "caracal on Eigen",
     "torch": "PyTorch eager",
     "compile": "torch.compile, static",
     "compile-dynamic": "torch.compile, dynamic",

@@ -1,22 +1,41 @@
-// Chooses among the tiers. Compiled for the baseline: nothing here may run an instruction the machine could lack.
+// Chooses among the tiers and backends. Compiled for the baseline: nothing here may run an instruction the machine
+// could lack.
 #include <caracal/kernels/kernels.h>
+#include <caracal/kernels/onednn/onednn.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
 namespace caracal::kernels {
+namespace {
+
+bool same_text(const char* a, const char* b) noexcept {
+  while (*a && *a == *b) ++a, ++b;
+  return *a == *b;
+}
+
+}  // namespace
 
 namespace scalar {
 extern const Kernels kTable;
+namespace eigen {
+extern const Kernels kTable;
 }
+}  // namespace scalar
 #if defined(__x86_64__)
 namespace avx2 {
 extern const Kernels kTable;
-}
-namespace avx512 {
+namespace eigen {
 extern const Kernels kTable;
 }
+}  // namespace avx2
+namespace avx512 {
+extern const Kernels kTable;
+namespace eigen {
+extern const Kernels kTable;
+}
+}  // namespace avx512
 #endif
 
 const char* isa_name(Isa isa) noexcept {
@@ -30,13 +49,9 @@ const char* isa_name(Isa isa) noexcept {
 
 bool isa_from_name(const char* name, Isa& isa) noexcept {
   for (Isa candidate : kIsas) {
-    const char* a = isa_name(candidate);
-    const char* b = name;
-    while (*a && *a == *b) ++a, ++b;
-    if (*a == *b) {
-      isa = candidate;
-      return true;
-    }
+    if (!same_text(isa_name(candidate), name)) continue;
+    isa = candidate;
+    return true;
   }
   return false;
 }
@@ -73,6 +88,42 @@ const Kernels& cpu_kernels(Isa isa) noexcept {
 #endif
   (void)isa;
   return scalar::kTable;
+}
+
+const char* backend_name(Backend backend) noexcept {
+  switch (backend) {
+    case Backend::native: return "native";
+    case Backend::onednn: return "onednn";
+    case Backend::eigen: return "eigen";
+  }
+  return "unknown";
+}
+
+bool backend_from_name(const char* name, Backend& backend) noexcept {
+  for (Backend candidate : kBackends) {
+    if (!same_text(backend_name(candidate), name)) continue;
+    backend = candidate;
+    return true;
+  }
+  return false;
+}
+
+Backend best_backend() noexcept {
+#if defined(__x86_64__)
+  return Backend::native;
+#else
+  return Backend::eigen;
+#endif
+}
+
+const Kernels* backend_kernels(Backend backend, Isa isa) noexcept {
+  if (backend == Backend::native) return &cpu_kernels(isa);
+  if (backend == Backend::onednn) return onednn_kernels(isa);
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return &avx512::eigen::kTable;
+  if (isa == Isa::avx2) return &avx2::eigen::kTable;
+#endif
+  return &scalar::eigen::kTable;
 }
 
 }  // namespace caracal::kernels

@@ -12,6 +12,11 @@ namespace caracal::kernels {
 enum class Isa { scalar, avx2, avx512 };
 inline constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
 
+/// Who multiplies matrices, and so convolves; all else is caracal's own in every one. native: cpu/gemm.cpp. onednn:
+/// Intel's library, where caracal::onednn was linked. eigen: Eigen's block kernel, compiled for each tier.
+enum class Backend { native, onednn, eigen };
+inline constexpr Backend kBackends[] = {Backend::native, Backend::onednn, Backend::eigen};
+
 /// Elementwise functions, also available in the GEMM epilogue. Formulas are those of transformers' ACT2FN:
 /// gelu = x Φ(x) by erf; gelu_tanh = "gelu_new" and "gelu_pytorch_tanh"; quick_gelu = x σ(1.702 x); silu = x σ(x);
 /// gelu_10 = gelu clipped to ±10; laplace = Φ((x - 0.707107) / 0.282095); leaky_relu with slope 0.01; relu2 = relu².
@@ -70,8 +75,8 @@ struct AttentionArgs {
   void* scratch;  // attention_scratch_f32(keys, head_dim) bytes, 64-byte aligned
 };
 
-/// One pass of an image resize, along x or along y. Output i is Σ weight[t] · in[first + t], t < count, in units of 2^-22,
-/// rounded and clamped to a byte.
+/// One pass of an image resize, along x or along y. Output i is Σ weight[t] · in[first + t], t < count, in units of
+/// 2^-22, rounded and clamped to a byte.
 struct ResampleArgs {
   uint8_t* out;
   int64_t ldo;  // bytes between rows
@@ -98,6 +103,7 @@ struct WindowArgs {
 struct Kernels {
   Isa isa;
   const char* name;  // "scalar", "avx2", "avx512"
+  Backend backend;   // of the matrix product
 #define KERNEL(ret, fn, params) ret(*fn) params;
 #include <caracal/kernels/kernels.def>
 #undef KERNEL
@@ -113,7 +119,18 @@ bool isa_supported(Isa isa) noexcept;
 /// The widest supported tier.
 Isa best_isa() noexcept;
 
-/// The table of a tier; call only when isa_supported(isa).
+/// The native table of a tier; call only when isa_supported(isa).
 const Kernels& cpu_kernels(Isa isa) noexcept;
+
+/// Name of a backend, and its inverse; false for an unknown name.
+const char* backend_name(Backend backend) noexcept;
+bool backend_from_name(const char* name, Backend& backend) noexcept;
+
+/// native where tiers were written by hand (x86-64), eigen on every other architecture.
+Backend best_backend() noexcept;
+
+/// The table of a tier whose matrix products a backend computes, null when it was not built or linked; call only when
+/// isa_supported(isa).
+const Kernels* backend_kernels(Backend backend, Isa isa) noexcept;
 
 }  // namespace caracal::kernels

@@ -1,7 +1,9 @@
 #include <caracal/loaders/hub_cache.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <mutex>
 
 #include <caracal/loaders/file.h>
 #include <caracal/runtime/error.h>
@@ -11,47 +13,247 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path cache_directory() {
-  auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return fs::path(value != nullptr ? value : "");
-  };
-  if (const fs::path cache = variable("HF_HUB_CACHE"); !cache.empty()) return cache;
-  if (const fs::path home = variable("HF_HOME"); !home.empty()) return home / "hub";
-  const fs::path home = variable("HOME");
-  return home.empty() ? fs::path() : home / ".cache/huggingface/hub";
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
 }
 
-// "org/name" -> "models--org--name"; empty for what is no name of the hub.
-std::string folder_of(const std::string& name) {
-  std::string folder = "models--";
+bool is_true(std::string value) {
+  for (char& c : value)
+    if (c >= 'a' && c <= 'z') c = char(c - 'a' + 'A');
+  return value == "1" || value == "ON" || value == "YES" || value == "TRUE";
+}
+
+fs::path expand_user(const std::string& path) {
+  const std::string home = variable("HOME");
+  if (path != "~" && !path.starts_with("~/")) return path;
+  return home.empty() ? fs::path(path) : fs::path(home) / path.substr(std::min<size_t>(2, path.size()));
+}
+
+// The start of a small file, or nothing; never an error.
+std::string read_start(const fs::path& path, size_t most) {
+  try {
+    std::error_code ignored;
+    if (!fs::is_regular_file(path, ignored)) return {};
+    const Bytes bytes = load_bytes(File::open(path.string()), Access::read);
+    return std::string(reinterpret_cast<const char*>(bytes.span.data()), std::min(bytes.span.size(), most));
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+// Tokens end up in a header: what is around them, and what does not belong there, goes.
+std::string clean_token(const std::string& text) {
+  std::string token;
+  for (char c : text)
+    if (c > ' ' && c < 127) token += c;
+  return token;
+}
+
+fs::path cache_of(const HubOptions& options) {
+  return options.cache_dir.empty() ? fs::path(hub_settings().cache) : expand_user(options.cache_dir);
+}
+
+// Why `name` is no name of the hub, or null.
+const char* problem_of(std::string_view name) noexcept {
   int slashes = 0;
+  if (name.empty() || name.size() > 96) return "1 to 96 characters";
   for (char c : name) {
     const bool plain =
         (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
-    if (!plain && (c != '/' || ++slashes > 1)) return {};
-    folder += c == '/' ? "--" : std::string(1, c);
+    if (c == '/' && ++slashes > 1) return "one slash at most";
+    if (!plain && c != '/') return "letters, digits, '-', '_' and '.'";
   }
-  return name.empty() || name.front() == '/' || name.back() == '/' || name.find("..") != name.npos ? "" : folder;
+  for (const auto part : {name.substr(0, name.find('/')), name.substr(std::min(name.size(), name.find('/') + 1))}) {
+    if (slashes > 0 && part.empty()) return "something before and after the slash";
+    if (part.starts_with('.') || part.starts_with('-') || part.ends_with('.') || part.ends_with('-'))
+      return "no '.' or '-' at either end";
+  }
+  if (name.find("--") != name.npos || name.find("..") != name.npos) return "no -- or ..";
+  return name.ends_with(".git") ? "no .git at its end" : nullptr;
+}
+
+std::string newest_folder(const fs::path& parent) {
+  std::string newest;
+  fs::file_time_type when;
+  std::error_code error;
+  for (fs::directory_iterator entry(parent, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    std::error_code ignored;
+    const fs::file_time_type time = fs::last_write_time(entry->path(), ignored);
+    if (ignored || !is_commit(name) || !entry->is_directory(ignored)) continue;
+    if (newest.empty() || time > when || (time == when && name > newest)) newest = name, when = time;
+  }
+  return newest;
+}
+
+// The fetcher, and what guards it.
+struct FetcherSlot {
+  std::mutex mutex;
+  HubFetcher fetcher;
+};
+FetcherSlot& fetcher_slot() {
+  static FetcherSlot slot;
+  return slot;
+}
+HubFetcher current_fetcher() {
+  FetcherSlot& slot = fetcher_slot();
+  const std::lock_guard lock(slot.mutex);
+  return slot.fetcher;
 }
 
 }  // namespace
 
-std::string resolve_model_path(const std::string& name_or_path) {
+HubSettings HubSettings::from_environment() {
+  fs::path home = expand_user(variable("HF_HOME"));
+  if (home.empty()) {
+    const std::string cache = variable("XDG_CACHE_HOME");
+    home = (cache.empty() ? expand_user("~/.cache") : fs::path(cache)) / "huggingface";
+  }
+  HubSettings settings;
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
+    if (settings.cache.empty()) settings.cache = expand_user(variable(name)).string();
+  if (settings.cache.empty()) settings.cache = (home / "hub").string();
+
+  settings.endpoint = variable("HF_ENDPOINT");
+  while (settings.endpoint.ends_with('/')) settings.endpoint.pop_back();
+  if (settings.endpoint.empty()) settings.endpoint = "https://huggingface.co";
+
+  constexpr size_t kLongestToken = 4096;
+  const std::string file = variable("HF_TOKEN_PATH");
+  settings.token = clean_token(variable("HF_TOKEN"));
+  if (settings.token.empty())
+    settings.token = clean_token(read_start(file.empty() ? home / "token" : expand_user(file), kLongestToken));
+  settings.offline = is_true(variable("HF_HUB_OFFLINE")) || is_true(variable("TRANSFORMERS_OFFLINE"));
+  settings.progress_bars = !is_true(variable("HF_HUB_DISABLE_PROGRESS_BARS"));
+  return settings;
+}
+
+const HubSettings& hub_settings() {
+  static const HubSettings settings = HubSettings::from_environment();
+  return settings;
+}
+
+std::vector<std::string_view> files_of(HubPart part) {
+  std::vector<std::string_view> files{"config.json"};
+  const bool all = part == HubPart::everything, sentence = all || part == HubPart::sentence_transformer,
+             both = all || part == HubPart::processor;
+  auto add = [&](bool wanted, std::initializer_list<std::string_view> names) {
+    if (wanted) files.insert(files.end(), names);
+  };
+  add(sentence || both || part == HubPart::tokenizer,
+      {"tokenizer_config.json", "tokenizer.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json",
+       "added_tokens.json"});
+  add(both || part == HubPart::preprocessor, {"preprocessor_config.json"});
+  add(both || part == HubPart::preprocessor || part == HubPart::tokenizer, {"processor_config.json"});
+  add(has_weights(part), {"generation_config.json"});
+  add(sentence, {"modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "*/config.json"});
+  return files;
+}
+
+bool has_weights(HubPart part) {
+  return part == HubPart::model || part == HubPart::sentence_transformer || part == HubPart::everything;
+}
+
+bool is_hub_name(const std::string& name) noexcept { return problem_of(name) == nullptr; }
+
+void check_hub_name(const std::string& name) {
+  if (const char* problem = problem_of(name))
+    throw Error(ErrorCode::invalid_argument, "hub",
+                std::string("expected a name of the hub (") + problem + ") but got " + Json(name).dump());
+}
+
+std::string hub_repository_folder(const std::string& name, const HubOptions& options) {
+  check_hub_name(name);
+  std::string folder = "models--" + name;
+  if (const size_t slash = folder.find('/'); slash != folder.npos) folder.replace(slash, 1, "--");
+  return (cache_of(options) / folder).string();
+}
+
+bool is_commit(std::string_view revision) noexcept {
+  return revision.size() == 40 && revision.find_first_not_of("0123456789abcdef") == revision.npos;
+}
+
+std::string cached_commit(const std::string& name, const HubOptions& options) {
+  if (is_commit(options.revision)) return options.revision;
+  const fs::path repository = hub_repository_folder(name, options);
+  const std::string revision = options.revision.empty() ? "main" : options.revision;
+  check_relative_name(revision, "revision");
+  const std::string commit = read_start(repository / "refs" / revision, 64);
+  if (is_commit(commit)) return commit;
+  return options.revision.empty() ? newest_folder(repository / "snapshots") : std::string();
+}
+
+std::string cached_snapshot(const std::string& name, const HubOptions& options) {
+  const std::string commit = cached_commit(name, options);
+  if (commit.empty()) return {};
+  const fs::path snapshot = fs::path(hub_repository_folder(name, options)) / "snapshots" / commit;
   std::error_code ignored;
-  if (fs::exists(name_or_path, ignored)) return name_or_path;
-  const std::string folder = folder_of(name_or_path);
-  const fs::path cache = cache_directory();
-  if (folder.empty() || cache.empty()) return name_or_path;
-  const fs::path repository = cache / folder, branch = repository / "refs" / "main";
-  if (!fs::is_regular_file(branch, ignored)) return name_or_path;
-  const Bytes bytes = load_bytes(File::open(branch.string()), Access::read);
-  constexpr size_t kLongestCommit = 64;
-  const std::string commit(reinterpret_cast<const char*>(bytes.span.data()),
-                           std::min(bytes.span.size(), kLongestCommit));
-  if (commit.empty() || commit.find_first_not_of("0123456789abcdef") != commit.npos) return name_or_path;
-  const fs::path snapshot = repository / "snapshots" / commit;
-  return fs::is_directory(snapshot, ignored) ? snapshot.string() : name_or_path;
+  return fs::is_directory(snapshot, ignored) ? snapshot.string() : std::string();
+}
+
+void set_hub_fetcher(HubFetcher fetcher) {
+  FetcherSlot& slot = fetcher_slot();
+  const std::lock_guard lock(slot.mutex);
+  slot.fetcher = std::move(fetcher);
+}
+
+std::string locate_checkpoint(const HubRequest& request) {
+  const HubOptions& options = request.options;
+  if (!options.subfolder.empty()) check_relative_name(options.subfolder, "subfolder");
+  auto with_subfolder = [&](const std::string& folder) {
+    return options.subfolder.empty() ? folder : (fs::path(folder) / options.subfolder).string();
+  };
+  std::error_code ignored;
+  if (fs::exists(request.name, ignored) || !is_hub_name(request.name)) return with_subfolder(request.name);
+
+  const bool local = options.local_files_only || hub_settings().offline;
+  if (local && options.force_download)
+    throw Error(ErrorCode::invalid_argument, request.name,
+                "expected force_download without local_files_only or HF_HUB_OFFLINE but got both");
+  const HubFetcher fetcher = current_fetcher();
+  if (fetcher && !local) return with_subfolder(fetcher(request));
+  if (options.force_download)
+    throw Error(ErrorCode::invalid_argument, request.name, "expected enable_downloads() before force_download");
+  const std::string snapshot = cached_snapshot(request.name, options);
+  if (!snapshot.empty()) return with_subfolder(snapshot);
+  throw Error(ErrorCode::not_found, request.name,
+              "expected a directory, or a repository " +
+                  (options.revision.empty() ? "" : "with revision " + Json(options.revision).dump() + " ") +
+                  "in the hub's cache, but there is none of this name" +
+                  (local ? ", and downloads are off" : ", and nobody called enable_downloads()"));
+}
+
+bool set_option(HubOptions& options, const std::string& name, const Json& value) {
+  auto wrong = [&](const char* expected) {
+    throw Error(ErrorCode::invalid_argument, name, std::string("expected ") + expected + " but got " + value.dump());
+  };
+  for (const auto& [known, member] :
+       {std::pair{"revision", &HubOptions::revision}, std::pair{"subfolder", &HubOptions::subfolder},
+        std::pair{"variant", &HubOptions::variant}, std::pair{"cache_dir", &HubOptions::cache_dir},
+        std::pair{"token", &HubOptions::token}}) {
+    if (name != known) continue;
+    if (!value.is_string() && !value.is_null()) wrong("a string");
+    options.*member = value.is_null() ? std::string() : value.as_string();
+    return true;
+  }
+  for (const auto& [known, member] : {std::pair{"local_files_only", &HubOptions::local_files_only},
+                                      std::pair{"force_download", &HubOptions::force_download}}) {
+    if (name != known) continue;
+    if (!value.is_bool()) wrong("true or false");
+    options.*member = value.as_bool();
+    return true;
+  }
+  return false;
+}
+
+LocatedFiles locate_files(const std::string& name_or_path, HubPart part, const Json& overrides) {
+  if (!overrides.is_object()) return {locate_checkpoint({.name = name_or_path, .part = part}), overrides};
+  HubRequest request{.name = name_or_path, .part = part};
+  Json::Object rest;
+  for (const auto& [key, value] : overrides.as_object())
+    if (!set_option(request.options, key, value)) rest.emplace_back(key, value);
+  return {locate_checkpoint(request), std::move(rest)};
 }
 
 }  // namespace caracal

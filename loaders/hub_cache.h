@@ -1,13 +1,97 @@
-// Names of the hub, "google-bert/bert-base-uncased", as folders of the local cache that huggingface_hub keeps.
+// Names of the hub, "google-bert/bert-base-uncased", as folders of the local cache, which is laid out as
+// huggingface_hub lays it out and shared with it. Nothing here touches the network: who wants names that are not in the
+// cache links caracal::hub and calls enable_downloads() (loaders/hub.h).
 #pragma once
 
+#include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
+
+#include <caracal/runtime/json.h>
 
 namespace caracal {
 
-/// The directory that from_pretrained(name_or_path) means: `name_or_path` itself where there is such a path, else the
-/// snapshot of branch main in the cache, else `name_or_path` again, for the caller to say what is missing. The cache is
-/// $HF_HUB_CACHE, else $HF_HOME/hub, else ~/.cache/huggingface/hub. Nothing is downloaded.
-std::string resolve_model_path(const std::string& name_or_path);
+/// What the environment says about the hub. "true" is 1, ON, YES or TRUE, in either case.
+struct HubSettings {
+  std::string cache;          ///< $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE or HOME/hub, where HOME is $HF_HOME,
+                              ///< $XDG_CACHE_HOME/huggingface or ~/.cache/huggingface; a leading ~ is $HOME
+  std::string endpoint;       ///< $HF_ENDPOINT or https://huggingface.co, without a slash at its end
+  std::string token;          ///< $HF_TOKEN, or the content of the file $HF_TOKEN_PATH or HOME/token; may be empty
+  bool offline = false;       ///< $HF_HUB_OFFLINE or $TRANSFORMERS_OFFLINE is true
+  bool progress_bars = true;  ///< false when $HF_HUB_DISABLE_PROGRESS_BARS is true
+
+  static HubSettings from_environment();
+};
+/// HubSettings::from_environment() at the first call, in every later call too.
+const HubSettings& hub_settings();
+
+/// Which files of a repository, and from where: the arguments of that name of transformers' from_pretrained.
+struct HubOptions {
+  std::string revision = {};      // branch, tag or commit; default: main
+  std::string subfolder = {};     // of the repository or directory
+  std::string variant = {};       // of the weights: "fp16" for model.fp16.safetensors
+  std::string cache_dir = {};     // default: hub_settings().cache
+  std::string token = {};         // default: hub_settings().token
+  bool local_files_only = false;  // the cache alone, even where downloads are enabled
+  bool force_download = false;    // anew, even what the cache has
+};
+
+/// What a class reads of a repository, and so what is downloaded for it.
+enum class HubPart {
+  config,                ///< config.json
+  tokenizer,             ///< vocabulary and configuration of a tokenizer
+  preprocessor,          ///< configuration of an image processor or feature extractor
+  processor,             ///< both of these
+  model,                 ///< configuration and safetensors weights
+  sentence_transformer,  ///< model, tokenizer, and modules with their folders
+  everything,            ///< all that caracal can read
+};
+/// The files of a part, without its weights; "*/config.json" is that of every folder.
+std::vector<std::string_view> files_of(HubPart part);
+bool has_weights(HubPart part);
+
+/// One repository, or a directory in its place.
+struct HubRequest {
+  std::string name;
+  HubPart part = HubPart::everything;
+  HubOptions options = {};
+  std::vector<std::string> more = {};  ///< names of further files, if the repository has them
+  bool only_more = false;              ///< those alone, and each must be there
+};
+
+/// Throws invalid_argument unless `name` is "name" or "owner/name" as the hub allows them.
+void check_hub_name(const std::string& name);
+bool is_hub_name(const std::string& name) noexcept;
+/// CACHE/models--owner--name.
+std::string hub_repository_folder(const std::string& name, const HubOptions& options);
+/// 40 hexadecimal digits.
+bool is_commit(std::string_view revision) noexcept;
+/// The commit of a branch or tag as the cache knows it, or empty. Of a revision that is a commit, itself. Without a
+/// revision branch main, or the newest snapshot where the cache knows no branch main.
+std::string cached_commit(const std::string& name, const HubOptions& options);
+/// The folder of that commit's files, or empty when there is none.
+std::string cached_snapshot(const std::string& name, const HubOptions& options);
+
+/// Gets what a request asks for into the cache, and returns the folder of the snapshot (without the subfolder).
+using HubFetcher = std::function<std::string(const HubRequest&)>;
+/// From here on locate_checkpoint calls `fetcher` for names of the hub; an empty one ends that. Safe from any thread.
+void set_hub_fetcher(HubFetcher fetcher);
+
+/// The path that from_pretrained(name_or_path) means, with the subfolder: `name_or_path` where there is such a path, or
+/// where it cannot be a name of the hub, for the caller to say what is missing; else what the fetcher gives; else the
+/// cached snapshot. Throws not_found when the cache has none, invalid_argument, and what the fetcher throws.
+std::string locate_checkpoint(const HubRequest& request);
+
+/// A path, and the overrides without those that are HubOptions.
+struct LocatedFiles {
+  std::string path;
+  Json overrides;
+};
+/// The same for the classes whose from_pretrained takes its options as one object:
+/// {{"revision", "v1.0"}, {"do_lower_case", true}}. Throws invalid_argument for an option of the wrong type.
+LocatedFiles locate_files(const std::string& name_or_path, HubPart part, const Json& overrides);
+/// Sets the option of this name; false when there is none. Throws invalid_argument for a value of the wrong type.
+bool set_option(HubOptions& options, const std::string& name, const Json& value);
 
 }  // namespace caracal

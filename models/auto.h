@@ -15,10 +15,10 @@ namespace caracal {
 class AutoConfig {
  public:
   AutoConfig() = delete;
-  /// The configuration class that config.json's model_type names, with `overrides` applied. `path` is a checkpoint
-  /// directory or a config.json. Throws not_found, bad_file, or unsupported for an unknown model_type.
-  /// `unused` receives the overrides that are no attributes.
-  static std::unique_ptr<PretrainedConfig> from_pretrained(const std::string& path, const Json& overrides = {},
+  /// The configuration class that config.json's model_type names, with `overrides` applied. `name_or_path` is a
+  /// checkpoint directory, a name of the hub (locate_files) or a config.json. Throws not_found, bad_file, or
+  /// unsupported for an unknown model_type. `unused` receives the overrides that are no attributes.
+  static std::unique_ptr<PretrainedConfig> from_pretrained(const std::string& name_or_path, const Json& overrides = {},
                                                            Json* unused = nullptr);
 
   /// Makes AutoConfig choose Config, a class derived from ConfigOf, for config.json files of this model_type. Throws
@@ -48,9 +48,9 @@ class AnyModel {
   std::shared_ptr<PreTrainedModel> model_;
 };
 
-/// Loads a checkpoint directory through the Auto class of the given name ("AutoModel", "AutoModelForMaskedLM", …).
-/// Throws like AutoConfig and PreTrainedModel, and unsupported when no architecture of the configuration's model_type
-/// is registered for the Auto class: the message lists those that are.
+/// Loads a checkpoint directory, or one of the hub (checkpoint_directory), through the Auto class of the given name
+/// ("AutoModel", "AutoModelForMaskedLM", …). Throws like AutoConfig and PreTrainedModel, and unsupported when no
+/// architecture of the configuration's model_type is registered for the Auto class: the message lists those that are.
 AnyModel load_auto_model(const std::string& auto_class, const std::string& path, const LoadOptions& options = {});
 /// A model of this configuration with random weights: the same ones for the same options.seed, on every machine.
 AnyModel make_auto_model(const std::string& auto_class, const PretrainedConfig& config,

@@ -23,8 +23,14 @@
 #include <caracal/models/layoutlmv2/processing_layoutlmv2.h>
 #include <caracal/models/layoutlmv2/tokenization_layoutlmv2.h>
 #include <caracal/models/parity.h>
+#include <caracal/models/pipelines/automatic_speech_recognition.h>
+#include <caracal/models/pipelines/classification.h>
 #include <caracal/models/pipelines/feature_extraction.h>
+#include <caracal/models/pipelines/fill_mask.h>
+#include <caracal/models/pipelines/pipeline.h>
+#include <caracal/models/pipelines/question_answering.h>
 #include <caracal/models/pipelines/sentence_transformer.h>
+#include <caracal/models/pipelines/token_classification.h>
 #include <caracal/models/processing_auto.h>
 #include <caracal/models/roberta/tokenization_roberta.h>
 #include <caracal/models/tokenization_auto.h>

@@ -7,7 +7,6 @@
 #include <ostream>
 
 #include <caracal/loaders/file.h>
-#include <caracal/loaders/hub_cache.h>
 #include <caracal/runtime/error.h>
 
 namespace caracal {
@@ -462,10 +461,9 @@ bool PretrainedConfig::operator==(const PretrainedConfig& other) const {
 
 std::ostream& operator<<(std::ostream& out, const PretrainedConfig& config) { return out << config.str(); }
 
-Json load_config_file(const std::string& name_or_path) {
+Json load_config_file(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code ignored;
-  const std::string path = resolve_model_path(name_or_path);
   const bool directory = fs::is_directory(path, ignored);
   const std::string file = directory ? (fs::path(path) / "config.json").string() : path;
   if (!fs::exists(file, ignored))

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/runtime/json.h>
 
 namespace caracal {
@@ -115,9 +116,8 @@ class PretrainedConfig {
 /// Prints str().
 std::ostream& operator<<(std::ostream& out, const PretrainedConfig& config);
 
-/// Reads the config.json of a checkpoint: its directory, the file itself, or a name in the hub's local cache
-/// (resolve_model_path). Throws not_found or bad_file.
-Json load_config_file(const std::string& name_or_path);
+/// Reads the config.json of a checkpoint: its directory, or the file itself. Throws not_found or bad_file.
+Json load_config_file(const std::string& path);
 
 /// What every configuration class has. Derived supplies kModelType, kClassName, fields(), a default constructor and
 /// `explicit Derived(const Json& overrides) { init(overrides, kClassName); }`:
@@ -131,11 +131,12 @@ class ConfigOf : public PretrainedConfig {
     return std::make_unique<Derived>(static_cast<const Derived&>(*this));
   }
 
-  /// From a checkpoint directory or a config.json, with `overrides` as in from_dict. Throws not_found, bad_file, or
-  /// invalid_argument for a value of the wrong type.
+  /// From a checkpoint directory, a name of the hub (locate_files) or a config.json, with `overrides` as in from_dict.
+  /// Throws not_found, bad_file, or invalid_argument for a value of the wrong type.
   static Derived from_pretrained(const std::string& path, const Json& overrides = {}, Json* unused = nullptr) {
+    const LocatedFiles at = locate_files(path, HubPart::config, overrides);
     Derived config;
-    config.from_dict(load_config_file(path), overrides, path, unused);
+    config.from_dict(load_config_file(at.path), at.overrides, at.path, unused);
     return config;
   }
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/models/configuration_utils.h>
 #include <caracal/models/layoutlmv2/image_processing_layoutlmv2.h>
 #include <caracal/models/vit/image_processing_vit.h>
@@ -50,8 +51,11 @@ Json model_config(const std::string& path) {
 
 }  // namespace
 
-std::shared_ptr<BaseImageProcessor> AutoImageProcessor::from_pretrained(const std::string& path,
-                                                                        const Json& overrides) {
+std::shared_ptr<BaseImageProcessor> AutoImageProcessor::from_pretrained(const std::string& name_or_path,
+                                                                        const Json& arguments) {
+  const LocatedFiles files = locate_files(name_or_path, HubPart::preprocessor, arguments);
+  const std::string& path = files.path;
+  const Json& overrides = files.overrides;
   const Json file = load_preprocessor_config(path, "image_processor");
   std::string name = string_member(file, "image_processor_type");
   if (name.empty()) {
@@ -73,7 +77,10 @@ std::shared_ptr<BaseImageProcessor> AutoImageProcessor::from_pretrained(const st
   unknown(path, "an image processor among " + known, name, config);
 }
 
-Wav2Vec2FeatureExtractor AutoFeatureExtractor::from_pretrained(const std::string& path, const Json& overrides) {
+Wav2Vec2FeatureExtractor AutoFeatureExtractor::from_pretrained(const std::string& name_or_path, const Json& arguments) {
+  const LocatedFiles files = locate_files(name_or_path, HubPart::preprocessor, arguments);
+  const std::string& path = files.path;
+  const Json& overrides = files.overrides;
   const std::string name = string_member(load_preprocessor_config(path, "feature_extractor"), "feature_extractor_type");
   const Json config = name.empty() ? model_config(path) : Json();
   const std::string from_config = string_member(config, "feature_extractor_type");

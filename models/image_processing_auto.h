@@ -15,14 +15,15 @@ class AutoImageProcessor {
   /// of processor_config.json's "image_processor" or of preprocessor_config.json; else that of config.json's
   /// image_processor_type or model_type. A name may end in Fast or Pil. Throws unsupported for a class that is not
   /// built in, not_found, bad_file or invalid_argument.
-  static std::shared_ptr<BaseImageProcessor> from_pretrained(const std::string& path, const Json& overrides = {});
+  static std::shared_ptr<BaseImageProcessor> from_pretrained(const std::string& name_or_path,
+                                                             const Json& overrides = {});
 };
 
 class AutoFeatureExtractor {
  public:
   /// The class is feature_extractor_type of processor_config.json's "feature_extractor" or of
   /// preprocessor_config.json, else that of config.json's feature_extractor_type or model_type. Throws likewise.
-  static Wav2Vec2FeatureExtractor from_pretrained(const std::string& path, const Json& overrides = {});
+  static Wav2Vec2FeatureExtractor from_pretrained(const std::string& name_or_path, const Json& overrides = {});
 };
 
 }  // namespace caracal

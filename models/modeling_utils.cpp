@@ -4,8 +4,6 @@
 #include <deque>
 #include <filesystem>
 
-#include <caracal/loaders/hub_cache.h>
-
 namespace caracal {
 
 PreTrainedModel::PreTrainedModel(const LoadOptions& options)
@@ -84,9 +82,19 @@ void PreTrainedModel::finish(const Weights& w, const std::string& path) {
   prepare(kPreparedTokens);
 }
 
-std::string checkpoint_directory(const std::string& path, const std::string& subfolder) {
+std::string checkpoint_directory(const std::string& path, const LoadOptions& options, HubPart part) {
   namespace fs = std::filesystem;
-  const fs::path root = resolve_model_path(path), directory = subfolder.empty() ? root : root / subfolder;
+  HubRequest request{.name = path,
+                     .part = part,
+                     .options = {.revision = options.revision,
+                                 .subfolder = options.subfolder,
+                                 .variant = options.variant,
+                                 .cache_dir = options.cache_dir,
+                                 .token = options.token,
+                                 .local_files_only = options.local_files_only,
+                                 .force_download = options.force_download}};
+  if (!options.target_lang.empty()) request.more.push_back("adapter." + options.target_lang + ".safetensors");
+  const fs::path directory = locate_checkpoint(request);
   std::error_code ignored;
   if (!fs::is_directory(directory, ignored))
     throw Error(ErrorCode::not_found, path,

@@ -46,7 +46,7 @@ class ConfigArgument {
 /// Options of from_pretrained and from_config.
 struct LoadOptions {
   ConfigArgument config = {};             // {{"num_labels", 3}}, or a configuration object
-  std::string subfolder = {};             // of the checkpoint directory
+  std::string subfolder = {};             // of the checkpoint directory or repository
   std::string variant = {};               // "fp16" for model.fp16.safetensors
   std::string dtype = "auto";             // what parameters are rounded to and saved as: "float32", "float16", …;
                                           // auto: the configuration's, else the checkpoint's first floating type
@@ -58,6 +58,9 @@ struct LoadOptions {
   std::string target_lang = {};           // Wav2Vec2ForCTC: attention adapters and head of adapter.<lang>.safetensors
   uint64_t seed = 0;                      // of the parameters that are drawn
   std::function<void(uint64_t done, uint64_t total)> progress = {};  // bytes of the checkpoint dealt with
+  // Of a name of the hub: see HubOptions.
+  std::string revision = {}, cache_dir = {}, token = {};
+  bool local_files_only = false, force_download = false;
 };
 
 /// Options of save_pretrained.
@@ -153,9 +156,9 @@ class PreTrainedModel {
 /// The calls that loading prepares a workspace for: one sequence of up to so many tokens.
 inline constexpr int64_t kPreparedTokens = 512;
 
-/// The checkpoint directory of `path`, or of a name in the hub's local cache (resolve_model_path), with the subfolder;
-/// throws not_found when it is not there.
-std::string checkpoint_directory(const std::string& path, const std::string& subfolder);
+/// The checkpoint directory of `path`, or of a name of the hub (locate_checkpoint), with the subfolder. Throws
+/// not_found when it is not there. `part` is what of a repository will be read.
+std::string checkpoint_directory(const std::string& path, const LoadOptions& options, HubPart part = HubPart::model);
 
 /// Throws invalid_argument when overrides of a configuration were no attributes of it.
 void expect_no_unused(const Json& unused, const PretrainedConfig& config);
@@ -187,10 +190,11 @@ class ModelOf : public PreTrainedModel {
  public:
   using Config = ConfigClass;
 
-  /// Loads a checkpoint directory. Parameters that it lacks are drawn at random as in transformers, listed in
-  /// loading_info() and logged. Throws not_found, bad_file, unsupported or invalid_argument.
+  /// Loads a checkpoint directory, or one of the hub (checkpoint_directory). Parameters that it lacks are drawn at
+  /// random as in transformers, listed in loading_info() and logged. Throws not_found, bad_file, unsupported or
+  /// invalid_argument.
   static Derived from_pretrained(const std::string& path, const LoadOptions& options = {}) {
-    const std::string directory = checkpoint_directory(path, options.subfolder);
+    const std::string directory = checkpoint_directory(path, options);
     return load(config_for(directory, options), directory, options);
   }
   /// A model of this configuration with random weights as its class initialises them: the same ones for the same

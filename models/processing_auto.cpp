@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/models/tokenization_auto.h>
 
 namespace caracal {
@@ -31,24 +32,26 @@ std::string processor_class(const fs::path& root) {
 
 }  // namespace
 
-AnyProcessor AutoProcessor::from_pretrained(const std::string& path) {
+AnyProcessor AutoProcessor::from_pretrained(const std::string& name_or_path, const Json& overrides) {
+  const LocatedFiles at = locate_files(name_or_path, HubPart::processor, overrides);
+  const std::string& path = at.path;
   const std::string name = processor_class(path);
-  if (name == "Wav2Vec2Processor") return Wav2Vec2Processor::from_pretrained(path);
-  if (name == "LayoutLMv2Processor") return LayoutLMv2Processor::from_pretrained(path);
+  if (name == "Wav2Vec2Processor") return Wav2Vec2Processor::from_pretrained(path, at.overrides);
+  if (name == "LayoutLMv2Processor") return LayoutLMv2Processor::from_pretrained(path, at.overrides);
   std::string reasons;
   auto add = [&](const Error& error) { reasons += std::string(reasons.empty() ? "" : "; ") + error.what(); };
   try {
-    return AutoTokenizer::from_pretrained(path);
+    return AutoTokenizer::from_pretrained(path, at.overrides);
   } catch (const Error& error) {
     add(error);
   }
   try {
-    return AutoImageProcessor::from_pretrained(path);
+    return AutoImageProcessor::from_pretrained(path, at.overrides);
   } catch (const Error& error) {
     add(error);
   }
   try {
-    return AutoFeatureExtractor::from_pretrained(path);
+    return AutoFeatureExtractor::from_pretrained(path, at.overrides);
   } catch (const Error& error) {
     add(error);
   }

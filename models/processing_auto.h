@@ -21,8 +21,9 @@ class AutoProcessor {
  public:
   /// The class is processor_class of processor_config.json, else of preprocessor_config.json, else of
   /// tokenizer_config.json, else that of config.json's processor_class or model_type. Without one, the first that loads
-  /// of AutoTokenizer, AutoImageProcessor and AutoFeatureExtractor. Throws unsupported when none does.
-  static AnyProcessor from_pretrained(const std::string& path);
+  /// of AutoTokenizer, AutoImageProcessor and AutoFeatureExtractor. Throws unsupported when none does. `overrides` go
+  /// to the image processor, feature extractor or lone tokenizer; HubOptions among them to the search for the files.
+  static AnyProcessor from_pretrained(const std::string& name_or_path, const Json& overrides = {});
 };
 
 }  // namespace caracal

@@ -17,7 +17,9 @@ bool as_bool(const std::string& name, const Json& value) {
 bool set_option(LoadOptions& options, const std::string& name, const Json& value) {
   for (const auto& [known, member] :
        {std::pair{"subfolder", &LoadOptions::subfolder}, std::pair{"variant", &LoadOptions::variant},
-        std::pair{"dtype", &LoadOptions::dtype}, std::pair{"target_lang", &LoadOptions::target_lang}}) {
+        std::pair{"dtype", &LoadOptions::dtype}, std::pair{"target_lang", &LoadOptions::target_lang},
+        std::pair{"revision", &LoadOptions::revision}, std::pair{"cache_dir", &LoadOptions::cache_dir},
+        std::pair{"token", &LoadOptions::token}}) {
     if (name != known) continue;
     if (!value.is_string()) wrong_type(name, "a string", value);
     options.*member = value.as_string();
@@ -25,7 +27,9 @@ bool set_option(LoadOptions& options, const std::string& name, const Json& value
   }
   for (const auto& [known, member] : {std::pair{"ignore_mismatched_sizes", &LoadOptions::ignore_mismatched_sizes},
                                       std::pair{"add_pooling_layer", &LoadOptions::add_pooling_layer},
-                                      std::pair{"use_mask_token", &LoadOptions::use_mask_token}}) {
+                                      std::pair{"use_mask_token", &LoadOptions::use_mask_token},
+                                      std::pair{"local_files_only", &LoadOptions::local_files_only},
+                                      std::pair{"force_download", &LoadOptions::force_download}}) {
     if (name != known) continue;
     options.*member = as_bool(name, value);
     return true;

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/models/bert/tokenization_bert.h>
 #include <caracal/models/bert/tokenization_bert_legacy.h>
 #include <caracal/models/clip/tokenization_clip.h>
@@ -78,7 +79,34 @@ std::string string_member(const fs::path& file, const char* key) {
 
 }  // namespace
 
-PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
+// Here and not in tokenizers/, which know nothing of names of the hub.
+PreTrainedTokenizerFast PreTrainedTokenizerFast::from_pretrained(const std::string& path, const Json& overrides) {
+  return load(path, overrides, "PreTrainedTokenizerFast", false);
+}
+
+PreTrainedTokenizerFast PreTrainedTokenizerFast::in_place_of(const std::string& class_name, const std::string& path,
+                                                             const Json& overrides) {
+  return load(path, overrides, class_name, true);
+}
+
+PreTrainedTokenizerFast PreTrainedTokenizerFast::load(const std::string& path, const Json& overrides,
+                                                      const std::string& class_name, bool exact_scores) {
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  const TokenizerFiles files = read_tokenizer_files(at.path, at.overrides);
+  if (files.tokenizer_file.empty()) {
+    throw Error(ErrorCode::not_found, at.path, "expected a tokenizer.json but found none");
+  }
+  files.model_data->exact_scores = exact_scores;
+  auto pipeline = in_file(files.tokenizer_file, [&] {
+    return tokenizers::Tokenizer::from_json({files.tokenizer_json, files.model_data});
+  });
+  return {std::move(pipeline), files, class_name};
+}
+
+PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& name_or_path, const Json& arguments) {
+  const LocatedFiles at = locate_files(name_or_path, HubPart::tokenizer, arguments);
+  const std::string& path = at.path;
+  const Json& overrides = at.overrides;
   const fs::path root(path);
   std::error_code ignored;
   const bool is_directory = fs::is_directory(root, ignored);
@@ -102,8 +130,10 @@ PreTrainedTokenizerBase AutoTokenizer::from_pretrained(const std::string& path, 
   for (const TokenizerEntry& entry : kTokenizers) {
     if (wanted == entry.class_name) return entry.load(path, overrides);
   }
-  if (fs::is_regular_file(root / "tokenizer.json", ignored))
-    return PreTrainedTokenizerFast::from_pretrained(path, overrides);
+  if (fs::is_regular_file(root / "tokenizer.json", ignored)) {
+    return class_name.empty() ? PreTrainedTokenizerFast::from_pretrained(path, overrides)
+                              : PreTrainedTokenizerFast::in_place_of(class_name, path, overrides);
+  }
   std::string known;
   for (const TokenizerEntry& entry : kTokenizers) known += (known.empty() ? "" : ", ") + std::string(entry.class_name);
   throw Error(ErrorCode::unsupported, path,

@@ -26,20 +26,36 @@ int cgroup_quota() {
   }
 }
 
-const kernels::Kernels& choose_kernels(const std::string& requested) {
+// What was asked for, else what the environment variable says, else "".
+std::string asked_for(const std::string& requested, const char* variable) {
+  const char* environment = std::getenv(variable);
+  return !requested.empty() ? requested : environment != nullptr ? environment : "";
+}
+
+kernels::Isa choose_isa(const std::string& requested) {
   using namespace kernels;
-  const char* environment = std::getenv("CARACAL_ISA");
-  const std::string name = !requested.empty() ? requested : environment != nullptr ? environment : "";
-  if (name.empty()) return cpu_kernels(best_isa());
+  const std::string name = asked_for(requested, "CARACAL_ISA");
+  if (name.empty()) return best_isa();
   Isa isa;
-  if (!isa_from_name(name.c_str(), isa) || !isa_supported(isa)) {
-    std::string have;
-    for (Isa each : kIsas)
-      if (isa_supported(each)) have += std::string(have.empty() ? "" : ", ") + isa_name(each);
-    throw Error(ErrorCode::invalid_argument, "Runtime",
-                "expected an instruction set of this machine (" + have + ") but got '" + name + "'");
-  }
-  return cpu_kernels(isa);
+  if (isa_from_name(name.c_str(), isa) && isa_supported(isa)) return isa;
+  std::string have;
+  for (Isa each : kIsas)
+    if (isa_supported(each)) have += std::string(have.empty() ? "" : ", ") + isa_name(each);
+  throw Error(ErrorCode::invalid_argument, "Runtime",
+              "expected an instruction set of this machine (" + have + ") but got '" + name + "'");
+}
+
+const kernels::Kernels& choose_kernels(const RuntimeOptions& options) {
+  using namespace kernels;
+  const Isa isa = choose_isa(options.isa);
+  const std::string name = asked_for(options.backend, "CARACAL_BACKEND");
+  Backend backend = best_backend();
+  if (!name.empty() && !backend_from_name(name.c_str(), backend))
+    throw Error(ErrorCode::invalid_argument, "backend", "expected native, onednn or eigen but got '" + name + "'");
+  if (const Kernels* table = backend_kernels(backend, isa)) return *table;
+  throw Error(ErrorCode::not_built, "backend",
+              "expected a backend of this program but got '" + name +
+                  "': not built; configure with -DCARACAL_ONEDNN=ON and link caracal::onednn");
 }
 
 }  // namespace
@@ -53,7 +69,7 @@ int available_cpus() {
 }
 
 Runtime::Runtime(const RuntimeOptions& options)
-    : cpu_(&choose_kernels(options.isa)), executor_(options.executor), log_(options.log) {
+    : cpu_(&choose_kernels(options)), executor_(options.executor), log_(options.log) {
   if (options.threads < 0)
     throw Error(ErrorCode::invalid_argument, "Runtime",
                 "expected threads of at least 0 but got " + std::to_string(options.threads));

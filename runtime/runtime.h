@@ -22,6 +22,10 @@ struct RuntimeOptions {
   int threads = 0;
   /// Instruction-set tier "scalar", "avx2" or "avx512"; empty: the environment variable CARACAL_ISA, else the best one.
   std::string isa = {};
+  /// Who computes matrix products and convolutions: "native", "onednn" or "eigen"; empty: the environment variable
+  /// CARACAL_BACKEND, else native, and eigen where the architecture has no tier of its own (Arm). Results are equal to
+  /// 2e-5. Bits that depend on nothing but the input are promised of native and eigen; onednn allocates in forward.
+  std::string backend = {};
   /// Runs the parallel work instead of an own pool; `threads` and `spin_us` are then unused.
   std::shared_ptr<Executor> executor = {};
   /// Microseconds an idle pool thread spins before it sleeps.
@@ -32,12 +36,15 @@ struct RuntimeOptions {
 /// Shared by as many models and calling threads as you like.
 class Runtime {
  public:
-  /// Throws invalid_argument for an unknown or unsupported tier (the message lists the tiers this machine has).
+  /// Throws invalid_argument for an unknown or unsupported tier (the message lists the tiers this machine has) or an
+  /// unknown backend, not_built for a backend that was not linked.
   explicit Runtime(const RuntimeOptions& options = {});
 
   const kernels::Kernels& cpu() const noexcept { return *cpu_; }
   /// Name of the instruction-set tier in use.
   const char* isa() const noexcept { return cpu_->name; }
+  /// Name of the backend in use.
+  const char* backend() const noexcept { return kernels::backend_name(cpu_->backend); }
   int threads() const noexcept { return threads_; }
   Executor& executor() const noexcept { return *executor_; }
   void log(LogLevel level, const std::string& text) const {

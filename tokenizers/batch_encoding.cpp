@@ -33,14 +33,17 @@ auto map_row(std::span<const Token> row, F f) {
 
 }  // namespace
 
-BatchEncoding::BatchEncoding(std::vector<tokenizers::Encoding> rows, std::vector<int64_t> samples,
-                             std::vector<std::string> names, std::vector<std::string> surfaces,
-                             std::shared_ptr<const tokenizers::Tokenizer> tokenizer)
-    : rows_(std::move(rows)),
-      samples_(std::move(samples)),
-      names_(std::move(names)),
-      surfaces_(std::move(surfaces)),
-      tokenizer_(std::move(tokenizer)) {}
+void BatchEncoding::resize(size_t rows) {
+  for (; rows_.size() > rows; rows_.pop_back()) buffers_.rows.push_back(std::move(rows_.back()));
+  while (rows_.size() < rows) {
+    if (buffers_.rows.empty()) {
+      rows_.emplace_back();
+    } else {
+      rows_.push_back(std::move(buffers_.rows.back()));
+      buffers_.rows.pop_back();
+    }
+  }
+}
 
 std::span<const Token> BatchEncoding::row(size_t i) const {
   if (i >= rows_.size()) {

@@ -20,8 +20,6 @@ namespace caracal {
 class BatchEncoding {
  public:
   BatchEncoding() = default;
-  BatchEncoding(std::vector<tokenizers::Encoding> rows, std::vector<int64_t> samples, std::vector<std::string> names,
-                std::vector<std::string> surfaces, std::shared_ptr<const tokenizers::Tokenizer> tokenizer);
 
   /// Number of rows.
   size_t size() const noexcept { return rows_.size(); }
@@ -84,6 +82,21 @@ class BatchEncoding {
   std::optional<std::pair<size_t, size_t>> word_to_tokens(size_t i, int32_t word, int sequence = 0) const;
 
  private:
+  friend class PreTrainedTokenizerBase;  // fills it
+
+  // What the next call that fills this needs besides the rows. A copy starts without.
+  struct Buffers {
+    Buffers() = default;
+    Buffers(const Buffers&) noexcept {}
+    Buffers(Buffers&&) = default;
+    Buffers& operator=(const Buffers&) noexcept { return *this; }
+    Buffers& operator=(Buffers&&) = default;
+    ~Buffers() = default;
+    std::vector<tokenizers::Tokenizer::Workspace> workspaces = {};  // one for each task of a runtime
+    std::vector<tokenizers::Encoding> rows = {};                    // of larger batches before
+  };
+
+  void resize(size_t rows);  // keeps the memory of rows it takes away, for those it adds later
   Tensor tensor(std::string_view key, bool pad) const;
   void check_even(std::string_view key, bool pad) const;
   Tensor extra_tensor(const Extra& extra, bool pad) const;
@@ -91,9 +104,10 @@ class BatchEncoding {
   std::vector<tokenizers::Encoding> rows_;
   std::vector<int64_t> samples_;
   std::vector<std::string> names_;
-  std::vector<std::string> surfaces_;
+  tokenizers::Surfaces surfaces_;
   std::vector<Extra> extras_;
   std::shared_ptr<const tokenizers::Tokenizer> tokenizer_;
+  Buffers buffers_;
 };
 
 }  // namespace caracal

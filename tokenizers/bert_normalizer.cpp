@@ -17,7 +17,9 @@ constexpr char32_t kSimpleEnd = 0x3400;
 class BertPass {
  public:
   BertPass(const BertNormalizer::Options& options, const uint16_t* simple, NormalizedText& text)
-      : options_(options), simple_(simple), text_(text) {
+      : options_(options), simple_(simple), text_(text), marks_(text.marks), mark_origins_(text.mark_origins) {
+    marks_.clear();
+    mark_origins_.clear();
     grow(text.old_text.size() + text.old_text.size() / 8 + kBlock);
   }
 
@@ -64,12 +66,6 @@ class BertPass {
 
  private:
   static constexpr size_t kBlock = 16;
-
-  struct Mark {
-    char32_t code_point;
-    int combining_class;
-    bool inserted;  // came out of a decomposition, so it has no original code point of its own
-  };
 
   void grow(size_t size) {
     text_.text.resize(size);
@@ -133,7 +129,7 @@ class BertPass {
       const int ccc = unicode::combining_class(part);
       if (ccc != 0) {
         if (i == 0) mark_origins_.push_back(from);
-        marks_.push_back({part, ccc, i != 0});
+        marks_.push_back({.code_point = part, .change = i != 0, .combining_class = ccc});
         continue;
       }
       flush();
@@ -149,11 +145,10 @@ class BertPass {
   }
 
   void write_marks() {
-    std::stable_sort(marks_.begin(), marks_.end(),
-                     [](const Mark& a, const Mark& b) { return a.combining_class < b.combining_class; });
+    sort_marks(marks_);
     size_t next = 0;
     for (const Mark& mark : marks_) {
-      if (!mark.inserted) last_ = mark_origins_[next++];
+      if (mark.change == 0) last_ = mark_origins_[next++];
       if (!unicode::is_nonspacing_mark(mark.code_point)) lowered(mark.code_point, last_);
     }
     marks_.clear();
@@ -173,8 +168,8 @@ class BertPass {
   const uint16_t* const simple_;
   NormalizedText& text_;
   size_t size_ = 0;  // bytes written
-  std::vector<Mark> marks_;
-  std::vector<uint32_t> mark_origins_;
+  std::vector<Mark>& marks_;
+  std::vector<uint32_t>& mark_origins_;
   uint32_t last_ = 0;
 };
 

@@ -16,6 +16,8 @@ using Merge = ModelScratch::Merge;
 constexpr char32_t kSmallEnd = 0x400;
 // Words of at most so many symbols are merged by looking at all pairs each time, longer ones with a queue.
 constexpr size_t kShortWord = 48;
+// Merges whose halves are looked for in the cache before it is their turn.
+constexpr size_t kAhead = 8;
 // A run of occupied places this long does not happen by chance in a table that is half empty.
 constexpr size_t kLongestProbe = 1024;
 
@@ -40,8 +42,7 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
   pairs_.resize(slots);
   shift_ = 64 - std::countr_zero(slots);
   merges_.reserve(merges.size());
-  const auto id_of = [&](std::string_view left, std::string_view right) {
-    const uint64_t hash = Vocabulary::hash(Vocabulary::hash(Vocabulary::kSeed, left), right);
+  const auto id_of = [&](uint64_t hash, std::string_view left, std::string_view right) {
     const int32_t id = vocabulary_.find(hash, left, right);
     if (id < 0) {
       throw Error(ErrorCode::bad_file, "tokenizer.json",
@@ -52,19 +53,30 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
   };
   int32_t made = -1;                                        // by the merge before
   std::vector<bool> is_used(size_t(vocabulary_.id_end()));  // by a merge before
-  for (const auto& [left, right] : merges) {
+  std::array<std::array<uint64_t, 2>, kAhead> hashes;       // of the halves of the merges that come next
+  const auto look_ahead = [&](size_t i) {
+    if (i >= merges.size()) return;
+    auto& [left, right] = hashes[i % kAhead];
+    vocabulary_.prefetch(left = Vocabulary::hash(Vocabulary::kSeed, merges[i].first));
+    vocabulary_.prefetch(right = Vocabulary::hash(Vocabulary::kSeed, merges[i].second));
+  };
+  for (size_t i = 0; i < kAhead; ++i) look_ahead(i);
+  for (size_t i = 0; i < merges.size(); ++i) {
+    const auto [left, right] = merges[i];
+    const auto [left_hash, right_hash] = hashes[i % kAhead];
+    look_ahead(i + kAhead);
     if (right.size() < prefix) {
       throw Error(ErrorCode::bad_file, "tokenizer.json",
                   "expected the right half of a merge to begin with the prefix '" +
-                      *options_.continuing_subword_prefix + "' but got '" + right + "'");
+                      *options_.continuing_subword_prefix + "' but got '" + std::string(right) + "'");
     }
-    const int32_t left_id = id_of(left, {}), right_id = id_of(right, {});
+    const int32_t left_id = id_of(left_hash, left, {}), right_id = id_of(right_hash, right, {});
     const uint64_t key = key_of(left_id, right_id);
     // Most vocabularies list what the merges make in the order of the merges.
-    const std::string_view tail = std::string_view(right).substr(prefix);
+    const std::string_view tail = right.substr(prefix);
     const std::string_view guess = vocabulary_.token(made + 1);
     const bool is_next = guess.size() == left.size() + tail.size() && guess.starts_with(left) && guess.ends_with(tail);
-    const int32_t id = made = is_next ? made + 1 : id_of(left, tail);
+    const int32_t id = made = is_next ? made + 1 : id_of(Vocabulary::hash(left_hash, tail), left, tail);
     in_order_ = in_order_ && !is_used[size_t(id)] && left_id != id && right_id != id;
     is_used[size_t(left_id)] = is_used[size_t(right_id)] = true;
     const auto rank = uint32_t(merges_.size());
@@ -146,10 +158,9 @@ void BPE::characters(std::string_view word, ModelScratch& scratch) const {
       if (!first && options_.continuing_subword_prefix) text += *options_.continuing_subword_prefix;
       text += character;
       if (last && options_.end_of_word_suffix) text += *options_.end_of_word_suffix;
-      std::vector<int32_t> ids;
-      for (const char byte : text) ids.push_back(vocabulary_.find(byte_token(byte)));
-      if (std::find(ids.begin(), ids.end(), -1) == ids.end()) {
-        for (const int32_t byte_id : ids) add(byte_id, 1);  // before a waiting unknown token, as in the reference
+      const auto id_of = [&](char byte) { return vocabulary_.find(byte_token(byte)); };
+      if (std::all_of(text.begin(), text.end(), [&](char byte) { return id_of(byte) >= 0; })) {
+        for (const char byte : text) add(id_of(byte), 1);  // before a waiting unknown token, as in the reference
         continue;
       }
     }

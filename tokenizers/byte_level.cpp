@@ -42,8 +42,7 @@ void ByteLevel::pre_tokenize(NormalizedText& text) const {
     }
     out.wrote(size_t(bytes - first));
   };
-  std::vector<Piece> pieces;
-  std::string spaced;
+  std::vector<Piece>& pieces = text.pieces;
   for (const Split& split : text.old_splits) {
     const auto begin = uint32_t(out.size());
     if (split.added_id >= 0) {
@@ -53,7 +52,7 @@ void ByteLevel::pre_tokenize(NormalizedText& text) const {
     }
     std::string_view part = std::string_view(text.old_text).substr(split.begin, split.end - split.begin);
     const bool prefix = options_.add_prefix_space && part[0] != ' ';
-    if (prefix) part = spaced.assign(" ").append(part);
+    if (prefix) part = text.spaced.assign(" ").append(part);
     pieces.clear();
     if (matcher_ != nullptr) {
       matcher_->find(part, pieces);

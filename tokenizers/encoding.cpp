@@ -7,18 +7,24 @@
 
 namespace caracal::tokenizers {
 
-void Encoding::truncate(size_t max_length, size_t stride, Side side) {
+void Encoding::truncate(size_t max_length, size_t stride, Side side, bool keep) {
   const size_t length = tokens.size();
   if (max_length >= length) return;
-  if (max_length == 0) {
+  if (max_length == 0 && keep) {
     overflow.insert(overflow.begin(), Encoding{std::move(tokens), {}});
     tokens.clear();
     return;
   }
-  if (stride >= max_length) {
+  if (stride >= max_length && max_length != 0) {
     throw Error(ErrorCode::invalid_argument, "tokenizer",
                 "expected stride below the length left for the text (" + std::to_string(max_length) + ") but got " +
                     std::to_string(stride));
+  }
+  if (!keep) {
+    const auto cut = std::ptrdiff_t(length - max_length);
+    side == Side::right ? tokens.erase(tokens.end() - cut, tokens.end())
+                        : tokens.erase(tokens.begin(), tokens.begin() + cut);
+    return;
   }
   const size_t step = max_length - stride;
   std::vector<Encoding> parts;
@@ -79,11 +85,11 @@ std::pair<size_t, size_t> longest_first_lengths(size_t first, size_t second, siz
 }  // namespace
 
 void truncate(Encoding& first, Encoding* second, size_t max_length, size_t stride, TruncationStrategy strategy,
-              Side side) {
+              Side side, bool keep) {
   if (strategy == TruncationStrategy::do_not_truncate) return;
   if (max_length == 0) {
-    first.truncate(0, stride, side);
-    if (second != nullptr) second->truncate(0, stride, side);
+    first.truncate(0, stride, side, keep);
+    if (second != nullptr) second->truncate(0, stride, side, keep);
     return;
   }
   const size_t total = first.size() + (second != nullptr ? second->size() : 0);
@@ -91,12 +97,12 @@ void truncate(Encoding& first, Encoding* second, size_t max_length, size_t strid
   const size_t to_remove = total - max_length;
   if (strategy == TruncationStrategy::longest_first) {
     if (second == nullptr) {
-      first.truncate(max_length, stride, side);
+      first.truncate(max_length, stride, side, keep);
       return;
     }
     const auto [n1, n2] = longest_first_lengths(first.size(), second->size(), max_length);
-    first.truncate(n1, stride, side);
-    second->truncate(n2, stride, side);
+    first.truncate(n1, stride, side, keep);
+    second->truncate(n2, stride, side, keep);
     return;
   }
   Encoding* target = strategy == TruncationStrategy::only_first ? &first : second;
@@ -107,7 +113,7 @@ void truncate(Encoding& first, Encoding* second, size_t max_length, size_t strid
     throw Error(ErrorCode::invalid_argument, "tokenizer",
                 "Truncation error: Sequence to truncate too short to respect the provided max_length");
   }
-  target->truncate(target->size() - to_remove, stride, side);
+  target->truncate(target->size() - to_remove, stride, side, keep);
 }
 
 void pad(Encoding& encoding, size_t length, const PaddingToken& token) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace caracal::tokenizers {
@@ -29,9 +31,9 @@ struct Encoding {
   std::vector<Encoding> overflow;
 
   size_t size() const noexcept { return tokens.size(); }
-  /// Cuts to `max_length` tokens; what is cut goes to `overflow` in chunks that overlap by `stride` tokens.
-  /// Throws invalid_argument when stride is not below max_length.
-  void truncate(size_t max_length, size_t stride, Side side);
+  /// Cuts to `max_length` tokens; what is cut goes to `overflow` in chunks that overlap by `stride` tokens, or with
+  /// `keep` false nowhere. Throws invalid_argument when stride is not below max_length.
+  void truncate(size_t max_length, size_t stride, Side side, bool keep = true);
   /// Appends `other`; overflow parts are combined each with each, as the reference does.
   void append(const Encoding& other);
   /// Appends one token, to the overflow parts too.
@@ -41,7 +43,44 @@ struct Encoding {
 /// Cuts one text or a pair to `max_length` tokens together. Throws invalid_argument "Truncation error: …" when the
 /// sequence to cut is too short, or when only_second is asked without a second text.
 void truncate(Encoding& first, Encoding* second, size_t max_length, size_t stride, TruncationStrategy strategy,
-              Side side);
+              Side side, bool keep = true);
+
+/// The one or two texts of a row until they are joined. Reused from row to row without allocation.
+struct RowParts {
+  Encoding texts[2];
+  size_t count = 1;  ///< of texts
+  Encoding joined;   ///< where TemplateProcessing joins them, before it swaps
+
+  std::span<Encoding> all() { return {texts, count}; }
+};
+
+/// Texts of tokens that read otherwise than in the vocabulary, one after another in one buffer.
+class Surfaces {
+ public:
+  /// Returns the Token::surface of a text: its index plus 1.
+  uint32_t add(std::string_view text) {
+    bytes_ += text;
+    ends_.push_back(bytes_.size());
+    return uint32_t(ends_.size());
+  }
+  void append(const Surfaces& other) {
+    for (size_t i = 1; i <= other.size(); ++i) add(other[i]);
+  }
+  void clear() {
+    bytes_.clear();
+    ends_.clear();
+  }
+  size_t size() const noexcept { return ends_.size(); }
+  /// The text of a Token::surface of at least 1.
+  std::string_view operator[](size_t surface) const {
+    const size_t begin = surface == 1 ? 0 : ends_[surface - 2];
+    return std::string_view(bytes_).substr(begin, ends_[surface - 1] - begin);
+  }
+
+ private:
+  std::string bytes_;
+  std::vector<size_t> ends_;
+};
 
 /// The token that pads, and where.
 struct PaddingToken {

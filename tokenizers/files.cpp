@@ -1,6 +1,8 @@
 #include <caracal/tokenizers/files.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
@@ -14,7 +16,7 @@ constexpr uintmax_t kMaxFileBytes = uintmax_t(128) << 20;
 
 }  // namespace
 
-std::string read_text_file(const std::string& path) {
+FileText read_text_file(const std::string& path) {
   std::error_code error;
   const uintmax_t size = std::filesystem::file_size(path, error);
   if (error) {
@@ -28,14 +30,22 @@ std::string read_text_file(const std::string& path) {
   }
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(ErrorCode::not_found, path, "expected a file but cannot open it");
-  std::string text(size_t(size), '\0');
-  file.read(text.data(), std::streamsize(size));
+  auto buffer = std::make_shared_for_overwrite<char[]>(size_t(size) + FileText::kPadding);
+  file.read(buffer.get(), std::streamsize(size));
   if (uintmax_t(file.gcount()) != size)
     throw Error(ErrorCode::io, path, "expected to read the file but reading failed");
-  return text;
+  std::memset(buffer.get() + size, 0, FileText::kPadding);
+  return {buffer, {buffer.get(), size_t(size)}};
 }
 
-Json parse_tokenizer_file(const std::string& path) { return Json::parse(read_text_file(path), path); }
+FileText copy_text(std::string_view text) {
+  auto buffer = std::make_shared_for_overwrite<char[]>(text.size() + FileText::kPadding);
+  std::copy(text.begin(), text.end(), buffer.get());
+  std::memset(buffer.get() + text.size(), 0, FileText::kPadding);
+  return {buffer, {buffer.get(), text.size()}};
+}
+
+Json parse_tokenizer_file(const std::string& path) { return Json::parse(read_text_file(path).text, path); }
 
 void write_text_file(const std::string& path, std::string_view text) {
   const std::string temporary = path + ".tmp";

@@ -1,10 +1,11 @@
 // Models from a tokenizer.json, their vocabularies from files, and the model without subwords.
 #include <caracal/tokenizers/model.h>
 
-#include <fstream>
+#include <algorithm>
 
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/components.h>
+#include <caracal/tokenizers/files.h>
 #include <caracal/tokenizers/unicode.h>
 
 namespace caracal::tokenizers {
@@ -25,15 +26,6 @@ std::optional<std::string> optional_string(const Json& json, const char* key) {
 bool flag(const Json& json, const char* key) {
   const Json* value = given(json, key);
   return value != nullptr && value->as_bool();
-}
-
-std::pair<std::string, std::string> merge_of(const std::string& text, std::string_view where) {
-  const size_t space = text.find(' ');
-  if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-    throw Error(ErrorCode::bad_file, where,
-                "expected a merge of two tokens with a space between but got '" + text.substr(0, 100) + "'");
-  }
-  return {text.substr(0, space), text.substr(space + 1)};
 }
 
 std::shared_ptr<const Model> word_piece_from_json(const Json& json, const ModelData& data) {
@@ -72,14 +64,45 @@ std::vector<Unigram::Piece> pieces_from_json(const Json& json) {
   return pieces;
 }
 
-std::shared_ptr<const Model> unigram_from_json(const Json& json, ModelData data) {
+std::shared_ptr<const Model> unigram_from_json(const Json& json, const ModelData& data) {
   if (!json.at("vocab").is_array()) bad("expected a list as vocab of Unigram");
   std::optional<size_t> unk_id;
   if (const Json* id = given(json, "unk_id")) {
     if (id->as_int() < 0) bad("expected unk_id of at least 0 but got " + id->dump());
     unk_id = size_t(id->as_int());
   }
-  return std::make_shared<Unigram>(std::move(data.pieces), unk_id, flag(json, "byte_fallback"));
+  return std::make_shared<Unigram>(data.pieces, unk_id, flag(json, "byte_fallback"), data.exact_scores);
+}
+
+BPE::Merges merges_from_json(const Json& json) {
+  BPE::Merges merges;
+  const Json::Array& list = json.as_array();
+  merges.reserve(list.size());
+  for (const Json& merge : list) {
+    if (merge.is_string()) {
+      if (!merge.as_string().starts_with("#version")) {
+        merges.push_back(split_merge(merge.as_string(), "tokenizer.json"));
+      }
+      continue;
+    }
+    const Json::Array& pair = merge.as_array();
+    if (pair.size() != 2) bad("expected a merge of two tokens but got " + std::to_string(pair.size()));
+    merges.emplace_back(pair[0].as_string(), pair[1].as_string());
+  }
+  return merges;
+}
+
+// Calls line(text) for each line of a file that `data` keeps; the last may lack its line feed.
+template <class Line>
+void for_each_line(const std::string& path, ModelData& data, Line line) {
+  const FileText file = read_text_file(path);
+  data.texts.push_back(file.owner);
+  std::string_view text = file.text;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    line(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
 }
 
 // Files written before the field existed have no type.
@@ -107,36 +130,25 @@ std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab) {
   return entries;
 }
 
-BPE::Merges merges_from_json(const Json& json) {
-  BPE::Merges merges;
-  const Json::Array& list = json.as_array();
-  merges.reserve(list.size());
-  for (const Json& merge : list) {
-    if (merge.is_string()) {
-      if (!merge.as_string().starts_with("#version")) merges.push_back(merge_of(merge.as_string(), "tokenizer.json"));
-      continue;
-    }
-    const Json::Array& pair = merge.as_array();
-    if (pair.size() != 2) bad("expected a merge of two tokens but got " + std::to_string(pair.size()));
-    merges.emplace_back(pair[0].as_string(), pair[1].as_string());
+std::pair<std::string_view, std::string_view> split_merge(std::string_view text, std::string_view where) {
+  const size_t space = text.find(' ');
+  if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
+    throw Error(
+        ErrorCode::bad_file, where,
+        "expected a merge of two tokens with a space between but got '" + std::string(text.substr(0, 100)) + "'");
   }
-  return merges;
+  return {text.substr(0, space), text.substr(space + 1)};
 }
 
-BPE::Merges read_merges_txt(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::not_found, path, "expected a merges file but cannot open it");
-  BPE::Merges merges;
-  for (std::string line; std::getline(file, line);) {
-    if (line.ends_with('\r')) line.pop_back();
-    if (line.starts_with("#version") || line.empty()) continue;
+void read_merges_txt(const std::string& path, ModelData& data) {
+  for_each_line(path, data, [&](std::string_view line) {
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.starts_with("#version") || line.empty()) return;
     if (!unicode::is_valid_utf8(line)) {
-      throw Error(ErrorCode::bad_file, path, "expected UTF-8 in merge " + std::to_string(merges.size() + 1));
+      throw Error(ErrorCode::bad_file, path, "expected UTF-8 in merge " + std::to_string(data.merges.size() + 1));
     }
-    merges.push_back(merge_of(line, path));
-  }
-  if (file.bad()) throw Error(ErrorCode::io, path, "expected to read the merges file but reading failed");
-  return merges;
+    data.merges.push_back(split_merge(line, path));
+  });
 }
 
 Json vocabulary_to_json(const Vocabulary& vocabulary) {
@@ -168,9 +180,9 @@ std::shared_ptr<const Model> model_from_json(const Json& json) {
   return model_from_json(json, model_data_from_json(json));
 }
 
-std::shared_ptr<const Model> model_from_json(const Json& json, ModelData data) {
+std::shared_ptr<const Model> model_from_json(const Json& json, const ModelData& data) {
   const std::string type = type_of(json);
-  if (type == "Unigram") return unigram_from_json(json, std::move(data));
+  if (type == "Unigram") return unigram_from_json(json, data);
   if (!json.at("vocab").is_object())
     bad("expected dict as vocab of " + type + " but got " + json.at("vocab").type_name());
   if (type == "WordPiece") return word_piece_from_json(json, data);
@@ -207,29 +219,20 @@ Json WordLevel::to_json() const {
   return {{"type", "WordLevel"}, {"vocab", vocabulary_to_json(vocabulary_)}, {"unk_token", unk_token_}};
 }
 
-std::vector<Vocabulary::Entry> read_vocab_txt(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::not_found, path, "expected a vocabulary file but cannot open it");
-  std::vector<Vocabulary::Entry> entries;
-  std::string line;
-  while (std::getline(file, line)) {
+void read_vocab_txt(const std::string& path, ModelData& data) {
+  for_each_line(path, data, [&](std::string_view line) {
     if (!unicode::is_valid_utf8(line)) {
-      throw Error(ErrorCode::bad_file, path, "expected UTF-8 in line " + std::to_string(entries.size() + 1));
+      throw Error(ErrorCode::bad_file, path, "expected UTF-8 in line " + std::to_string(data.vocabulary.size() + 1));
     }
     // The reference drops white space at the end of a line.
-    size_t size = line.size();
-    while (size > 0) {
-      size_t start = size - 1;
-      while (start > 0 && (static_cast<unsigned char>(line[start]) & 0xC0) == 0x80) --start;
+    while (!line.empty()) {
+      const size_t start = unicode::previous(line, line.size());
       const char* p = line.data() + start;
       if (!unicode::is_whitespace(unicode::decode(p))) break;
-      size = start;
+      line = line.substr(0, start);
     }
-    line.resize(size);
-    entries.push_back({line, int32_t(entries.size())});
-  }
-  if (file.bad()) throw Error(ErrorCode::io, path, "expected to read the vocabulary file but reading failed");
-  return entries;
+    data.vocabulary.push_back({line, int32_t(data.vocabulary.size())});
+  });
 }
 
 }  // namespace caracal::tokenizers

@@ -44,8 +44,7 @@ struct ModelScratch {
   std::vector<uint32_t> ranks;                // a heap of the ranks that have places, the lowest on top
   std::vector<Step> steps;
   std::vector<uint32_t> ends;
-  /// Texts of tokens that read otherwise than in the vocabulary: Token::surface is an index into them, plus 1.
-  std::vector<std::string> surfaces;
+  Surfaces surfaces;
 };
 
 class Model {
@@ -83,7 +82,7 @@ struct ModelData;
 /// Builds the component from the "model" of a tokenizer.json. Throws unsupported naming a type that is not built in.
 std::shared_ptr<const Model> model_from_json(const Json& json);
 /// The same with the vocabulary and the merges read before; those of `json` are not looked at but for their type.
-std::shared_ptr<const Model> model_from_json(const Json& json, ModelData data);
+std::shared_ptr<const Model> model_from_json(const Json& json, const ModelData& data);
 
 /// Greedy longest match first: a word is the longest token it starts with, then the longest "##" token, and so on; a
 /// word with a part that no token matches, or with too many characters, is one unknown token.
@@ -139,7 +138,8 @@ class BPE final : public Model {
     bool byte_fallback = false;                                 // an unknown character becomes tokens "<0x..>"
     bool ignore_merges = false;                                 // a word of the vocabulary is taken as it is
   };
-  using Merges = std::vector<std::pair<std::string, std::string>>;
+  /// Left and right halves; views, as in Vocabulary::Entry.
+  using Merges = std::vector<std::pair<std::string_view, std::string_view>>;
   /// Throws bad_file for a merge that names, or makes, a token the vocabulary lacks.
   BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, const Options& options);
 
@@ -177,12 +177,13 @@ class BPE final : public Model {
 /// Unigram language model: of all ways to cut a word, the one whose tokens have the highest sum of scores.
 class Unigram final : public Model {
  public:
+  /// A view, as Vocabulary::Entry.
   struct Piece {
-    std::string token;
+    std::string_view token;
     double score;
   };
-  /// Throws bad_file when unk_id is not below the number of pieces.
-  Unigram(std::vector<Piece> pieces, std::optional<size_t> unk_id, bool byte_fallback);
+  /// `exact_scores`: see ModelData. Throws bad_file when unk_id is not below the number of pieces.
+  Unigram(const std::vector<Piece>& pieces, std::optional<size_t> unk_id, bool byte_fallback, bool exact_scores);
 
   /// Throws invalid_argument when an unknown token is needed but there is none.
   void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
@@ -192,7 +193,7 @@ class Unigram final : public Model {
  private:
   void best_path(std::string_view word, ModelScratch& scratch) const;
 
-  std::vector<double> scores_;          // as the reference reads them
+  std::vector<double> scores_;          // exact, or as the reference reads them
   std::vector<double> written_scores_;  // as they stand in the file
   std::vector<std::string> repeated_;   // texts of pieces that a later one repeats, for to_json
   Trie trie_;
@@ -203,25 +204,32 @@ class Unigram final : public Model {
   WholeWords whole_;
 };
 
-/// The large parts of a model in a tokenizer.json: "vocab" (an object, or Unigram's list) and "merges".
+/// The large parts of a model in a tokenizer.json, "vocab" (an object, or Unigram's list) and "merges", as views of the
+/// text they were read from: a string for each token would take longer to make than the model.
 struct ModelData {
-  std::vector<Vocabulary::Entry> vocabulary;
-  std::vector<Unigram::Piece> pieces;
-  BPE::Merges merges;
+  std::vector<Vocabulary::Entry> vocabulary = {};
+  std::vector<Unigram::Piece> pieces = {};
+  BPE::Merges merges = {};
+  std::vector<std::shared_ptr<const void>> texts = {};  ///< keeps alive what the views point into
+  /// False: scores become what Hugging Face's tokenizers reads, which may be a unit in the last place off. True: what
+  /// they are, as transformers' named classes read them (T5Tokenizer, AlbertTokenizer, …). It decides ties.
+  bool exact_scores = false;
 };
-/// Reads them from the "model" of a tokenizer.json. Throws bad_file.
+/// Reads them from the "model" of a tokenizer.json, which must outlive what is returned. Throws bad_file.
 ModelData model_data_from_json(const Json& model);
 
-/// The "vocab" of a model: an object of tokens and ids. Throws bad_file for an id that is not a 31-bit number.
+/// The "vocab" of a model: an object of tokens and ids; views of it. Throws bad_file for an id that is not a 31-bit
+/// number.
 std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab);
-/// The "merges" of a BPE model: "left right" or [left, right] each. Throws bad_file.
-BPE::Merges merges_from_json(const Json& merges);
-/// Reads a merges.txt: one merge a line; lines that begin with "#version" are left out. Throws not_found, io or
-/// bad_file.
-BPE::Merges read_merges_txt(const std::string& path);
 /// The vocabulary as that object, in the order of ids.
 Json vocabulary_to_json(const Vocabulary& vocabulary);
-/// Reads a vocab.txt: one token a line, its id is the line number. Throws not_found or io.
-std::vector<Vocabulary::Entry> read_vocab_txt(const std::string& path);
+/// One merge, "left right". Throws bad_file naming `where` when it is not two tokens with a space between.
+std::pair<std::string_view, std::string_view> split_merge(std::string_view text, std::string_view where);
+/// Reads a merges.txt into data.merges: one merge a line; lines that begin with "#version" are left out. Throws
+/// not_found, io or bad_file.
+void read_merges_txt(const std::string& path, ModelData& data);
+/// Reads a vocab.txt into data.vocabulary: one token a line, its id is the line number. Throws not_found, io or
+/// bad_file.
+void read_vocab_txt(const std::string& path, ModelData& data);
 
 }  // namespace caracal::tokenizers

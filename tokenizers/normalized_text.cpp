@@ -18,6 +18,13 @@ void NormalizedText::assign(std::string_view source, uint32_t first) {
   splits.clear();
 }
 
+void sort_marks(std::vector<Mark>& marks) {
+  for (size_t i = 0; i < marks.size(); ++i) marks[i].order = uint32_t(i);
+  std::sort(marks.begin(), marks.end(), [](const Mark& a, const Mark& b) {
+    return a.combining_class != b.combining_class ? a.combining_class < b.combining_class : a.order < b.order;
+  });
+}
+
 void Rewriter::put(char32_t cp, uint32_t from) {
   make_room(4);
   const size_t bytes = unicode::encode(cp, text_.text.data() + size_);

@@ -16,6 +16,22 @@ struct Split {
   int32_t added_id = -1;
 };
 
+/// Part of a text, in bytes: a match of a pattern, or what lies between matches. Matches may be empty.
+struct Piece {
+  uint32_t begin, end;
+  bool is_match;
+};
+
+/// A combining mark, or another character, that waits for its place in the canonical order.
+struct Mark {
+  char32_t code_point;
+  int change;  ///< as Rewriter::transform takes it
+  int combining_class;
+  uint32_t order = 0;  ///< used by sort_marks
+};
+/// Sorts by combining class; marks of one class keep their order. Allocates nothing.
+void sort_marks(std::vector<Mark>& marks);
+
 /// Text under normalisation. Every byte knows the original code point it came from, so a span of bytes maps back to
 /// a span of the original text: [origin[begin], origin[end - 1] + 1). Reused from text to text without allocation.
 struct NormalizedText {
@@ -27,6 +43,12 @@ struct NormalizedText {
   std::string old_text;
   std::vector<uint32_t> old_origin;
   std::vector<Split> old_splits;
+
+  /// Buffers that a stage uses while it works.
+  std::vector<Piece> pieces;
+  std::vector<Mark> marks, more_marks;
+  std::vector<uint32_t> mark_origins;
+  std::string spaced;
 
   /// Starts over with `source` (well-formed UTF-8), whose first code point has index `first`; no splits.
   void assign(std::string_view source, uint32_t first);

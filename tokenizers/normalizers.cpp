@@ -97,7 +97,8 @@ class Replace final : public Normalizer {
  public:
   Replace(Pattern pattern, std::string content) : pattern_(std::move(pattern)), content_(std::move(content)) {}
   void normalize(NormalizedText& text) const override {
-    std::vector<Piece> pieces;
+    std::vector<Piece>& pieces = text.pieces;
+    pieces.clear();
     pattern_.find(text.text, pieces);
     text.rewrite_text();
     Rewriter out(text);

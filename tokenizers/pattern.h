@@ -8,14 +8,9 @@
 #include <vector>
 
 #include <caracal/runtime/json.h>
+#include <caracal/tokenizers/normalized_text.h>
 
 namespace caracal::tokenizers {
-
-/// Part of a text, in bytes: a match, or what lies between matches. Matches may be empty.
-struct Piece {
-  uint32_t begin, end;
-  bool is_match;
-};
 
 /// How a pattern's matches are found.
 class Matcher {

@@ -80,8 +80,8 @@ void trim_offsets(std::vector<Token>& tokens, bool add_prefix_space, const Token
   }
 }
 
-void trim_offsets(std::vector<Encoding>& encodings, bool add_prefix_space, const TokenText& text) {
-  for (Encoding& encoding : encodings) {
+void trim_offsets(RowParts& parts, bool add_prefix_space, const TokenText& text) {
+  for (Encoding& encoding : parts.all()) {
     trim_offsets(encoding.tokens, add_prefix_space, text);
     for (Encoding& part : encoding.overflow) trim_offsets(part.tokens, add_prefix_space, text);
   }
@@ -91,8 +91,8 @@ class ByteLevelProcessing final : public PostProcessor {
  public:
   explicit ByteLevelProcessing(const ByteLevel::Options& options) : options_(options) {}
   size_t added_tokens(bool) const override { return 0; }
-  void process(std::vector<Encoding>& encodings, bool, const TokenText& text) const override {
-    if (options_.trim_offsets) trim_offsets(encodings, options_.add_prefix_space, text);
+  void process(RowParts& parts, bool, const TokenText& text) const override {
+    if (options_.trim_offsets) trim_offsets(parts, options_.add_prefix_space, text);
   }
   Json to_json() const override { return ByteLevel::options_to_json(options_); }
 
@@ -107,20 +107,21 @@ class RobertaProcessing final : public PostProcessor {
   RobertaProcessing(NamedId sep, NamedId cls, bool trim, bool add_prefix_space)
       : sep_(std::move(sep)), cls_(std::move(cls)), trim_(trim), add_prefix_space_(add_prefix_space) {}
   size_t added_tokens(bool pair) const override { return pair ? 4 : 2; }
-  void process(std::vector<Encoding>& encodings, bool add_special_tokens, const TokenText& text) const override {
-    if (trim_) trim_offsets(encodings, add_prefix_space_, text);
-    for (size_t i = 0; i < encodings.size(); ++i) {
-      set_type(encodings[i], 0);
+  void process(RowParts& parts, bool add_special_tokens, const TokenText& text) const override {
+    if (trim_) trim_offsets(parts, add_prefix_space_, text);
+    for (size_t i = 0; i < parts.count; ++i) {
+      Encoding& encoding = parts.texts[i];
+      set_type(encoding, 0);
       if (!add_special_tokens) continue;
-      for (Encoding& part : encodings[i].overflow) set_type(part, 0);
+      for (Encoding& part : encoding.overflow) set_type(part, 0);
       const Token before{.id = i == 0 ? cls_.second : sep_.second, .special = true};
       const Token behind{.id = sep_.second, .special = true};
       const auto surround = [&](std::vector<Token>& tokens) {
         tokens.insert(tokens.begin(), before);
         tokens.push_back(behind);
       };
-      surround(encodings[i].tokens);
-      for (Encoding& part : encodings[i].overflow) surround(part.tokens);
+      surround(encoding.tokens);
+      for (Encoding& part : encoding.overflow) surround(part.tokens);
     }
   }
   Json to_json() const override {
@@ -145,8 +146,8 @@ class PostProcessorSequence final : public PostProcessor {
     for (const auto& part : parts_) count += part->added_tokens(pair);
     return count;
   }
-  void process(std::vector<Encoding>& encodings, bool add_special_tokens, const TokenText& text) const override {
-    for (const auto& part : parts_) part->process(encodings, add_special_tokens, text);
+  void process(RowParts& parts, bool add_special_tokens, const TokenText& text) const override {
+    for (const auto& part : parts_) part->process(parts, add_special_tokens, text);
   }
   Json to_json() const override {
     Json::Array list;
@@ -175,23 +176,25 @@ size_t TemplateProcessing::added_tokens(bool pair) const {
   return count;
 }
 
-void TemplateProcessing::process(std::vector<Encoding>& encodings, bool add_special_tokens, const TokenText&) const {
-  const bool pair = encodings.size() > 1;
-  Encoding out;
+void TemplateProcessing::process(RowParts& parts, bool add_special_tokens, const TokenText&) const {
+  const bool pair = parts.count > 1;
+  Encoding& out = parts.joined;
+  out.tokens.clear();
+  out.overflow.clear();
   size_t size = added_tokens(pair);
-  for (const Encoding& encoding : encodings) size += encoding.size();
+  for (const Encoding& encoding : parts.all()) size += encoding.size();
   out.tokens.reserve(size);
   for (const TemplatePiece& piece : pair ? pair_ : single_) {
     if (piece.sequence >= 0) {
-      Encoding& text = encodings[size_t(piece.sequence)];
+      Encoding& text = parts.texts[piece.sequence];
       set_type(text, piece.type_id);
       out.append(text);
     } else if (add_special_tokens) {
       for (const int32_t id : piece.ids) out.append(Token{.id = id, .type_id = piece.type_id, .special = true});
     }
   }
-  encodings.resize(1);
-  encodings[0] = std::move(out);
+  std::swap(parts.texts[0], out);
+  parts.count = 1;
 }
 
 Json TemplateProcessing::to_json() const {

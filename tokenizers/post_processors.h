@@ -23,7 +23,7 @@ class PostProcessor {
   virtual size_t added_tokens(bool pair) const = 0;
   /// Works on one text or two, whose sequence and type ids are 0 and 1, and may join them; the caller joins what is
   /// left. Leaves special tokens out when add_special_tokens is false.
-  virtual void process(std::vector<Encoding>& encodings, bool add_special_tokens, const TokenText& text) const = 0;
+  virtual void process(RowParts& parts, bool add_special_tokens, const TokenText& text) const = 0;
   virtual Json to_json() const = 0;
 };
 
@@ -45,7 +45,7 @@ class TemplateProcessing : public PostProcessor {
   TemplateProcessing(std::vector<Piece> single, std::vector<Piece> pair);
 
   size_t added_tokens(bool pair) const override;
-  void process(std::vector<Encoding>& encodings, bool add_special_tokens, const TokenText& text) const override;
+  void process(RowParts& parts, bool add_special_tokens, const TokenText& text) const override;
   Json to_json() const override;
 
  private:

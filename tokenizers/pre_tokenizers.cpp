@@ -15,18 +15,18 @@ void apply(SplitBehavior behavior, std::vector<Piece>& pieces, uint32_t shift, s
     if (piece.begin != piece.end) out.push_back({piece.begin + shift, piece.end + shift});
   };
   // Joins each piece for which `joins(piece, match before)` holds to the last one.
-  const auto merge = [&](auto first, auto last, auto joins, auto extend) {
-    std::vector<Piece> merged;
+  const auto merge = [&](auto joins, auto extend) {
+    size_t merged = 0;
     bool previous = false;
-    for (auto it = first; it != last; ++it) {
-      if (joins(it->is_match, previous) && !merged.empty()) {
-        extend(merged.back(), *it);
+    for (const Piece piece : pieces) {
+      if (joins(piece.is_match, previous) && merged != 0) {
+        extend(pieces[merged - 1], piece);
       } else {
-        merged.push_back(*it);
+        pieces[merged++] = piece;
       }
-      previous = it->is_match;
+      previous = piece.is_match;
     }
-    pieces = std::move(merged);
+    pieces.resize(merged);
   };
   const auto grow_right = [](Piece& piece, const Piece& next) { piece.end = next.end; };
   const auto is_lone_match = [](bool match, bool previous) { return match && !previous; };
@@ -38,13 +38,12 @@ void apply(SplitBehavior behavior, std::vector<Piece>& pieces, uint32_t shift, s
       return;
     case SplitBehavior::isolated: break;
     case SplitBehavior::contiguous:
-      merge(
-          pieces.begin(), pieces.end(), [](bool match, bool previous) { return match == previous; }, grow_right);
+      merge([](bool match, bool previous) { return match == previous; }, grow_right);
       break;
-    case SplitBehavior::merged_with_previous: merge(pieces.begin(), pieces.end(), is_lone_match, grow_right); break;
+    case SplitBehavior::merged_with_previous: merge(is_lone_match, grow_right); break;
     case SplitBehavior::merged_with_next:
-      merge(pieces.rbegin(), pieces.rend(), is_lone_match,
-            [](Piece& piece, const Piece& next) { piece.begin = next.begin; });
+      std::reverse(pieces.begin(), pieces.end());
+      merge(is_lone_match, [](Piece& piece, const Piece& next) { piece.begin = next.begin; });
       std::reverse(pieces.begin(), pieces.end());
       break;
   }
@@ -80,7 +79,7 @@ const char* name_of(SplitBehavior behavior) {
 template <class Find>
 void split_by(NormalizedText& text, SplitBehavior behavior, Find find) {
   text.rewrite_splits();
-  std::vector<Piece> pieces;
+  std::vector<Piece>& pieces = text.pieces;
   for (const Split& split : text.old_splits) {
     if (split.added_id >= 0) {
       text.splits.push_back(split);

@@ -1,5 +1,6 @@
 // SentencePiece's precompiled character map, applied as the reference does: grapheme by grapheme, where a cluster below
 // six bytes is looked up as a whole first.
+#include <array>
 #include <cstring>
 
 #include <caracal/runtime/error.h>
@@ -13,30 +14,29 @@ namespace {
   throw Error(ErrorCode::bad_file, "tokenizer.json", std::string("expected ") + what + " in precompiled_charsmap");
 }
 
+// The six bits that a character of base64 stands for, or -1.
+constexpr std::array<int8_t, 256> kSixBits = [] {
+  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::array<int8_t, 256> bits{};
+  bits.fill(-1);
+  for (size_t i = 0; i < kAlphabet.size(); ++i) bits[static_cast<unsigned char>(kAlphabet[i])] = int8_t(i);
+  return bits;
+}();
+
 std::string decode_base64(std::string_view text) {
-  std::string out;
-  uint32_t bits = 0;
-  int count = 0;
   if (text.size() % 4 != 0) bad("base64 of whole groups");
-  while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-  out.reserve(text.size() / 4 * 3 + 3);
+  while (text.ends_with('=')) text.remove_suffix(1);
+  std::string out(text.size() * 3 / 4, '\0');
+  uint32_t bits = 0;
+  size_t size = 0;
+  int count = 0;
   for (const char c : text) {
-    int value;
-    if (c >= 'A' && c <= 'Z')
-      value = c - 'A';
-    else if (c >= 'a' && c <= 'z')
-      value = c - 'a' + 26;
-    else if (c >= '0' && c <= '9')
-      value = c - '0' + 52;
-    else if (c == '+' || c == '/')
-      value = c == '+' ? 62 : 63;
-    else
-      bad("base64");
+    const int8_t value = kSixBits[static_cast<unsigned char>(c)];
+    if (value < 0) bad("base64");
     bits = bits << 6 | uint32_t(value);
-    if ((count += 6) >= 8) {
-      count -= 8;
-      out += static_cast<char>(bits >> count & 0xFF);
-    }
+    if ((count += 6) < 8) continue;
+    count -= 8;
+    out[size++] = static_cast<char>(bits >> count & 0xFF);
   }
   return out;
 }

@@ -24,7 +24,9 @@ std::vector<std::string> PreTrainedTokenizerBase::tokenize(std::string_view text
 std::string PreTrainedTokenizerBase::decode(std::span<const int32_t> ids, bool skip_special_tokens,
                                             std::optional<bool> clean_up_tokenization_spaces) const {
   std::string text = pipeline_->decode(ids, skip_special_tokens);
-  const bool clean = clean_up_tokenization_spaces.value_or(clean_up_tokenization_spaces_);
+  const bool is_bpe = dynamic_cast<const tokenizers::BPE*>(pipeline_->parts().model.get()) != nullptr;
+  const bool clean =
+      clean_up_tokenization_spaces.value_or(clean_up_tokenization_spaces_) && (!is_bpe || clean_up_bpe_too_);
   return clean ? clean_up_tokenization(std::move(text)) : text;
 }
 
@@ -246,17 +248,6 @@ void PreTrainedTokenizerBase::save_pretrained(const std::string& directory) cons
       tokenizers::write_text_file(directory + "/added_tokens.json", Json(added).dump(2, true, false) + "\n");
   }
   tokenizers::write_text_file(directory + "/tokenizer_config.json", config.dump(2, true, false) + "\n");
-}
-
-PreTrainedTokenizerFast PreTrainedTokenizerFast::from_pretrained(const std::string& path, const Json& overrides) {
-  TokenizerFiles files = read_tokenizer_files(path, overrides);
-  if (files.tokenizer_file.empty()) {
-    throw Error(ErrorCode::not_found, path, "expected a tokenizer.json but found none");
-  }
-  auto pipeline = in_file(files.tokenizer_file, [&] {
-    return tokenizers::Tokenizer::from_json({files.tokenizer_json, std::move(files.model_data)});
-  });
-  return {std::move(pipeline), files, "PreTrainedTokenizerFast"};
 }
 
 }  // namespace caracal

@@ -4,6 +4,7 @@
 #include <exception>
 #include <iterator>
 #include <mutex>
+#include <numeric>
 
 #include <caracal/runtime/error.h>
 #include <caracal/runtime/runtime.h>
@@ -39,9 +40,24 @@ std::optional<std::string> baked_side(const Json& tokenizer_json, const char* se
 constexpr int64_t kTextsPerTask = 8;
 
 // After the texts of other tokens were put in front of those of this row.
-void shift_surfaces(Encoding& encoding, uint32_t by) {
-  for (tokenizers::Token& token : encoding.tokens) token.surface += token.surface != 0 ? by : 0;
+void shift_surfaces(Encoding& encoding, size_t by) {
+  for (tokenizers::Token& token : encoding.tokens) token.surface += token.surface != 0 ? uint32_t(by) : 0;
   for (Encoding& part : encoding.overflow) shift_surfaces(part, by);
+}
+
+// Makes rows of the chunks that were cut off, each behind its own.
+void add_overflow(std::vector<Encoding>& rows, std::vector<int64_t>& samples) {
+  std::vector<Encoding> all;
+  std::vector<int64_t> sample_of_row;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::vector<Encoding> overflow = std::move(rows[i].overflow);
+    rows[i].overflow.clear();
+    all.push_back(std::move(rows[i]));
+    std::move(overflow.begin(), overflow.end(), std::back_inserter(all));
+    sample_of_row.resize(all.size(), int64_t(i));
+  }
+  rows = std::move(all);
+  samples = std::move(sample_of_row);
 }
 
 Text words_of(const std::vector<std::string>& words) { return {.words = words, .is_split = true}; }
@@ -101,6 +117,9 @@ void PreTrainedTokenizerBase::read_settings(const TokenizerFiles& files) {
     for (const Json& name : names->as_array()) model_input_names_.push_back(name.as_string());
   }
   if (const Json* v = given("clean_up_tokenization_spaces")) clean_up_tokenization_spaces_ = v->as_bool();
+  if (const Json* v = given("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output")) {
+    clean_up_bpe_too_ = v->as_bool();
+  }
   if (const Json* v = given("split_special_tokens")) split_special_tokens_ = v->as_bool();
 }
 
@@ -139,9 +158,11 @@ PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline,
   pipeline_ = std::make_shared<const tokenizers::Tokenizer>(std::move(pipeline));
 }
 
-BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, const TokenizeOptions& options) const {
+template <class SampleAt>
+void PreTrainedTokenizerBase::encode(size_t count, const SampleAt& sample_at, const TokenizeOptions& options,
+                                     BatchEncoding& out) const {
   using Strategy = Padding::Strategy;
-  if (samples.empty()) bad_argument("expected at least one text but got an empty batch");
+  if (count == 0) bad_argument("expected at least one text but got an empty batch");
   if (options.stride < 0) bad_argument("expected stride of at least 0 but got " + std::to_string(options.stride));
   if (options.max_length && *options.max_length < 0) {
     bad_argument("expected max_length of at least 0 but got " + std::to_string(*options.max_length));
@@ -190,31 +211,38 @@ BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, c
   const tokenizers::Truncation cut{.max_length = size_t(max_length),
                                    .stride = size_t(options.stride),
                                    .strategy = truncation,
-                                   .side = side_of(truncation_side_)};
-  std::vector<Encoding> encodings(samples.size());
-  std::vector<std::string> surfaces;
+                                   .side = side_of(truncation_side_),
+                                   .keep_overflow = options.return_overflowing_tokens};
   const bool split_special = options.split_special_tokens.value_or(split_special_tokens_);
+  const bool alone = options.runtime == nullptr || count < 2;
+  out.resize(count);
+  out.extras_.clear();
+  out.surfaces_.clear();
+  out.tokenizer_ = pipeline_;
+  std::vector<Encoding>& rows = out.rows_;
+  std::vector<tokenizers::Tokenizer::Workspace>& workspaces = out.buffers_.workspaces;
+  const auto tasks = size_t(alone ? 1 : options.runtime->max_tasks());
+  if (workspaces.size() < tasks) workspaces.resize(tasks);
+  std::mutex mutex;
   const auto encode_range = [&](size_t begin, size_t end, tokenizers::Tokenizer::Workspace& workspace) {
+    workspace.model.surfaces.clear();
     for (size_t i = begin; i < end; ++i) {
-      encodings[i] = pipeline_->encode(samples[i].first, samples[i].second ? &*samples[i].second : nullptr,
-                                       options.add_special_tokens, cut, split_special, workspace);
+      const Sample sample = sample_at(i);
+      pipeline_->encode(sample.first, sample.second ? &*sample.second : nullptr, options.add_special_tokens, cut,
+                        split_special, workspace, rows[i]);
     }
+    if (workspace.model.surfaces.size() == 0) return;
+    const std::lock_guard lock(mutex);
+    for (size_t i = begin; i < end; ++i) shift_surfaces(rows[i], out.surfaces_.size());
+    out.surfaces_.append(workspace.model.surfaces);
   };
-  if (options.runtime == nullptr || samples.size() < 2) {
-    tokenizers::Tokenizer::Workspace workspace;
-    encode_range(0, samples.size(), workspace);
-    surfaces = std::move(workspace.model.surfaces);
+  if (alone) {
+    encode_range(0, count, workspaces[0]);
   } else {
-    std::mutex mutex;
     std::exception_ptr failure;  // the first one: tasks of the pool must not throw
-    options.runtime->parallel(int64_t(samples.size()), kTextsPerTask, [&](int64_t begin, int64_t end, int) {
+    options.runtime->parallel(int64_t(count), kTextsPerTask, [&](int64_t begin, int64_t end, int task) {
       try {
-        tokenizers::Tokenizer::Workspace workspace;
-        encode_range(size_t(begin), size_t(end), workspace);
-        if (workspace.model.surfaces.empty()) return;
-        const std::lock_guard lock(mutex);
-        for (int64_t i = begin; i < end; ++i) shift_surfaces(encodings[size_t(i)], uint32_t(surfaces.size()));
-        std::move(workspace.model.surfaces.begin(), workspace.model.surfaces.end(), std::back_inserter(surfaces));
+        encode_range(size_t(begin), size_t(end), workspaces[size_t(task)]);
       } catch (...) {
         const std::lock_guard lock(mutex);
         if (failure == nullptr) failure = std::current_exception();
@@ -226,38 +254,53 @@ BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, c
     size_t length = size_t(max_length);
     if (padding == Strategy::longest) {
       length = 0;
-      for (const Encoding& encoding : encodings) length = std::max(length, encoding.size());
+      for (const Encoding& row : rows) length = std::max(length, row.size());
     }
     const auto step = size_t(multiple);
     if (step > 0 && length % step != 0) length += step - length % step;
-    for (Encoding& encoding : encodings) {
-      tokenizers::pad(encoding, length, {.id = *pad_id, .type_id = 0, .side = side_of(padding_side)});
+    for (Encoding& row : rows) {
+      tokenizers::pad(row, length, {.id = *pad_id, .type_id = 0, .side = side_of(padding_side)});
     }
   }
 
-  std::vector<Encoding> rows;
-  std::vector<int64_t> sample_of_row;
-  rows.reserve(encodings.size());
-  sample_of_row.reserve(encodings.size());
-  for (size_t i = 0; i < encodings.size(); ++i) {
-    std::vector<Encoding> overflow = std::move(encodings[i].overflow);
-    encodings[i].overflow.clear();
-    rows.push_back(std::move(encodings[i]));
-    sample_of_row.push_back(int64_t(i));
-    if (!options.return_overflowing_tokens) continue;
-    for (Encoding& part : overflow) {
-      rows.push_back(std::move(part));
-      sample_of_row.push_back(int64_t(i));
-    }
+  out.samples_.resize(count);
+  std::iota(out.samples_.begin(), out.samples_.end(), int64_t(0));
+  if (options.return_overflowing_tokens) add_overflow(rows, out.samples_);
+  constexpr std::string_view kNames[] = {"input_ids", "token_type_ids", "attention_mask"};
+  size_t names = 0;
+  for (const std::string_view name : kNames) {
+    const bool is_input =
+        std::find(model_input_names_.begin(), model_input_names_.end(), name) != model_input_names_.end();
+    if (!is_input && names != 0) continue;
+    if (out.names_.size() == names) out.names_.emplace_back();
+    out.names_[names++] = name;
   }
-  std::vector<std::string> names;
-  for (const char* name : {"input_ids", "token_type_ids", "attention_mask"}) {
-    if (std::find(model_input_names_.begin(), model_input_names_.end(), name) != model_input_names_.end() ||
-        names.empty()) {
-      names.emplace_back(name);
-    }
+  out.names_.resize(names);
+}
+
+BatchEncoding PreTrainedTokenizerBase::encode(std::span<const Sample> samples, const TokenizeOptions& options) const {
+  BatchEncoding out;
+  encode(
+      samples.size(), [&](size_t i) { return samples[i]; }, options, out);
+  out.buffers_ = {};
+  return out;
+}
+
+void PreTrainedTokenizerBase::encode(std::span<const TextInput> texts, const TokenizeOptions& options,
+                                     BatchEncoding& out) const {
+  if (options.is_split_into_words) {
+    bad_argument("expected texts but got is_split_into_words, which encode() into a BatchEncoding does not take");
   }
-  return BatchEncoding(std::move(rows), std::move(sample_of_row), std::move(names), std::move(surfaces), pipeline_);
+  const auto sample_at = [&](size_t i) {
+    const TextInput& text = texts[i];
+    return Sample{{.text = text.text}, text.pair ? std::optional(Text{.text = *text.pair}) : std::nullopt};
+  };
+  encode(texts.size(), sample_at, options, out);
+}
+
+void PreTrainedTokenizerBase::encode(std::string_view text, const TokenizeOptions& options, BatchEncoding& out) const {
+  const TextInput input(text);
+  encode(std::span(&input, 1), options, out);
 }
 
 BatchEncoding PreTrainedTokenizerBase::operator()(const TextInput& text, const TokenizeOptions& options) const {
@@ -278,8 +321,6 @@ BatchEncoding PreTrainedTokenizerBase::operator()(std::initializer_list<TextInpu
 
 BatchEncoding PreTrainedTokenizerBase::operator()(std::span<const TextInput> texts,
                                                   const TokenizeOptions& options) const {
-  std::vector<Sample> samples;
-  samples.reserve(texts.size());
   if (options.is_split_into_words) {  // {"Hello", "world"} is one text in words
     std::vector<std::string> words;
     for (const TextInput& text : texts) {
@@ -288,11 +329,10 @@ BatchEncoding PreTrainedTokenizerBase::operator()(std::span<const TextInput> tex
     }
     return (*this)(words, options);
   }
-  for (const TextInput& text : texts) {
-    samples.push_back({{.text = text.text}, {}});
-    if (text.pair) samples.back().second = Text{.text = *text.pair};
-  }
-  return encode(samples, options);
+  BatchEncoding out;
+  encode(texts, options, out);
+  out.buffers_ = {};
+  return out;
 }
 
 BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::string>& texts,

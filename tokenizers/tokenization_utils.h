@@ -86,14 +86,16 @@ struct TokenizerFiles {
   std::string init_source;               ///< what init_kwargs came from, for in_file: a path, and "or …"
   std::vector<AddedToken> added_tokens;  ///< in the order of their ids
   Json tokenizer_json;                   ///< tokenizer.json, or null; without the vocab and merges of its model
-  tokenizers::ModelData model_data;      ///< those
-  std::string tokenizer_file;            ///< path of tokenizer.json, or empty
-  std::string vocab_file;                ///< path of vocab.txt or vocab.json, or empty
-  std::string merges_file;               ///< path of merges.txt, or empty
+  std::shared_ptr<tokenizers::ModelData> model_data = {};  ///< those
+  std::string tokenizer_file;                              ///< path of tokenizer.json, or empty
+  std::string vocab_file;                                  ///< path of vocab.txt or vocab.json, or empty
+  std::string merges_file;                                 ///< path of merges.txt, or empty
 };
-/// Reads a directory, a tokenizer.json, a vocab.txt or a vocab.json. `overrides` win over tokenizer_config.json. Throws
+/// Reads a directory, a tokenizer.json, a vocab.txt or a vocab.json. `overrides` win over tokenizer_config.json;
+/// `vocabulary` names the one that the class reads when a directory holds both, "vocab.txt" or "vocab.json". Throws
 /// not_found when there is none of them.
-TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides = {});
+TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides = {},
+                                    std::string_view vocabulary = "vocab.txt");
 /// The same from arguments of transformers' __init__ alone: "vocab_file", "merges_file" or "tokenizer_file" name the
 /// files, all others are options. Throws invalid_argument when no file is named.
 TokenizerFiles tokenizer_files_of(const Json& arguments);
@@ -104,8 +106,7 @@ bool flag_of(const TokenizerFiles& files, const char* key, bool otherwise);
 /// The content of a special token among the arguments, or `otherwise`.
 std::string token_of(const TokenizerFiles& files, const char* key, const char* otherwise);
 /// The model's vocabulary, and its merges (none without merges.txt), from tokenizer.json or else the plain files.
-std::vector<tokenizers::Vocabulary::Entry> vocabulary_of(const TokenizerFiles& files);
-tokenizers::BPE::Merges merges_of(const TokenizerFiles& files);
+std::shared_ptr<const tokenizers::ModelData> model_data_of(const TokenizerFiles& files);
 
 /// transformers' clean_up_tokenization: takes out the space before punctuation and English contractions; differs a
 /// little from the WordPiece decoder's.
@@ -139,9 +140,15 @@ class PreTrainedTokenizerBase {
                            const std::vector<std::vector<std::string>>& pairs,
                            const TokenizeOptions& options = {}) const;
 
+  /// The same as a call, into `out`, whose memory is reused: with texts no longer than before, and no row that
+  /// overflows, nothing is allocated. After an error the rows of `out` hold anything.
+  void encode(std::span<const TextInput> texts, const TokenizeOptions& options, BatchEncoding& out) const;
+  void encode(std::string_view text, const TokenizeOptions& options, BatchEncoding& out) const;
+
   /// The tokens of a text, without special ones.
   std::vector<std::string> tokenize(std::string_view text) const;
-  /// Ids to text. `clean_up_tokenization_spaces` defaults to the tokenizer's setting.
+  /// Ids to text. `clean_up_tokenization_spaces` defaults to the tokenizer's setting; as in transformers it does
+  /// nothing with a BPE model, whose spaces it would spoil.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false,
                      std::optional<bool> clean_up_tokenization_spaces = std::nullopt) const;
   std::vector<std::string> batch_decode(const std::vector<std::vector<int32_t>>& ids, bool skip_special_tokens = false,
@@ -225,6 +232,8 @@ class PreTrainedTokenizerBase {
     std::optional<tokenizers::Text> second;
   };
   BatchEncoding encode(std::span<const Sample> samples, const TokenizeOptions& options) const;
+  template <class SampleAt>  // gives the Sample of an index
+  void encode(size_t count, const SampleAt& sample_at, const TokenizeOptions& options, BatchEncoding& out) const;
   void set_special_token(const std::string& name, const std::string& content);
   void read_settings(const TokenizerFiles& files);
 
@@ -237,6 +246,7 @@ class PreTrainedTokenizerBase {
   std::string class_name_;
   int64_t model_max_length_ = kVeryLargeInteger;
   bool clean_up_tokenization_spaces_ = false;
+  bool clean_up_bpe_too_ = false;
   bool split_special_tokens_ = false;
   std::string slow_vocabulary_file_;
   Json init_kwargs_;
@@ -258,6 +268,13 @@ class PreTrainedTokenizerFast : public PreTrainedTokenizerBase {
   using PreTrainedTokenizerBase::PreTrainedTokenizerBase;
   /// `path` is a directory with a tokenizer.json, or the file itself.
   static PreTrainedTokenizerFast from_pretrained(const std::string& path, const Json& overrides = {});
+  /// In place of a class of transformers that has none here: save_pretrained writes its name, and scores are exact.
+  static PreTrainedTokenizerFast in_place_of(const std::string& class_name, const std::string& path,
+                                             const Json& overrides);
+
+ private:
+  static PreTrainedTokenizerFast load(const std::string& path, const Json& overrides, const std::string& class_name,
+                                      bool exact_scores);
 };
 
 }  // namespace caracal

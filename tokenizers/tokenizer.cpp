@@ -28,9 +28,9 @@ Tokenizer Tokenizer::from_json(const Json& json) {
   return from_json(json, [&] { return model_from_json(model); });
 }
 
-Tokenizer Tokenizer::from_json(TokenizerJson json) {
+Tokenizer Tokenizer::from_json(const TokenizerJson& json) {
   const Json& model = json.content.at("model");
-  return from_json(json.content, [&] { return model_from_json(model, std::move(json.data)); });
+  return from_json(json.content, [&] { return model_from_json(model, *json.data); });
 }
 
 template <class MakeModel>
@@ -101,7 +101,7 @@ void Tokenizer::encode_text(std::string_view text, bool split_special_tokens, Wo
                 "expected a text below 1 GiB but got " + std::to_string(text.size()) + " bytes");
   }
   if (!unicode::is_valid_utf8(text)) {
-    workspace.repaired = unicode::replace_invalid_utf8(text);
+    unicode::replace_invalid_utf8(text, workspace.repaired);
     text = workspace.repaired;
   }
   out.reserve(out.size() + text.size() / 4 + 4);
@@ -129,8 +129,7 @@ void Tokenizer::encode_text(std::string_view text, bool split_special_tokens, Wo
 // 0 when an added token reads as in the vocabulary; what it matched may hold white space around it.
 uint32_t Tokenizer::surface_of(int32_t id, std::string_view matched, Workspace& workspace) const {
   if (text_of({.id = id}, {}) == matched) return 0;
-  workspace.model.surfaces.emplace_back(matched);
-  return uint32_t(workspace.model.surfaces.size());
+  return workspace.model.surfaces.add(matched);
 }
 
 void Tokenizer::encode_part(std::string_view part, uint32_t first, bool split_special_tokens, Workspace& workspace,
@@ -170,57 +169,61 @@ void Tokenizer::encode_part(std::string_view part, uint32_t first, bool split_sp
   }
 }
 
+void Tokenizer::encode_one(const Text& text, bool split_special_tokens, Workspace& workspace, Encoding& out) const {
+  out.tokens.clear();
+  out.overflow.clear();
+  if (!text.is_split) return encode_text(text.text, split_special_tokens, workspace, out.tokens);
+  for (size_t i = 0; i < text.words.size(); ++i) {
+    const size_t begin = out.tokens.size();
+    encode_text(text.words[i], split_special_tokens, workspace, out.tokens);
+    for (size_t k = begin; k < out.tokens.size(); ++k) out.tokens[k].word = int32_t(i);
+  }
+}
+
 Encoding Tokenizer::encode(const Text& first, const Text* second, bool add_special_tokens, const Truncation& truncation,
                            bool split_special_tokens, Workspace& workspace) const {
-  const auto encode_one = [&](const Text& text) {
-    Encoding encoding;
-    if (!text.is_split) {
-      encode_text(text.text, split_special_tokens, workspace, encoding.tokens);
-      return encoding;
-    }
-    for (size_t i = 0; i < text.words.size(); ++i) {
-      const size_t begin = encoding.tokens.size();
-      encode_text(text.words[i], split_special_tokens, workspace, encoding.tokens);
-      for (size_t k = begin; k < encoding.tokens.size(); ++k) encoding.tokens[k].word = int32_t(i);
-    }
-    return encoding;
-  };
-  Encoding a = encode_one(first);
-  std::optional<Encoding> b;
-  if (second != nullptr) b = encode_one(*second);
+  Encoding out;
+  encode(first, second, add_special_tokens, truncation, split_special_tokens, workspace, out);
+  return out;
+}
+
+void Tokenizer::encode(const Text& first, const Text* second, bool add_special_tokens, const Truncation& truncation,
+                       bool split_special_tokens, Workspace& workspace, Encoding& out) const {
+  RowParts& parts = workspace.parts;
+  auto& [a, b] = parts.texts;
+  parts.count = second != nullptr ? 2 : 1;
+  encode_one(first, split_special_tokens, workspace, a);
+  if (second != nullptr) encode_one(*second, split_special_tokens, workspace, b);
 
   const PostProcessor* post = parts_.post_processor.get();
   if (truncation.strategy != TruncationStrategy::do_not_truncate) {
-    const size_t added = add_special_tokens && post != nullptr ? post->added_tokens(b.has_value()) : 0;
+    const size_t added = add_special_tokens && post != nullptr ? post->added_tokens(second != nullptr) : 0;
     if (truncation.max_length < added) {
       throw Error(ErrorCode::invalid_argument, "tokenizer",
                   "expected max_length of at least the " + std::to_string(added) + " special tokens but got " +
                       std::to_string(truncation.max_length));
     }
-    truncate(a, b ? &*b : nullptr, truncation.max_length - added, truncation.stride, truncation.strategy,
-             truncation.side);
+    truncate(a, second != nullptr ? &b : nullptr, truncation.max_length - added, truncation.stride, truncation.strategy,
+             truncation.side, truncation.keep_overflow);
   }
-  std::vector<Encoding> encodings;
-  encodings.reserve(2);
-  encodings.push_back(std::move(a));
-  if (b) {
+  if (second != nullptr) {
     const auto second_text = [](Encoding& e) {
       for (Token& token : e.tokens) token.sequence = 1, token.type_id = 1;
     };
-    second_text(*b);
-    for (Encoding& part : b->overflow) second_text(part);
-    encodings.push_back(std::move(*b));
+    second_text(b);
+    for (Encoding& part : b.overflow) second_text(part);
   }
   if (post != nullptr) {
-    post->process(encodings, add_special_tokens,
+    post->process(parts, add_special_tokens,
                   [&](const Token& token) { return text_of(token, workspace.model.surfaces); });
   }
-  for (size_t i = 1; i < encodings.size(); ++i) encodings[0].append(encodings[i]);
-  return std::move(encodings[0]);
+  if (parts.count == 2) a.append(b);
+  out.tokens.assign(a.tokens.begin(), a.tokens.end());  // a copy, so that every buffer keeps its place and its size
+  out.overflow = std::move(a.overflow);
 }
 
-std::string_view Tokenizer::text_of(const Token& token, std::span<const std::string> surfaces) const {
-  if (token.surface != 0 && token.surface <= surfaces.size()) return surfaces[token.surface - 1];
+std::string_view Tokenizer::text_of(const Token& token, const Surfaces& surfaces) const {
+  if (token.surface != 0 && token.surface <= surfaces.size()) return surfaces[token.surface];
   const std::string_view text = parts_.model->vocabulary().token(token.id);
   return text.data() != nullptr ? text : added_.text(token.id);
 }

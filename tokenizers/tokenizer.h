@@ -34,6 +34,7 @@ struct Truncation {
   size_t stride = 0;
   TruncationStrategy strategy = TruncationStrategy::do_not_truncate;
   Side side = Side::right;
+  bool keep_overflow = true;  ///< false: what is cut off is not wanted
 };
 
 /// The "truncation" and "padding" of a tokenizer.json. transformers' calls replace them, so nothing here applies them;
@@ -58,7 +59,7 @@ class Tokenizer {
   /// Reads the content of a tokenizer.json; its "truncation" and "padding" are left to the caller. Throws bad_file, or
   /// unsupported naming the component.
   static Tokenizer from_json(const Json& json);
-  static Tokenizer from_json(TokenizerJson json);
+  static Tokenizer from_json(const TokenizerJson& json);
   /// Reads a tokenizer.json file.
   static Tokenizer from_file(const std::string& path);
 
@@ -78,12 +79,16 @@ class Tokenizer {
     NormalizedText text;
     std::vector<Match> matches, inner_matches;
     std::string repaired;
+    RowParts parts;
     ModelScratch model;  // its surfaces grow from call to call until they are cleared
   };
   /// Text, or a pair, to tokens: ids, offsets in code points, words, types. Not padded. `split_special_tokens` treats
   /// special tokens in the text as ordinary text.
   Encoding encode(const Text& first, const Text* second, bool add_special_tokens, const Truncation& truncation,
                   bool split_special_tokens, Workspace& workspace) const;
+  /// The same into `out`, whose memory is reused.
+  void encode(const Text& first, const Text* second, bool add_special_tokens, const Truncation& truncation,
+              bool split_special_tokens, Workspace& workspace, Encoding& out) const;
   /// Tokens to text; ids that have no token are left out.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
   /// The last stage alone: tokens to text.
@@ -94,7 +99,7 @@ class Tokenizer {
   /// The token of an id; null data() when there is none.
   std::string_view id_to_token(int32_t id) const;
   /// The text of a token of an encoding made with `workspace`.
-  std::string_view text_of(const Token& token, std::span<const std::string> surfaces) const;
+  std::string_view text_of(const Token& token, const Surfaces& surfaces) const;
   const BakedOptions& baked() const noexcept { return baked_; }
   void set_baked(BakedOptions baked) { baked_ = std::move(baked); }
   /// Tokens in the model's vocabulary, and with the added ones.
@@ -111,6 +116,7 @@ class Tokenizer {
   // point; `word` counts on.
   void encode_part(std::string_view part, uint32_t first, bool split_special_tokens, Workspace& workspace,
                    int32_t& word, std::vector<Token>& out) const;
+  void encode_one(const Text& text, bool split_special_tokens, Workspace& workspace, Encoding& out) const;
 
   Parts parts_;
   AddedVocabulary added_;

@@ -63,7 +63,7 @@ void read_tokenizer_json_of(TokenizerFiles& files) {
 
 }  // namespace
 
-TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides) {
+TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrides, std::string_view vocabulary) {
   const fs::path root(path);
   TokenizerFiles files;
   Json special_tokens_map, added_tokens;
@@ -72,8 +72,8 @@ TokenizerFiles read_tokenizer_files(const std::string& path, const Json& overrid
   };
   if (has_type(root, fs::file_type::directory)) {
     if (is_file(root / "tokenizer.json")) files.tokenizer_file = (root / "tokenizer.json").string();
-    for (const char* name : {"vocab.json", "vocab.txt"}) {  // the last one wins
-      if (is_file(root / name)) files.vocab_file = (root / name).string();
+    for (const std::string_view name : {std::string_view("vocab.json"), std::string_view("vocab.txt"), vocabulary}) {
+      if (is_file(root / name)) files.vocab_file = (root / name).string();  // the last one wins
     }
     if (is_file(root / "merges.txt")) files.merges_file = (root / "merges.txt").string();
     if (Json config = read_object(root / "tokenizer_config.json"); !config.is_null()) {
@@ -171,19 +171,21 @@ std::string token_of(const TokenizerFiles& files, const char* key, const char* o
   return value != nullptr && !value->is_null() ? added_token_from_json(*value, true).content : otherwise;
 }
 
-std::vector<tokenizers::Vocabulary::Entry> vocabulary_of(const TokenizerFiles& files) {
+std::shared_ptr<const tokenizers::ModelData> model_data_of(const TokenizerFiles& files) {
   if (!files.tokenizer_file.empty()) {
     in_file(files.tokenizer_file, [&] { return files.tokenizer_json.at("model").at("vocab").as_object().size(); });
-    return files.model_data.vocabulary;
+    return files.model_data;
   }
-  if (!files.vocab_file.ends_with(".json")) return tokenizers::read_vocab_txt(files.vocab_file);
-  return in_file(files.vocab_file,
-                 [&] { return tokenizers::vocabulary_from_json(tokenizers::parse_tokenizer_file(files.vocab_file)); });
-}
-
-tokenizers::BPE::Merges merges_of(const TokenizerFiles& files) {
-  if (!files.tokenizer_file.empty()) return files.model_data.merges;
-  return files.merges_file.empty() ? tokenizers::BPE::Merges() : tokenizers::read_merges_txt(files.merges_file);
+  auto data = std::make_shared<tokenizers::ModelData>();
+  if (files.vocab_file.ends_with(".json")) {
+    const auto vocab = std::make_shared<const Json>(tokenizers::parse_tokenizer_file(files.vocab_file));
+    data->vocabulary = in_file(files.vocab_file, [&] { return tokenizers::vocabulary_from_json(*vocab); });
+    data->texts.push_back(vocab);
+    if (!files.merges_file.empty()) tokenizers::read_merges_txt(files.merges_file, *data);
+  } else {
+    tokenizers::read_vocab_txt(files.vocab_file, *data);
+  }
+  return data;
 }
 
 }  // namespace caracal

@@ -1,7 +1,10 @@
 #include <caracal/tokenizers/tokenizer_json.h>
 
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <charconv>
-#include <optional>
+#include <cstring>
 
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/files.h>
@@ -10,20 +13,45 @@
 namespace caracal::tokenizers {
 namespace {
 
-// Thrown where the scanner meets what it does not know: then the whole text is parsed as any other JSON, which tells
-// what is wrong with it, if anything is.
-struct Unusual {};
+static_assert(std::endian::native == std::endian::little);
+constexpr uint64_t kOnes = 0x0101010101010101u, kHighs = kOnes << 7;
+constexpr uint64_t eight(char c) { return kOnes * static_cast<unsigned char>(c); }
+uint64_t load_eight(const char* p) {
+  uint64_t word;
+  std::memcpy(&word, p, sizeof(word));
+  return word;
+}
+// The high bit of the first byte that is zero is set, and of none before it.
+constexpr uint64_t zeros(uint64_t word) { return (word - kOnes) & ~word & kHighs; }
+// The same for the first byte at which a run of ordinary characters of a JSON string ends.
+constexpr uint64_t ends_of_run(uint64_t word) {
+  const uint64_t control = (word - eight(' ')) & ~word & kHighs;
+  return control | zeros(word ^ eight('"')) | zeros(word ^ eight('\\'));
+}
 
-// Walks over JSON text without building values.
+// Reads JSON from front to back without building values. Strings are views of the text, or of a copy where they have
+// escapes.
 class Scanner {
  public:
-  explicit Scanner(std::string_view text) : p_(text.data()), end_(p_ + text.size()) {}
+  Scanner(const FileText& file, std::string_view where, ModelData& data)
+      : begin_(file.text.data()), p_(begin_), end_(p_ + file.text.size()), where_(where), data_(data) {}
 
   const char* at() const { return p_; }
-  // The next character that is no white space, which stays.
+  size_t left() const { return size_t(end_ - p_); }
+  [[noreturn]] void fail(const std::string& expected) const {
+    const size_t at = size_t(p_ - begin_);
+    const std::string got =
+        p_ == end_ ? "the end" : Json(unicode::replace_invalid_utf8({p_, std::min<size_t>(left(), 20)})).dump();
+    throw Error(ErrorCode::bad_file, where_,
+                "expected " + expected + " but got " + got + " at byte " + std::to_string(at));
+  }
+
+  // The next character that is no white space, which stays; zero at the end.
   char peek() {
-    while (p_ != end_ && (*p_ == ' ' || *p_ == '\n' || *p_ == '\r' || *p_ == '\t')) ++p_;
-    if (p_ == end_) throw Unusual();
+    while (*p_ == ' ' || *p_ == '\n' || *p_ == '\r' || *p_ == '\t') {
+      ++p_;
+      while (load_eight(p_) == eight(' ')) p_ += 8;
+    }
     return *p_;
   }
   bool take(char c) {
@@ -32,7 +60,7 @@ class Scanner {
     return true;
   }
   void expect(char c) {
-    if (!take(c)) throw Unusual();
+    if (!take(c)) fail(std::string("'") + c + "'");
   }
   // Calls item() for each element between `open` and `close`.
   template <class Item>
@@ -41,36 +69,49 @@ class Scanner {
     if (take(close)) return;
     do item();
     while (take(','));
-    expect(close);
+    if (!take(close)) fail(std::string("',' or '") + close + "'");
   }
-  void string(std::string& out) {
-    out.clear();
-    expect('"');
-    for (;;) {
-      const char* const run = p_;
-      while (p_ != end_ && *p_ != '"' && *p_ != '\\' && static_cast<unsigned char>(*p_) >= 0x20) ++p_;
-      out.append(run, size_t(p_ - run));
-      if (p_ == end_) throw Unusual();
-      const char c = *p_++;
-      if (c == '"') return;
-      if (c != '\\') throw Unusual();
-      escape(out);
+  std::string_view string() {
+    if (!take('"')) fail("a string");
+    const char* const begin = p_;
+    skip_run();
+    if (*p_ == '"') return {begin, size_t(p_++ - begin)};
+    if (copy_ == nullptr) {  // no string is longer without its escapes
+      auto room = std::make_shared_for_overwrite<char[]>(size_t(end_ - begin));
+      copy_ = room.get();
+      data_.texts.push_back(std::move(room));
     }
+    const char* const copy = copy_;
+    copy_ = std::copy(begin, static_cast<const char*>(p_), copy_);
+    while (*p_ != '"') {
+      if (*p_ != '\\') fail("a string without control characters");
+      ++p_;
+      escape();
+      const char* const run = p_;
+      skip_run();
+      copy_ = std::copy(run, static_cast<const char*>(p_), copy_);
+    }
+    ++p_;
+    return {copy, size_t(copy_ - copy)};
   }
-  int64_t integer() {
+  int32_t id() {
     peek();
-    int64_t value = 0;
+    int32_t value = 0;
     const auto [rest, error] = std::from_chars(p_, end_, value);
-    if (error != std::errc() || (rest != end_ && (*rest == '.' || *rest == 'e' || *rest == 'E'))) throw Unusual();
+    const bool zero_first = *p_ == '0' && rest > p_ + 1;
+    if (error != std::errc() || value < 0 || *p_ == '-' || zero_first || is_number_part(*rest)) fail("a 31-bit id");
     p_ = rest;
     return value;
   }
   double number() {
     peek();
-    if (*p_ != '-' && (*p_ < '0' || *p_ > '9')) throw Unusual();
+    const char* const digits = p_ + (*p_ == '-');
     double value = 0;
     const auto [rest, error] = std::from_chars(p_, end_, value);
-    if (error != std::errc()) throw Unusual();
+    const bool zero_first = *digits == '0' && is_digit(digits[1]);
+    if (error != std::errc() || !is_digit(*digits) || zero_first || !is_digit(rest[-1]) || is_number_part(*rest)) {
+      fail("a number");
+    }
     p_ = rest;
     return value;
   }
@@ -80,175 +121,168 @@ class Scanner {
       const char c = peek();
       if (c == '"') {
         skip_string();
-      } else {
-        ++p_;
-        if (c == '{' || c == '[') ++depth;
-        if ((c == '}' || c == ']') && depth-- == 0) throw Unusual();
-        if (depth == 0 && c != '}' && c != ']') {  // a number or a word
-          while (p_ != end_ && *p_ != ',' && *p_ != '}' && *p_ != ']' && *p_ > ' ') ++p_;
-        }
+        continue;
+      }
+      if (p_ == end_ || ((c == '}' || c == ']' || c == ',') && depth == 0)) fail("a value");
+      ++p_;
+      if (c == '{' || c == '[') ++depth;
+      if (c == '}' || c == ']') --depth;
+      if (depth == 0 && c != '}' && c != ']') {  // a number or a word
+        while (*p_ != ',' && *p_ != '}' && *p_ != ']' && static_cast<unsigned char>(*p_) > ' ') ++p_;
       }
     } while (depth > 0);
   }
 
  private:
+  static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+  static bool is_number_part(char c) { return is_digit(c) || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-'; }
+
+  // To the next quote, backslash or control character; the zeros behind the text are control characters.
+  void skip_run() {
+    uint64_t ends;
+    while ((ends = ends_of_run(load_eight(p_))) == 0) p_ += 8;
+    p_ += std::countr_zero(ends) / 8;
+  }
   void skip_string() {
-    for (++p_; p_ != end_ && *p_ != '"'; ++p_) {
-      if (*p_ == '\\' && ++p_ == end_) throw Unusual();
+    ++p_;
+    for (skip_run(); *p_ != '"'; skip_run()) {
+      if (p_ >= end_) fail("'\"'");
+      p_ += *p_ == '\\' && p_ + 1 < end_ ? 2 : 1;
     }
-    if (p_ == end_) throw Unusual();
     ++p_;
   }
   char32_t hex4() {
     unsigned value = 0;
-    if (end_ - p_ < 4) throw Unusual();
-    const auto [rest, error] = std::from_chars(p_, p_ + 4, value, 16);
-    if (error != std::errc() || rest != p_ + 4) throw Unusual();
+    const auto [rest, error] = std::from_chars(p_, std::min(p_ + 4, end_), value, 16);
+    if (error != std::errc() || rest != p_ + 4) fail("four hexadecimal digits");
     p_ = rest;
     return value;
   }
-  void escape(std::string& out) {
-    if (p_ == end_) throw Unusual();
-    const char c = *p_++;
+  void escape() {
     constexpr std::string_view kFrom = "\"\\/bfnrt", kTo = "\"\\/\b\f\n\r\t";
-    if (const size_t i = kFrom.find(c); i != std::string_view::npos) {
-      out += kTo[i];
+    if (const size_t i = kFrom.find(*p_); i != std::string_view::npos) {
+      *copy_++ = kTo[i];
+      ++p_;
       return;
     }
-    if (c != 'u') throw Unusual();
+    if (*p_ != 'u') fail("an escape");
+    ++p_;
     char32_t cp = hex4();
     if (cp >= 0xD800 && cp < 0xE000) {
-      if (cp >= 0xDC00 || end_ - p_ < 6 || p_[0] != '\\' || p_[1] != 'u') throw Unusual();
+      if (cp >= 0xDC00 || p_[0] != '\\' || p_[1] != 'u') fail("a pair of surrogates");
       p_ += 2;
       const char32_t low = hex4();
-      if (low < 0xDC00 || low >= 0xE000) throw Unusual();
+      if (low < 0xDC00 || low >= 0xE000) fail("a pair of surrogates");
       cp = 0x10000 + ((cp - 0xD800) << 10) + (low - 0xDC00);
     }
-    char bytes[4];
-    out.append(bytes, unicode::encode(cp, bytes));
+    copy_ += unicode::encode(cp, copy_);
   }
 
+  const char* begin_;
   const char* p_;
   const char* end_;
+  std::string_view where_;
+  ModelData& data_;
+  char* copy_ = nullptr;  // behind the last string with escapes
 };
 
-// A part of the text that was read apart.
-struct Span {
-  const char* begin;
-  const char* end;
-};
+// Least bytes of an entry of a vocabulary, a piece or a merge that is worth room from the start.
+constexpr size_t kEntryBytes = 16;
+
+template <class T>
+void add(std::vector<T>& list, const Scanner& in, T value) {
+  if (list.empty()) list.reserve(std::min(in.left() / kEntryBytes + 1, Vocabulary::kMaxTokens));
+  if (list.size() == Vocabulary::kMaxTokens) {
+    in.fail("at most " + std::to_string(Vocabulary::kMaxTokens) + " tokens or merges");
+  }
+  list.push_back(value);
+}
 
 void read_vocab(Scanner& in, ModelData& data) {
-  std::string token;
   if (in.peek() == '{') {
-    data.vocabulary.clear();
     in.list('{', '}', [&] {
-      in.string(token);
+      const std::string_view token = in.string();
       in.expect(':');
-      const int64_t id = in.integer();
-      if (id < 0 || id > INT32_MAX) throw Unusual();
-      data.vocabulary.push_back({token, int32_t(id)});
+      add(data.vocabulary, in, {token, in.id()});
     });
     return;
   }
-  data.pieces.clear();
   in.list('[', ']', [&] {
     in.expect('[');
-    in.string(token);
+    const std::string_view token = in.string();
     in.expect(',');
     const double score = in.number();
     in.expect(']');
-    data.pieces.push_back({token, score});
+    add(data.pieces, in, {token, score});
   });
 }
 
-void read_merges(Scanner& in, ModelData& data) {
-  std::string left, right;
-  data.merges.clear();
+void read_merges(Scanner& in, ModelData& data, std::string_view where) {
   in.list('[', ']', [&] {
-    if (in.peek() == '[') {
-      in.expect('[');
-      in.string(left);
+    if (in.take('[')) {
+      const std::string_view left = in.string();
       in.expect(',');
-      in.string(right);
+      const std::string_view right = in.string();
       in.expect(']');
-      data.merges.emplace_back(left, right);
+      add(data.merges, in, {left, right});
       return;
     }
-    in.string(left);
-    if (left.starts_with("#version")) return;
-    const size_t space = left.find(' ');
-    if (space == std::string::npos || left.find(' ', space + 1) != std::string::npos) throw Unusual();
-    data.merges.emplace_back(left.substr(0, space), left.substr(space + 1));
+    const std::string_view merge = in.string();
+    if (!merge.starts_with("#version")) add(data.merges, in, split_merge(merge, where));
   });
 }
 
-// Reads the vocab and the merges of the model; the text without them is appended to `rest`.
-void read_apart(std::string_view text, ModelData& data, std::string& rest) {
-  Scanner in(text);
-  std::optional<Span> spans[2];  // of vocab and merges, each at most once
-  std::string key;
-  const auto apart = [&](std::optional<Span>& span, auto read) {
-    if (span) throw Unusual();
-    in.peek();
-    const char* const begin = in.at();
-    read(in, data);
-    span = {begin, in.at()};
+// Reads the vocab and the merges of the model; returns the text without them.
+std::string read_apart(const FileText& file, std::string_view where, ModelData& data) {
+  Scanner in(file, where, data);
+  const char* done = file.text.data();
+  std::string rest;
+  const auto apart = [&](bool& has, auto read) {
+    const char open = in.peek();
+    if (open != '{' && open != '[') return in.skip_value();  // the model says what is wrong with it
+    if (has) in.fail("one 'vocab' and one 'merges'");
+    has = true;
+    rest.append(done, in.at());
+    read();
+    rest += open == '{' ? "{}" : "[]";
+    done = in.at();
   };
-  bool has_model = false;
+  bool has_model = false, has_vocab = false, has_merges = false;
   in.list('{', '}', [&] {
-    in.string(key);
+    const std::string_view key = in.string();
     in.expect(':');
-    if (key != "model") return in.skip_value();
-    if (has_model) throw Unusual();
+    if (key != "model" || in.peek() != '{') return in.skip_value();
+    if (has_model) in.fail("one 'model'");
     has_model = true;
     in.list('{', '}', [&] {
-      in.string(key);
+      const std::string_view part = in.string();
       in.expect(':');
-      if (key == "vocab") {
-        apart(spans[0], read_vocab);
-      } else if (key == "merges" && in.peek() == '[') {
-        apart(spans[1], read_merges);
+      if (part == "vocab") {
+        apart(has_vocab, [&] { read_vocab(in, data); });
+      } else if (part == "merges") {
+        apart(has_merges, [&] { read_merges(in, data, where); });
       } else {
         in.skip_value();
       }
     });
   });
-  if (spans[0] && spans[1] && spans[1]->begin < spans[0]->begin) std::swap(spans[0], spans[1]);
-  const char* done = text.data();
-  for (const std::optional<Span>& span : spans) {
-    if (!span) continue;
-    rest.append(done, span->begin);
-    rest += *span->begin == '{' ? "{}" : "[]";
-    done = span->end;
-  }
-  rest.append(done, text.data() + text.size());
+  return rest.append(done, file.text.data() + file.text.size());
+}
+
+TokenizerJson parse(const FileText& file, std::string_view where) {
+  auto data = std::make_shared<ModelData>();
+  data->texts.push_back(file.owner);
+  if (!unicode::is_valid_utf8(file.text)) throw Error(ErrorCode::bad_file, where, "expected UTF-8");
+  Json content = Json::parse(read_apart(file, where, *data), where);
+  return {std::move(content), std::move(data)};
 }
 
 }  // namespace
 
 TokenizerJson parse_tokenizer_json(std::string_view text, std::string_view where) {
-  TokenizerJson result;
-  if (unicode::is_valid_utf8(text)) {
-    try {
-      std::string rest;
-      read_apart(text, result.data, rest);
-      result.content = Json::parse(rest, where);
-      return result;
-    } catch (const Unusual&) {
-      result = {};
-    }
-  }
-  result.content = Json::parse(text, where);
-  if (!result.content.is_object()) {
-    throw Error(ErrorCode::bad_file, where, "expected dict but got " + std::string(result.content.type_name()));
-  }
-  if (const Json* model = result.content.find("model"); model != nullptr && model->is_object()) {
-    result.data = in_file(where, [&] { return model_data_from_json(*model); });
-  }
-  return result;
+  return parse(copy_text(text), where);
 }
 
-TokenizerJson read_tokenizer_json(const std::string& path) { return parse_tokenizer_json(read_text_file(path), path); }
+TokenizerJson read_tokenizer_json(const std::string& path) { return parse(read_text_file(path), path); }
 
 }  // namespace caracal::tokenizers

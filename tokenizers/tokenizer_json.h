@@ -2,6 +2,7 @@
 // than all the rest of the tokenizer.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -11,8 +12,8 @@
 namespace caracal::tokenizers {
 
 struct TokenizerJson {
-  Json content;    ///< with an empty "vocab" and "merges" in its "model"
-  ModelData data;  ///< what stood there
+  Json content;                     ///< with an empty "vocab" and "merges" in its "model"
+  std::shared_ptr<ModelData> data;  ///< what stood there
 };
 
 /// Parses the text of a tokenizer.json. Throws bad_file naming `where`.

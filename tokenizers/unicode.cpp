@@ -201,6 +201,12 @@ bool is_valid_utf8(std::string_view text) {
 
 std::string replace_invalid_utf8(std::string_view text) {
   std::string result;
+  replace_invalid_utf8(text, result);
+  return result;
+}
+
+void replace_invalid_utf8(std::string_view text, std::string& result) {
+  result.clear();
   result.reserve(text.size() + 16);
   const char* p = text.data();
   const char* const end = p + text.size();
@@ -215,7 +221,6 @@ std::string replace_invalid_utf8(std::string_view text) {
       p += bad;
     }
   }
-  return result;
 }
 
 size_t count_code_points(std::string_view text) {

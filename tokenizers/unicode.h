@@ -13,6 +13,7 @@ namespace caracal::tokenizers::unicode {
 bool is_valid_utf8(std::string_view text);
 /// `text` with each ill-formed sequence (maximal subpart) replaced by U+FFFD, as Python's errors="replace" does.
 std::string replace_invalid_utf8(std::string_view text);
+void replace_invalid_utf8(std::string_view text, std::string& result);
 /// Number of code points in well-formed UTF-8.
 size_t count_code_points(std::string_view text);
 

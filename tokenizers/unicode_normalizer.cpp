@@ -7,17 +7,18 @@
 namespace caracal::tokenizers {
 namespace {
 
-// A character on its way out and its change, as Rewriter::transform takes it.
-struct Character {
-  char32_t code_point;
-  int change;
-  int combining_class;
-};
-
 class Pass {
  public:
   Pass(NormalizedText& text, bool compatible, bool compose)
-      : out_(text), text_(text.old_text), compatible_(compatible), compose_(compose) {}
+      : out_(text),
+        text_(text.old_text),
+        compatible_(compatible),
+        compose_(compose),
+        pending_(text.marks),
+        marks_(text.more_marks) {
+    pending_.clear();
+    marks_.clear();
+  }
 
   void run() {
     const char* const end = text_.data() + text_.size();
@@ -47,22 +48,19 @@ class Pass {
       const char32_t part = parts.code_points[i];
       const int ccc = unicode::combining_class(part);
       if (ccc == 0) sort_pending();
-      pending_.push_back({part, i == 0 ? 0 : 1, ccc});
+      pending_.push_back({.code_point = part, .change = i == 0 ? 0 : 1, .combining_class = ccc});
       if (ccc == 0) sort_pending();
     }
   }
 
   // Passes the held marks on in canonical order.
   void sort_pending() {
-    if (pending_.size() > 1) {
-      std::stable_sort(pending_.begin(), pending_.end(),
-                       [](const Character& a, const Character& b) { return a.combining_class < b.combining_class; });
-    }
-    for (const Character& c : pending_) compose_ ? composed(c) : out_.transform(c.code_point, c.change);
+    if (pending_.size() > 1) sort_marks(pending_);
+    for (const Mark& c : pending_) compose_ ? composed(c) : out_.transform(c.code_point, c.change);
     pending_.clear();
   }
 
-  void composed(const Character& c) {
+  void composed(const Mark& c) {
     if (!has_starter_) {
       if (c.combining_class != 0) return out_.transform(c.code_point, c.change);
       starter_ = c, has_starter_ = true;
@@ -85,7 +83,7 @@ class Pass {
   // Writes the starter and the marks that did not compose with it.
   void close() {
     if (has_starter_) out_.transform(starter_.code_point, starter_.change);
-    for (const Character& mark : marks_) out_.transform(mark.code_point, mark.change);
+    for (const Mark& mark : marks_) out_.transform(mark.code_point, mark.change);
     marks_.clear();
     has_starter_ = false;
   }
@@ -93,8 +91,8 @@ class Pass {
   Rewriter out_;
   const std::string& text_;
   const bool compatible_, compose_;
-  std::vector<Character> pending_, marks_;
-  Character starter_{};
+  std::vector<Mark>&pending_, &marks_;
+  Mark starter_{};
   bool has_starter_ = false;
 };
 

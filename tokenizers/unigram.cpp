@@ -53,7 +53,7 @@ double as_parsed(double score) {
 
 }  // namespace
 
-Unigram::Unigram(std::vector<Piece> pieces, std::optional<size_t> unk_id, bool byte_fallback)
+Unigram::Unigram(const std::vector<Piece>& pieces, std::optional<size_t> unk_id, bool byte_fallback, bool exact_scores)
     : Model(entries_of(pieces)), byte_fallback_(byte_fallback), whole_(pieces.size()) {
   if (unk_id && *unk_id >= pieces.size()) {
     throw Error(ErrorCode::bad_file, "tokenizer.json",
@@ -66,7 +66,7 @@ Unigram::Unigram(std::vector<Piece> pieces, std::optional<size_t> unk_id, bool b
   trie_.reserve(bytes / 2);
   scores_.reserve(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) {
-    scores_.push_back(as_parsed(pieces[i].score));
+    scores_.push_back(exact_scores ? pieces[i].score : as_parsed(pieces[i].score));
     worst = std::min(worst, scores_.back());
     if (!pieces[i].token.empty()) trie_.insert(pieces[i].token, int32_t(i));
   }
@@ -154,8 +154,7 @@ void Unigram::tokenize(const NormalizedText& text, std::span<const Split> words,
       if (byte_fallback_ && std::all_of(unknown.begin(), unknown.end(), has_token)) {
         for (const char c : unknown) emit(byte_ids_[static_cast<unsigned char>(c)], begin, end, 0);
       } else {
-        scratch.surfaces.emplace_back(unknown);
-        emit(unk_id_, begin, end, uint32_t(scratch.surfaces.size()));
+        emit(unk_id_, begin, end, scratch.surfaces.add(unknown));
       }
     }
     if (whole >= 0) whole_.set(whole, out.size() == before + 1 && out.back().id == whole && out.back().surface == 0);

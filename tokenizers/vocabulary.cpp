@@ -10,6 +10,8 @@ namespace {
 
 [[noreturn]] void bad(const std::string& what) { throw Error(ErrorCode::bad_file, "vocabulary", what); }
 
+// Entries whose slots are fetched into the cache before it is their turn.
+constexpr size_t kAhead = 16;
 // A run of occupied slots this long does not happen by chance in a table that is half empty.
 constexpr size_t kLongestProbe = 1024;
 
@@ -19,11 +21,16 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
   size_t bytes = 0;
   int64_t id_end = 0;
   for (const Entry& e : entries) {
-    if (e.id < 0) bad("expected an id of at least 0 for token '" + e.token + "' but got " + std::to_string(e.id));
+    if (e.id < 0) {
+      bad("expected an id of at least 0 for token '" + std::string(e.token) + "' but got " + std::to_string(e.id));
+    }
     bytes += e.token.size();
     id_end = std::max(id_end, int64_t(e.id) + 1);
   }
-  if (bytes > UINT32_MAX || entries.size() > size_t(INT32_MAX) / 4) bad("expected a smaller vocabulary");
+  if (entries.size() > kMaxTokens) {
+    bad("expected at most " + std::to_string(kMaxTokens) + " tokens but got " + std::to_string(entries.size()));
+  }
+  if (bytes > UINT32_MAX) bad("expected less than 4 GiB of tokens");
   if (id_end > int64_t(entries.size()) * 4 + (1 << 24)) {
     bad("expected ids near the number of tokens (" + std::to_string(entries.size()) + ") but got " +
         std::to_string(id_end - 1));
@@ -33,8 +40,16 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
   slots_.resize(slots);
   shift_ = 64 - std::countr_zero(slots);
   present_.resize(slots / 8 + 1);
-  for (const Entry& e : entries) {
-    const uint64_t mixed = mix(hash(kSeed, e.token));
+  by_id_.assign(size_t(id_end), -1);
+  uint64_t hashes[kAhead];  // of the entries that come next
+  for (size_t i = 0; i < std::min(kAhead, entries.size()); ++i) hashes[i] = mix(hash(kSeed, entries[i].token));
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const Entry& e = entries[i];
+    const uint64_t mixed = hashes[i % kAhead];
+    if (i + kAhead < entries.size()) {
+      const uint64_t next = hashes[i % kAhead] = mix(hash(kSeed, entries[i + kAhead].token));
+      __builtin_prefetch(&slots_[slot_of(next)], 1);
+    }
     const auto fingerprint = uint32_t(mixed);
     size_t slot = slot_of(mixed), probes = 0;
     for (; slots_[slot].id >= 0; slot = (slot + 1) & (slots - 1)) {
@@ -51,7 +66,6 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
     longest_ = std::max(longest_, e.token.size());
     ++size_;
   }
-  by_id_.assign(size_t(id_end), -1);
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].id < 0) continue;
     int32_t& slot = by_id_[size_t(slots_[i].id)];

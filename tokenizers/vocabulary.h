@@ -12,12 +12,15 @@ namespace caracal::tokenizers {
 /// prefixes of a word are hashed in one pass.
 class Vocabulary {
  public:
+  /// A token and its id. A view: the text must live until the vocabulary is made.
   struct Entry {
-    std::string token;
+    std::string_view token;
     int32_t id;
   };
-  /// Later entries win when a token comes twice. Throws bad_file on an id below 0 or at least 2^24 + 4 times the
-  /// number of entries, on an id of two tokens, and when the tokens were chosen to collide.
+  /// More tokens than any real vocabulary has.
+  static constexpr size_t kMaxTokens = size_t(1) << 22;
+  /// Later entries win when a token comes twice. Throws bad_file on more than kMaxTokens, on an id below 0 or at least
+  /// 2^24 + 4 times the number of entries, on an id of two tokens, and when the tokens were chosen to collide.
   explicit Vocabulary(const std::vector<Entry>& entries);
 
   /// Number of distinct tokens.
@@ -42,6 +45,8 @@ class Vocabulary {
   }
   /// Id of the token `head` + `tail`, whose hash is given, or -1.
   int32_t find(uint64_t hash, std::string_view head, std::string_view tail) const noexcept;
+  /// Fetches into the cache what find() looks at first for a token of this hash.
+  void prefetch(uint64_t hash) const noexcept { __builtin_prefetch(&slots_[slot_of(mix(hash))]); }
 
  private:
   // A token in the table, or a free place (id -1).

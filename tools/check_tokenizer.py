@@ -1,9 +1,11 @@
 """Compares `caracal tokenize` with transformers on every line of every text under a directory.
 
-    python tools/check_tokenizer.py --texts DIR --models MODEL_DIR… [--command build/tools/caracal] [--pairs] [--max-length N --stride S]
+    python tools/check_tokenizer.py --texts DIR --models MODEL_DIR… [--command build/tools/caracal] [--pairs] [--max-length N --stride S] [--saved]
 
-Lines are compared by input_ids, token_type_ids, attention_mask, special_tokens_mask and offset_mapping, of every chunk with --stride. Files that are
-not UTF-8 are given as they are; the reference gets them decoded with errors="replace". Exits 1 on any difference.
+Lines are compared by input_ids, token_type_ids, attention_mask, special_tokens_mask, offset_mapping, tokens, word_ids and the decoded text (with and without
+special tokens), of every chunk with --stride. Classes without a fast tokenizer have no offsets and word ids to compare. Files that are not UTF-8 are given as
+they are; the reference gets them decoded with errors="replace". With --saved, what `caracal tokenize --save` writes is loaded by transformers in caracal's
+place. Exits 1 on any difference.
 """
 
 import argparse
@@ -11,27 +13,49 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 FIELDS = ("input_ids", "token_type_ids", "attention_mask", "special_tokens_mask", "offset_mapping")
 CHUNK = 2000
 
 
-def ours(command, model, lines, flags):
-    """One dict a line, or a chunk; `lines` are bytes."""
-    result = subprocess.run([*command, "tokenize", "--model", str(model), *flags], input=b"".join(line + b"\n" for line in lines),
-                            stdout=subprocess.PIPE, check=True)
-    rows = result.stdout.splitlines()
-    assert "--stride" in flags or len(rows) == len(lines), f"{len(rows)} rows for {len(lines)} lines"
-    return (json.loads(row) for row in rows)
+def run(command, lines):
+    result = subprocess.run(command, input=b"".join(line + b"\n" for line in lines), stdout=subprocess.PIPE, check=True)
+    return [json.loads(row) for row in result.stdout.splitlines()]
 
 
 def theirs(tokenizer, texts, pairs, options):
-    encoded = tokenizer(texts, pairs, return_special_tokens_mask=True, return_offsets_mapping=True, **options)
-    fields = [key for key in FIELDS if key in encoded]
-    return [{key: [list(x) if isinstance(x, tuple) else x for x in encoded[key][i]] for key in fields} for i in range(len(encoded["input_ids"]))]
+    """One dict a line, or a chunk."""
+    encoded = tokenizer(texts, pairs, return_special_tokens_mask=True, return_offsets_mapping=tokenizer.is_fast, **options)
+    rows = []
+    for i, ids in enumerate(encoded["input_ids"]):
+        row = {key: [list(x) if isinstance(x, tuple) else x for x in encoded[key][i]] for key in FIELDS if key in encoded}
+        if tokenizer.is_fast:
+            row["tokens"] = encoded[i].tokens
+            row["word_ids"] = [-1 if word is None else word for word in encoded[i].word_ids]
+        else:
+            row["tokens"] = tokenizer.convert_ids_to_tokens(ids)
+        rows.append(row)
+    return rows
+
+
+def decode_differences(command, model, tokenizer, rows):
+    wrong = 0
+    # Wav2Vec2CTCTokenizer, the one that is not fast, drops special tokens before it groups repeats; caracal by default does not.
+    for flags in ([], ["--skip-special-tokens"]) if tokenizer.is_fast else ([],):
+        ids = [json.dumps(row["input_ids"]).encode() for row in rows]
+        texts = run([*command, "detokenize", "--json", "--model", str(model), *flags], ids)
+        for row, text in zip(rows, texts, strict=True):
+            expected = tokenizer.decode(row["input_ids"], skip_special_tokens=bool(flags))
+            if text != expected:
+                wrong += 1
+                if wrong <= 3:
+                    print(f"decode({row['input_ids']}) {flags}\n  expected {expected!r}\n  but got  {text!r}")
+    return wrong
 
 
 def check(command, model, tokenizer, path, pairs, max_length, stride):
+    """Lines, tokens and differences of a file."""
     data = path.read_bytes()
     try:
         data.decode()
@@ -58,7 +82,8 @@ def check(command, model, tokenizer, path, pairs, max_length, stride):
     for begin in range(0, len(lines), CHUNK):
         end = begin + CHUNK
         reference = theirs(tokenizer, texts[begin:end], seconds[begin:end] if pairs else None, options)
-        rows = list(ours(command, model, lines[begin:end], flags))
+        rows = run([*command, "tokenize", "--word-ids", "--model", str(model), *flags], lines[begin:end])
+        differences += decode_differences(command, model, tokenizer, reference)
         if len(rows) != len(reference):
             differences += 1
             print(f"{path}: {len(rows)} rows for {len(reference)}")
@@ -72,6 +97,26 @@ def check(command, model, tokenizer, path, pairs, max_length, stride):
     return len(lines), tokens, differences
 
 
+def check_saved(command, model, tokenizer, texts_directory):
+    """Lines and differences between a tokenizer and what caracal saved of it, both in transformers."""
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as folder:
+        run([*command, "tokenize", "--model", str(model), "--save", folder], [])
+        saved = AutoTokenizer.from_pretrained(folder)
+    saved.model_max_length = tokenizer.model_max_length
+    lines = differences = 0
+    for path in sorted(p for p in texts_directory.rglob("*") if p.is_file()):
+        texts = path.read_bytes().decode(errors="replace").split("\n")
+        lines += len(texts)
+        for text, a, b in zip(texts, theirs(tokenizer, texts, None, {}), theirs(saved, texts, None, {}), strict=True):
+            same = a == b and tokenizer.decode(a["input_ids"]) == saved.decode(b["input_ids"])
+            differences += not same
+            if not same and differences <= 3:
+                print(f"{path}: {text!r}\n  expected {a}\n  but got  {b}")
+    return lines, differences
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=pathlib.Path, required=True)
@@ -80,6 +125,7 @@ def main():
     parser.add_argument("--pairs", action="store_true", help="tokenize each line together with the next")
     parser.add_argument("--max-length", type=int, default=0, help="cut to so many tokens, with overlapping chunks")
     parser.add_argument("--stride", type=int, default=1)
+    parser.add_argument("--saved", action="store_true", help="compare what caracal saves, in transformers")
     arguments = parser.parse_args()
     from transformers import AutoTokenizer
 
@@ -87,6 +133,11 @@ def main():
     for model in arguments.models:
         tokenizer = AutoTokenizer.from_pretrained(model)
         tokenizer.model_max_length = int(1e30)
+        if arguments.saved:
+            lines, differences = check_saved(arguments.command, model, tokenizer, arguments.texts)
+            print(f"{model.name} saved: {lines} lines, {differences} differ", flush=True)
+            total_differences += differences
+            continue
         files = lines = tokens = differences = 0
         for path in sorted(p for p in arguments.texts.rglob("*") if p.is_file()):
             counts = check(arguments.command, model, tokenizer, path, arguments.pairs, arguments.max_length, arguments.stride)

@@ -6,7 +6,10 @@ declare -A package_of=(
   [c++]=g++ [cmake]=cmake [ninja]=ninja-build [pkg-config]=pkg-config [nm]=binutils [python3]=python3 [pip]=python3-pip
   [utf8proc.h]=libutf8proc-dev [re2/re2.h]=libre2-dev [nlohmann/json.hpp]=nlohmann-json3-dev [CLI/CLI.hpp]=libcli11-dev
   [jpeglib.h]=libjpeg62-turbo-dev [png.h]=libpng-dev [webp/demux.h]=libwebp-dev [FLAC/stream_decoder.h]=libflac-dev
+  [curl/curl.h]=libcurl4-openssl-dev [openssl/evp.h]=libssl-dev
   [tesseract/baseapi.h]=libtesseract-dev [leptonica/allheaders.h]=libleptonica-dev [eng.traineddata]=tesseract-ocr-eng
+  [Eigen/Core]=libeigen3-dev [dnnl.hpp]=libdnnl-dev
+  [aarch64-linux-gnu-g++]=g++-aarch64-linux-gnu [qemu-aarch64]=qemu-user
   [gtest/gtest.h]=libgtest-dev [benchmark/benchmark.h]=libbenchmark-dev
 )
 
@@ -17,6 +20,7 @@ have() {
     pip) python3 -m pip --version ;;
     *.traineddata) [[ -e ${TESSDATA_PREFIX:-/usr/share/tesseract-ocr/5/tessdata}/$1 ]] ;;
     jpeglib.h) printf '#include <stdio.h>\n#include <jpeglib.h>\n' | "${CXX:-c++}" -E -x c++ - ;;
+    Eigen/Core) echo '#include <eigen3/Eigen/Core>' | "${CXX:-c++}" -E -x c++ - ;;
     *.h | *.hpp) echo "#include <$1>" | "${CXX:-c++}" -E -x c++ - ;;
     *) command -v "$1" ;;
   esac >/dev/null 2>&1

@@ -1,10 +1,11 @@
 """Compares `caracal tokenize` with Hugging Face tokenizers on random Unicode texts.
 
-    python tools/fuzz_tokenizers.py [--tokenizers tokenizer.json…] [--pipelines N] [--count TEXTS] [--seed S]
-                                    [--command build/release/tools/caracal]
+    python tools/fuzz_tokenizers.py [--tokenizers tokenizer.json…] [--pipelines N [--model TYPE]] [--count TEXTS]
+                                    [--seed S] [--command build/release/tools/caracal]
 
 Every text is compared by ids, tokens, offsets, word ids and decoded text (with and without special tokens). `--pipelines`
-also makes N small random tokenizers out of all components, with added tokens. Exits 1 on any difference.
+also makes N small random tokenizers out of all components, with added tokens, `--model` those of one type of model.
+Exits 1 on any difference.
 """
 
 import argparse
@@ -187,10 +188,11 @@ def random_decoder(rng, depth=0):
             d.Fuse, lambda: d.Replace(rng.choice(("\u2581", "a")), rng.choice((" ", ""))), d.ByteFallback, lambda: d.Replace(Regex(r"\s+"), "_"), d.Fuse, d.ByteFallback][pick]()
 
 
-def random_model(rng, corpus):
-    """A model with a vocabulary of pieces of the corpus."""
+def random_model(rng, corpus, model_type):
+    """A model with a vocabulary of pieces of the corpus; of any type when none is named."""
     flip = lambda: rng.random() < 0.5
     kind = rng.choice(("WordPiece", "WordLevel", "BPE", "Unigram"))
+    kind = model_type or kind
     pieces = {c for word in corpus for c in word}
     for word in corpus:
         for _ in range(3):
@@ -234,7 +236,7 @@ def random_model(rng, corpus):
     return models.BPE({t: i for i, t in enumerate(dict.fromkeys(vocab))}, list(dict.fromkeys(merges)), **{k: v for k, v in options.items() if v is not None})
 
 
-def random_tokenizer(rng):
+def random_tokenizer(rng, model_type=None):
     sample = [random_text(rng, []) for _ in range(60)]
     normalizer = random_normalizer(rng) if rng.random() < 0.8 else None
     pre = random_pre_tokenizer(rng) if rng.random() < 0.9 else None
@@ -249,7 +251,7 @@ def random_tokenizer(rng):
             if isinstance(error, KeyboardInterrupt):
                 raise
     corpus = rng.sample(sorted(words), min(len(words), 300)) or ["a"]
-    tokenizer = Tokenizer(random_model(rng, corpus))
+    tokenizer = Tokenizer(random_model(rng, corpus, model_type))
     if pre:
         tokenizer.pre_tokenizer = pre
     if rng.random() < 0.7:
@@ -276,6 +278,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokenizers", type=pathlib.Path, nargs="*", default=[])
     parser.add_argument("--pipelines", type=int, default=0)
+    parser.add_argument("--model", choices=("WordPiece", "WordLevel", "BPE", "Unigram"), help="of the random tokenizers")
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--command", nargs="+", default=["build/release/tools/caracal"])
@@ -289,7 +292,7 @@ def main():
             rng = random.Random(seed)
             path = pathlib.Path(folder) / "tokenizer.json"
             try:
-                random_tokenizer(rng).save(str(path))
+                random_tokenizer(rng, arguments.model).save(str(path))
                 tokenizer = Tokenizer.from_file(str(path))
             except Exception as error:  # what the reference refuses
                 print(f"pipeline {seed}: not made ({error})")

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 source tools/debian_packages.sh
 
 model=build/models/all-MiniLM-L6-v2
-need c++ cmake ninja utf8proc.h re2/re2.h nlohmann/json.hpp CLI/CLI.hpp
+need c++ cmake ninja utf8proc.h re2/re2.h nlohmann/json.hpp Eigen/Core CLI/CLI.hpp
 use_ninja
 
 echo "building caracal"

@@ -8,8 +8,8 @@ source tools/debian_packages.sh
 
 preset=${1:-release}
 shift $(($# > 0))
-need c++ cmake ninja pkg-config nm python3 utf8proc.h re2/re2.h nlohmann/json.hpp CLI/CLI.hpp gtest/gtest.h benchmark/benchmark.h
-need jpeglib.h png.h webp/demux.h FLAC/stream_decoder.h tesseract/baseapi.h leptonica/allheaders.h eng.traineddata
+need c++ cmake ninja pkg-config nm python3 utf8proc.h re2/re2.h nlohmann/json.hpp Eigen/Core CLI/CLI.hpp gtest/gtest.h benchmark/benchmark.h
+need curl/curl.h openssl/evp.h jpeglib.h png.h webp/demux.h FLAC/stream_decoder.h tesseract/baseapi.h leptonica/allheaders.h eng.traineddata
 use_ninja
 bash tools/fetch_minilm.sh || echo "without the model: tests on the real checkpoint will be skipped" >&2
 

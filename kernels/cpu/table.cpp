@@ -3,13 +3,11 @@
 
 namespace caracal::kernels::CARACAL_TIER {
 
-#define CARACAL_STRING_(x) #x
-#define CARACAL_STRING(x) CARACAL_STRING_(x)
-
 extern const Kernels kTable;
 constinit const Kernels kTable = {
     Isa::CARACAL_TIER,
     CARACAL_STRING(CARACAL_TIER),
+    Backend::native,
 #define KERNEL(ret, fn, params) fn,
 #include <caracal/kernels/kernels.def>
 #undef KERNEL

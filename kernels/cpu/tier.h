@@ -6,6 +6,9 @@
 #include <caracal/kernels/cpu/vec.h>
 #include <caracal/kernels/kernels.h>
 
+#define CARACAL_STRING_(x) #x
+#define CARACAL_STRING(x) CARACAL_STRING_(x)
+
 namespace caracal::kernels::CARACAL_TIER {
 
 #define KERNEL(ret, fn, params) ret fn params;

@@ -1,5 +1,7 @@
 #include <caracal/models/bert/tokenization_bert.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 namespace caracal {
 namespace {
 
@@ -7,17 +9,17 @@ namespace tk = caracal::tokenizers;
 
 tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
   const bool lower_case = flag_of(files, "do_lower_case", true);
-  return tk::Tokenizer(
-      {.normalizer = std::make_shared<tk::BertNormalizer>(
-           tk::BertNormalizer::Options{.clean_text = true,
-                                       .handle_chinese_chars = flag_of(files, "tokenize_chinese_chars", true),
-                                       .strip_accents = flag_of(files, "strip_accents", lower_case),
-                                       .lowercase = lower_case}),
-       .pre_tokenizer = std::make_shared<tk::BertPreTokenizer>(),
-       .model = std::make_shared<tk::WordPiece>(
-           vocabulary_of(files), tk::WordPiece::Options{.unk_token = token_of(files, "unk_token", "[UNK]")}),
-       .post_processor = nullptr,
-       .decoder = std::make_shared<tk::WordPieceDecoder>()});
+  return tk::Tokenizer({.normalizer = std::make_shared<tk::BertNormalizer>(tk::BertNormalizer::Options{
+                            .clean_text = true,
+                            .handle_chinese_chars = flag_of(files, "tokenize_chinese_chars", true),
+                            .strip_accents = flag_of(files, "strip_accents", lower_case),
+                            .lowercase = lower_case}),
+                        .pre_tokenizer = std::make_shared<tk::BertPreTokenizer>(),
+                        .model = std::make_shared<tk::WordPiece>(
+                            model_data_of(files)->vocabulary,
+                            tk::WordPiece::Options{.unk_token = token_of(files, "unk_token", "[UNK]")}),
+                        .post_processor = nullptr,
+                        .decoder = std::make_shared<tk::WordPieceDecoder>()});
 }
 
 }  // namespace
@@ -45,8 +47,9 @@ BertTokenizer::BertTokenizer(const Json& arguments)
     : BertTokenizer(with_bert_defaults(tokenizer_files_of(arguments), true), "BertTokenizer") {}
 
 BertTokenizer BertTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] {
-    return BertTokenizer(with_bert_defaults(read_tokenizer_files(path, overrides), true), "BertTokenizer");
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path, [&] {
+    return BertTokenizer(with_bert_defaults(read_tokenizer_files(at.path, at.overrides), true), "BertTokenizer");
   });
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/models/bert/tokenization_bert.h>
 #include <caracal/tokenizers/unicode.h>
 
@@ -160,7 +161,7 @@ class WordpieceTokenizer final : public tk::Model {
  public:
   WordpieceTokenizer(const std::vector<tk::Vocabulary::Entry>& entries, std::string unk)
       : Model(entries), unk_(std::move(unk)) {
-    for (const auto& [token, id] : entries) ids_[token] = id;
+    for (const auto& [token, id] : entries) ids_[std::string(token)] = id;
   }
 
   void tokenize(const tk::NormalizedText& text, std::span<const tk::Split> words, int32_t first_word, tk::ModelScratch&,
@@ -215,7 +216,8 @@ tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
     for (const Json& word : words->as_array()) options.never_split.insert(word.as_string());
   }
   const std::string unk = token_of(files, "unk_token", "[UNK]");
-  std::vector<tk::Vocabulary::Entry> entries = vocabulary_of(files);
+  const auto data = model_data_of(files);
+  const std::vector<tk::Vocabulary::Entry>& entries = data->vocabulary;
   const auto is_unk = [&](const tk::Vocabulary::Entry& entry) { return entry.token == unk; };
   if (std::find_if(entries.begin(), entries.end(), is_unk) == entries.end()) {
     throw Error(ErrorCode::bad_file, "BertTokenizerLegacy",
@@ -241,8 +243,10 @@ BertTokenizerLegacy::BertTokenizerLegacy(const Json& arguments)
     : BertTokenizerLegacy(with_bert_defaults(tokenizer_files_of(arguments), true)) {}
 
 BertTokenizerLegacy BertTokenizerLegacy::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path,
-                 [&] { return BertTokenizerLegacy(with_bert_defaults(read_tokenizer_files(path, overrides), true)); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path, [&] {
+    return BertTokenizerLegacy(with_bert_defaults(read_tokenizer_files(at.path, at.overrides), true));
+  });
 }
 
 }  // namespace caracal

@@ -1,5 +1,7 @@
 #include <caracal/models/clip/tokenization_clip.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 namespace caracal {
 namespace {
 
@@ -30,10 +32,11 @@ constexpr const char* kParts =
 
 tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
   const Json parts = Json::parse(kParts, "CLIPTokenizer");
+  const auto data = model_data_of(files);
   return tk::Tokenizer(
       {.normalizer = tk::normalizer_from_json(parts.at("normalizer")),
        .pre_tokenizer = tk::pre_tokenizer_from_json(parts.at("pre_tokenizer")),
-       .model = std::make_shared<tk::BPE>(vocabulary_of(files), merges_of(files),
+       .model = std::make_shared<tk::BPE>(data->vocabulary, data->merges,
                                           tk::BPE::Options{.unk_token = token_of(files, "unk_token", "<|endoftext|>"),
                                                            .continuing_subword_prefix = "",
                                                            .end_of_word_suffix = "</w>"}),
@@ -60,7 +63,10 @@ CLIPTokenizer::CLIPTokenizer(const Json& arguments)
     : CLIPTokenizer(with_clip_defaults(tokenizer_files_of(arguments))) {}
 
 CLIPTokenizer CLIPTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return CLIPTokenizer(with_clip_defaults(read_tokenizer_files(path, overrides))); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path, [&] {
+    return CLIPTokenizer(with_clip_defaults(read_tokenizer_files(at.path, at.overrides, "vocab.json")));
+  });
 }
 
 }  // namespace caracal

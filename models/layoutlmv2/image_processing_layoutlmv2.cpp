@@ -1,5 +1,7 @@
 #include <caracal/models/layoutlmv2/image_processing_layoutlmv2.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 #include <algorithm>
 
 namespace caracal {
@@ -43,7 +45,8 @@ LayoutLMv2ImageProcessor::LayoutLMv2ImageProcessor(const Json& arguments, const 
     : BaseImageProcessor(description(), arguments, where) {}
 
 LayoutLMv2ImageProcessor LayoutLMv2ImageProcessor::from_pretrained(const std::string& path, const Json& overrides) {
-  return LayoutLMv2ImageProcessor(load_preprocessor_config(path, "image_processor", overrides), path);
+  const LocatedFiles at = locate_files(path, HubPart::preprocessor, overrides);
+  return LayoutLMv2ImageProcessor(load_preprocessor_config(at.path, "image_processor", at.overrides), at.path);
 }
 
 BatchFeature::Box normalize_box(const OcrWord& word, int64_t page_width, int64_t page_height) {

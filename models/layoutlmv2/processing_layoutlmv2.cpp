@@ -1,5 +1,7 @@
 #include <caracal/models/layoutlmv2/processing_layoutlmv2.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 #include <utility>
 
 namespace caracal {
@@ -19,7 +21,9 @@ LayoutLMv2Processor::LayoutLMv2Processor(LayoutLMv2ImageProcessor image_processo
     : image_processor_(std::move(image_processor)), tokenizer_(std::move(tokenizer)) {}
 
 LayoutLMv2Processor LayoutLMv2Processor::from_pretrained(const std::string& path, const Json& image_overrides) {
-  return {LayoutLMv2ImageProcessor::from_pretrained(path, image_overrides), LayoutLMv2Tokenizer::from_pretrained(path)};
+  const LocatedFiles at = locate_files(path, HubPart::processor, image_overrides);
+  return {LayoutLMv2ImageProcessor::from_pretrained(at.path, at.overrides),
+          LayoutLMv2Tokenizer::from_pretrained(at.path)};
 }
 
 LayoutLMv2Features LayoutLMv2Processor::operator()(const std::vector<Tensor>& images,

@@ -1,5 +1,6 @@
 #include <caracal/models/layoutlmv2/tokenization_layoutlmv2.h>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/unicode.h>
 
@@ -58,8 +59,9 @@ LayoutLMv2Tokenizer::LayoutLMv2Tokenizer(const Json& arguments)
     : LayoutLMv2Tokenizer(with_layout_defaults(tokenizer_files_of(arguments))) {}
 
 LayoutLMv2Tokenizer LayoutLMv2Tokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path,
-                 [&] { return LayoutLMv2Tokenizer(with_layout_defaults(read_tokenizer_files(path, overrides))); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(
+      at.path, [&] { return LayoutLMv2Tokenizer(with_layout_defaults(read_tokenizer_files(at.path, at.overrides))); });
 }
 
 BatchEncoding LayoutLMv2Tokenizer::operator()(const Words& words, const Boxes& boxes,

@@ -3,24 +3,91 @@
 #include <caracal/models/tokenization_auto.h>
 
 namespace caracal {
+namespace {
+
+// The first `rows` rows of (S, H), or all of (H), as nested lists with a batch of one around them.
+Json nested(const Tensor& features, int64_t rows = 0) {
+  auto list = [](const Tensor& row) {
+    Json::Array numbers;
+    for (float value : row.values<float>()) numbers.emplace_back(double(value));
+    return numbers;
+  };
+  if (features.rank() == 1) return Json::Array{list(features)};
+  Json::Array lists;
+  for (int64_t i = 0; i < rows; i++) lists.emplace_back(list(batch_row(features, i)));
+  return Json::Array{Json(std::move(lists))};
+}
+
+}  // namespace
 
 FeatureExtractionPipeline FeatureExtractionPipeline::from_pretrained(const std::string& path,
                                                                      const LoadOptions& options) {
+  const std::string directory = checkpoint_directory(path, options, HubPart::everything);
   LoadOptions base = options;
+  base.subfolder.clear();
   base.add_pooling_layer = false;
-  return {AutoModel::from_pretrained(path, base), AutoTokenizer::from_pretrained(path)};
+  return {AutoModel::from_pretrained(directory, base), AutoTokenizer::from_pretrained(directory)};
 }
 
-std::vector<Tensor> FeatureExtractionPipeline::operator()(const std::vector<std::string>& texts) const {
+std::vector<Tensor> FeatureExtractionPipeline::features(const std::vector<std::string>& texts) const {
   const BatchEncoding encoding = tokenizer_(texts);
-  const ModelOutput output = model_(encoding);  // (B, S, H)
-  const int64_t length = output.last_hidden_state.size(1), hidden = output.last_hidden_state.size(2);
-  const Tensor rows = output.last_hidden_state.reshape({int64_t(texts.size()) * length, hidden});
+  const ModelOutput output = model()(encoding);  // (B, S, H)
   std::vector<Tensor> result;
-  for (size_t b = 0; b < texts.size(); b++) {
-    const int64_t begin = int64_t(b) * length;
-    result.push_back(rows.rows(begin, begin + int64_t(encoding.row(b).size())).clone());
+  for (size_t b = 0; b < texts.size(); b++)
+    result.push_back(batch_row(output.last_hidden_state, int64_t(b)).rows(0, int64_t(encoding.row(b).size())).clone());
+  return result;
+}
+
+std::shared_ptr<const Pipeline::Settings> FeatureExtractionPipeline::settings(const Arguments& arguments) const {
+  auto choices = std::make_shared<Choices>();
+  choices->truncation = arguments.flag("truncation", false);
+  return choices;
+}
+
+Pipeline::Prepared FeatureExtractionPipeline::preprocess(const PipelineInput& input, const Settings& settings) const {
+  return prepare(tokenizer_({TextInput(input.text)}, {.truncation = static_cast<const Choices&>(settings).truncation}));
+}
+
+Json FeatureExtractionPipeline::postprocess(const PipelineInput&, const Prepared& prepared, const ModelOutput& output,
+                                            int64_t first, const Settings&) const {
+  return nested(batch_row(output.last_hidden_state, first), int64_t(prepared.encoding.row(0).size()));
+}
+
+std::shared_ptr<const Pipeline::Settings> ImageFeatureExtractionPipeline::settings(const Arguments& arguments) const {
+  auto choices = std::make_shared<Choices>();
+  choices->pool = arguments.flag("pool", false);
+  return choices;
+}
+
+Pipeline::Prepared ImageFeatureExtractionPipeline::preprocess(const PipelineInput& input, const Settings&) const {
+  return {pixels_of(*processor_, image_of(input, files_)), {}, {}};
+}
+
+Json ImageFeatureExtractionPipeline::postprocess(const PipelineInput&, const Prepared&, const ModelOutput& output,
+                                                 int64_t first, const Settings& settings) const {
+  if (!static_cast<const Choices&>(settings).pool) {
+    const Tensor features = batch_row(output.last_hidden_state, first);  // (S, H)
+    return nested(features, features.size(0));
   }
+  if (!output.pooler_output.defined()) refuse("expected a model with a pooler for pool but this one has none");
+  return nested(batch_row(output.pooler_output, first));
+}
+
+Pipeline::Prepared SentenceSimilarityPipeline::preprocess(const PipelineInput& input, const Settings&) const {
+  if (input.texts.empty()) refuse("expected a source sentence and at least one other but got no other");
+  std::vector<std::string> texts{input.text};
+  texts.insert(texts.end(), input.texts.begin(), input.texts.end());
+  return prepare(sentences_.tokenize(texts));
+}
+
+Json SentenceSimilarityPipeline::postprocess(const PipelineInput&, const Prepared& prepared, const ModelOutput& output,
+                                             int64_t first, const Settings&) const {
+  const int64_t count = int64_t(prepared.encoding.size());
+  const Tensor embeddings =
+      sentences_.pool(output.last_hidden_state.rows(first, first + count), prepared.encoding);  // (count, H)
+  const Tensor scores = cosine_similarity(embeddings.rows(0, 1), embeddings.rows(1, count));
+  Json::Array result;
+  for (float score : scores.values<float>()) result.emplace_back(double(score));
   return result;
 }
 

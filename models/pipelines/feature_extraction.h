@@ -1,30 +1,76 @@
-// The feature-extraction pipeline: texts in, the model's last hidden states out.
+// Pipelines that give what a model makes of an input before any head: feature-extraction, image-feature-extraction and
+// sentence-similarity.
 #pragma once
 
-#include <string>
-#include <vector>
-
-#include <caracal/models/auto.h>
-#include <caracal/tokenizers/tokenization_utils.h>
+#include <caracal/models/image_processing_auto.h>
+#include <caracal/models/pipelines/base.h>
+#include <caracal/models/pipelines/sentence_transformer.h>
 
 namespace caracal {
 
-/// transformers.FeatureExtractionPipeline.
-class FeatureExtractionPipeline {
+/// transformers.FeatureExtractionPipeline: the last hidden state of a text's tokens as nested lists, (1, S, H). Texts
+/// are not cut: one longer than the model allows throws, unless the argument truncation (false) is true.
+class FeatureExtractionPipeline final : public Pipeline {
  public:
   FeatureExtractionPipeline(AnyModel model, PreTrainedTokenizerBase tokenizer)
-      : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {}
+      : Pipeline("feature-extraction", std::move(model)), tokenizer_(std::move(tokenizer)) {}
   static FeatureExtractionPipeline from_pretrained(const std::string& path, const LoadOptions& options = {});
 
-  /// The last hidden state of each text's tokens, (S, H) F32 each. Texts are not cut: one longer than the model allows
-  /// throws.
-  std::vector<Tensor> operator()(const std::vector<std::string>& texts) const;
+  /// The features of each text as a tensor, (S, H) F32.
+  std::vector<Tensor> features(const std::vector<std::string>& texts) const;
 
-  const PreTrainedModel& model() const noexcept { return *model_; }
+ protected:
+  struct Choices : Settings {
+    bool truncation = false;
+  };
+  std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
+  Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
+  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
+                   const Settings& settings) const override;
 
  private:
-  AnyModel model_;
   PreTrainedTokenizerBase tokenizer_;
+};
+
+/// transformers.ImageFeatureExtractionPipeline: the last hidden state of an image as nested lists, (1, S, H), or with
+/// the argument pool (false) the pooled output, (1, H). Throws invalid_argument for pool without a pooler.
+class ImageFeatureExtractionPipeline final : public Pipeline {
+ public:
+  ImageFeatureExtractionPipeline(AnyModel model, std::shared_ptr<const BaseImageProcessor> processor,
+                                 PipelineFiles files)
+      : Pipeline("image-feature-extraction", std::move(model)),
+        processor_(std::move(processor)),
+        files_(std::move(files)) {}
+
+ protected:
+  struct Choices : Settings {
+    bool pool = false;
+  };
+  std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
+  Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
+  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
+                   const Settings& settings) const override;
+
+ private:
+  std::shared_ptr<const BaseImageProcessor> processor_;
+  PipelineFiles files_;
+};
+
+/// The cosine of each of `texts` with the source sentence `text`: a list of numbers, as sentence_transformers'
+/// similarity gives them. No arguments.
+class SentenceSimilarityPipeline final : public Pipeline {
+ public:
+  explicit SentenceSimilarityPipeline(SentenceTransformer sentences)
+      : Pipeline("sentence-similarity", sentences.any_model()), sentences_(std::move(sentences)) {}
+
+ protected:
+  std::shared_ptr<const Settings> settings(const Arguments&) const override { return std::make_shared<Settings>(); }
+  Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
+  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
+                   const Settings& settings) const override;
+
+ private:
+  SentenceTransformer sentences_;
 };
 
 }  // namespace caracal

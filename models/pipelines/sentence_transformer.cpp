@@ -63,7 +63,7 @@ std::string pooling_mode(const Json& config, const std::string& where) {
 }  // namespace
 
 SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path, const LoadOptions& options) {
-  const std::vector<Module> modules = read_modules(checkpoint_directory(path, options.subfolder));
+  const std::vector<Module> modules = read_modules(checkpoint_directory(path, options, HubPart::sentence_transformer));
   const std::string transformer = modules[0].folder.string();
   LoadOptions base = options;
   base.subfolder.clear();
@@ -109,34 +109,40 @@ Tensor SentenceTransformer::encode(const std::vector<std::string>& texts, const 
                 "expected batch_size of at least 1 but got " + std::to_string(options.batch_size));
   Tensor result;
   ModelOutput output;
-  Arena arena;
   const int64_t count = int64_t(texts.size());
   for (int64_t begin = 0; begin < count; begin += options.batch_size) {
     const int64_t end = std::min(count, begin + options.batch_size);
-    const BatchEncoding encoding = tokenizer_(std::vector<std::string>(texts.begin() + begin, texts.begin() + end),
-                                              {.truncation = true, .max_length = max_seq_length_});
+    const BatchEncoding encoding = tokenize(std::vector<std::string>(texts.begin() + begin, texts.begin() + end));
     model_->forward(encoding, output);
-
-    // The padded output as sequences that begin S rows apart.
-    const int64_t batch = end - begin, length = output.last_hidden_state.size(1),
-                  hidden = output.last_hidden_state.size(2);
-    std::vector<int64_t> offsets, keys;
-    for (int64_t b = 0; b < batch; b++) {
-      offsets.push_back(b * length);
-      keys.push_back(pooling_ == Pooling::cls ? 1 : int64_t(encoding.row(size_t(b)).size()));
-    }
-    arena.reset();
-    Ctx ctx(model_->runtime(), arena);
-    const Ragged sequences{batch, batch * length, length, offsets.data(), keys.data()};
-    const Tensor rows = output.last_hidden_state.reshape({batch * length, hidden});
-    Tensor pooled =
-        pooling_ == Pooling::max ? max_pool(ctx, rows, sequences) : mean_pool(ctx, rows, sequences);  // (batch, H)
-    if (normalize_) l2_normalize(ctx, pooled);
-    if (!result.defined()) result = Tensor::empty({count, hidden});
-    std::copy_n(pooled.data<float>(), pooled.numel(), result.data<float>() + begin * hidden);
-    if (options.progress) options.progress(batch);
+    const Tensor pooled = pool(output.last_hidden_state, encoding);  // (batch, H)
+    if (!result.defined()) result = Tensor::empty({count, pooled.size(1)});
+    std::copy_n(pooled.data<float>(), pooled.numel(), result.data<float>() + begin * pooled.size(1));
+    if (options.progress) options.progress(end - begin);
   }
   return result.defined() ? result : Tensor::empty({0, model_->config().to_dict().at("hidden_size").as_int()});
+}
+
+BatchEncoding SentenceTransformer::tokenize(const std::vector<std::string>& texts) const {
+  return tokenizer_(texts, {.truncation = true, .max_length = max_seq_length_});
+}
+
+Tensor SentenceTransformer::pool(const Tensor& last_hidden_state, const BatchEncoding& encoding) const {
+  // The padded output as sequences that begin S rows apart.
+  const int64_t batch = last_hidden_state.size(0), length = last_hidden_state.size(1),
+                hidden = last_hidden_state.size(2);
+  std::vector<int64_t> offsets, keys;
+  for (int64_t b = 0; b < batch; b++) {
+    offsets.push_back(b * length);
+    keys.push_back(pooling_ == Pooling::cls ? 1 : int64_t(encoding.row(size_t(b)).size()));
+  }
+  Arena arena;
+  Ctx ctx(model_->runtime(), arena);
+  const Ragged sequences{batch, batch * length, length, offsets.data(), keys.data()};
+  const Tensor rows = last_hidden_state.reshape({batch * length, hidden});
+  Tensor pooled =
+      pooling_ == Pooling::max ? max_pool(ctx, rows, sequences) : mean_pool(ctx, rows, sequences);  // (batch, H)
+  if (normalize_) l2_normalize(ctx, pooled);
+  return pooled.clone();
 }
 
 Tensor cosine_similarity(const Tensor& a, const Tensor& b) {

@@ -28,7 +28,12 @@ class SentenceTransformer {
   /// One embedding per text, (N, H) F32. Texts longer than max_seq_length tokens are cut.
   Tensor encode(const std::vector<std::string>& texts, const EncodeOptions& options = {}) const;
 
+  /// The texts as encode() gives them to the model, and what it makes of the model's last_hidden_state (B, S, H).
+  BatchEncoding tokenize(const std::vector<std::string>& texts) const;
+  Tensor pool(const Tensor& last_hidden_state, const BatchEncoding& encoding) const;
+
   const PreTrainedModel& model() const noexcept { return *model_; }
+  const AnyModel& any_model() const noexcept { return model_; }
   const PreTrainedTokenizerBase& tokenizer() const noexcept { return tokenizer_; }
   int64_t max_seq_length() const noexcept { return max_seq_length_; }
 

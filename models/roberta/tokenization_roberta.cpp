@@ -1,16 +1,19 @@
 #include <caracal/models/roberta/tokenization_roberta.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 namespace caracal {
 namespace {
 
 namespace tk = caracal::tokenizers;
 
 tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
+  const auto data = model_data_of(files);
   return tk::Tokenizer(
       {.normalizer = nullptr,
        .pre_tokenizer = std::make_shared<tk::ByteLevel>(
            tk::ByteLevel::Options{.add_prefix_space = flag_of(files, "add_prefix_space", false)}),
-       .model = std::make_shared<tk::BPE>(vocabulary_of(files), merges_of(files),
+       .model = std::make_shared<tk::BPE>(data->vocabulary, data->merges,
                                           tk::BPE::Options{.continuing_subword_prefix = "", .end_of_word_suffix = ""}),
        .post_processor = nullptr,
        .decoder = tk::byte_level_decoder()});
@@ -41,7 +44,10 @@ RobertaTokenizer::RobertaTokenizer(const Json& arguments)
     : RobertaTokenizer(with_roberta_defaults(tokenizer_files_of(arguments))) {}
 
 RobertaTokenizer RobertaTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return RobertaTokenizer(with_roberta_defaults(read_tokenizer_files(path, overrides))); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path, [&] {
+    return RobertaTokenizer(with_roberta_defaults(read_tokenizer_files(at.path, at.overrides, "vocab.json")));
+  });
 }
 
 }  // namespace caracal

@@ -1,5 +1,7 @@
 #include <caracal/models/vit/image_processing_vit.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 namespace caracal {
 namespace {
 
@@ -29,7 +31,8 @@ ViTImageProcessor::ViTImageProcessor(const Json& arguments, const std::string& w
     : BaseImageProcessor(description(), arguments, where) {}
 
 ViTImageProcessor ViTImageProcessor::from_pretrained(const std::string& path, const Json& overrides) {
-  return ViTImageProcessor(load_preprocessor_config(path, "image_processor", overrides), path);
+  const LocatedFiles at = locate_files(path, HubPart::preprocessor, overrides);
+  return ViTImageProcessor(load_preprocessor_config(at.path, "image_processor", at.overrides), at.path);
 }
 
 }  // namespace caracal

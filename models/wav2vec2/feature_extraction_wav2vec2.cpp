@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/runtime/audio_ops.h>
 
 namespace caracal {
@@ -46,7 +47,8 @@ Wav2Vec2FeatureExtractor::Wav2Vec2FeatureExtractor(const Json& arguments, const 
 }
 
 Wav2Vec2FeatureExtractor Wav2Vec2FeatureExtractor::from_pretrained(const std::string& path, const Json& overrides) {
-  return Wav2Vec2FeatureExtractor(load_preprocessor_config(path, "feature_extractor", overrides), path);
+  const LocatedFiles at = locate_files(path, HubPart::preprocessor, overrides);
+  return Wav2Vec2FeatureExtractor(load_preprocessor_config(at.path, "feature_extractor", at.overrides), at.path);
 }
 
 BatchFeature Wav2Vec2FeatureExtractor::operator()(const Tensor& samples, const FeatureExtractorOptions& options) const {

@@ -1,5 +1,7 @@
 #include <caracal/models/wav2vec2/processing_wav2vec2.h>
 
+#include <caracal/loaders/hub_cache.h>
+
 #include <utility>
 
 namespace caracal {
@@ -7,8 +9,10 @@ namespace caracal {
 Wav2Vec2Processor::Wav2Vec2Processor(Wav2Vec2FeatureExtractor feature_extractor, Wav2Vec2CTCTokenizer tokenizer)
     : feature_extractor_(std::move(feature_extractor)), tokenizer_(std::move(tokenizer)) {}
 
-Wav2Vec2Processor Wav2Vec2Processor::from_pretrained(const std::string& path) {
-  return {Wav2Vec2FeatureExtractor::from_pretrained(path), Wav2Vec2CTCTokenizer::from_pretrained(path)};
+Wav2Vec2Processor Wav2Vec2Processor::from_pretrained(const std::string& path, const Json& overrides) {
+  const LocatedFiles at = locate_files(path, HubPart::processor, overrides);
+  return {Wav2Vec2FeatureExtractor::from_pretrained(at.path, at.overrides),
+          Wav2Vec2CTCTokenizer::from_pretrained(at.path)};
 }
 
 BatchFeature Wav2Vec2Processor::operator()(const std::vector<Tensor>& audio, const std::vector<std::string>& text,

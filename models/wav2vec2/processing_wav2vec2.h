@@ -15,7 +15,7 @@ class Wav2Vec2Processor {
  public:
   Wav2Vec2Processor(Wav2Vec2FeatureExtractor feature_extractor, Wav2Vec2CTCTokenizer tokenizer);
   /// From a checkpoint directory: processor_config.json or preprocessor_config.json, and the tokenizer's files.
-  static Wav2Vec2Processor from_pretrained(const std::string& path);
+  static Wav2Vec2Processor from_pretrained(const std::string& path, const Json& overrides = {});
 
   /// Sound alone: the feature extractor's result.
   BatchFeature operator()(const std::vector<Tensor>& audio, const FeatureExtractorOptions& options = {}) const {

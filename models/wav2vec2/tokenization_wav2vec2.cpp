@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/files.h>
 #include <caracal/tokenizers/unicode.h>
@@ -122,12 +123,14 @@ class CtcDecoder final : public tk::Decoder {
   bool lower_;
 };
 
-std::vector<tk::Vocabulary::Entry> entries_of(const TokenizerFiles& files) {
+std::shared_ptr<const tk::Model> make_model(const TokenizerFiles& files) {
+  const Json vocab = tk::parse_tokenizer_file(files.vocab_file);
+  const Json* language = files.init_kwargs.find("target_lang");
+  const bool has_languages = language != nullptr && !language->is_null();
   return in_file(files.vocab_file, [&] {
-    const Json vocab = tk::parse_tokenizer_file(files.vocab_file);
-    const Json* language = files.init_kwargs.find("target_lang");
-    if (language == nullptr || language->is_null()) return tk::vocabulary_from_json(vocab);
-    return tk::vocabulary_from_json(vocab.at(language->as_string()));
+    return std::make_shared<tk::WordLevel>(
+        tk::vocabulary_from_json(has_languages ? vocab.at(language->as_string()) : vocab),
+        token_of(files, "unk_token", "<unk>"));
   });
 }
 
@@ -138,14 +141,13 @@ tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
   const std::string delimiter = token_of(files, "word_delimiter_token", "|");
   const bool do_lower_case = flag_of(files, "do_lower_case", false);
   const Json* space = files.init_kwargs.find("replace_word_delimiter_char");
-  return tk::Tokenizer(
-      {.normalizer = std::make_shared<CtcNormalizer>(delimiter, do_lower_case),
-       .pre_tokenizer = tk::pre_tokenizer_from_json({{"type", "FixedLength"}, {"length", 1}}),
-       .model = std::make_shared<tk::WordLevel>(entries_of(files), token_of(files, "unk_token", "<unk>")),
-       .post_processor = nullptr,
-       .decoder = std::make_shared<CtcDecoder>(token_of(files, "pad_token", "<pad>"), delimiter,
-                                               space != nullptr && space->is_string() ? space->as_string() : " ",
-                                               do_lower_case)});
+  return tk::Tokenizer({.normalizer = std::make_shared<CtcNormalizer>(delimiter, do_lower_case),
+                        .pre_tokenizer = tk::pre_tokenizer_from_json({{"type", "FixedLength"}, {"length", 1}}),
+                        .model = make_model(files),
+                        .post_processor = nullptr,
+                        .decoder = std::make_shared<CtcDecoder>(
+                            token_of(files, "pad_token", "<pad>"), delimiter,
+                            space != nullptr && space->is_string() ? space->as_string() : " ", do_lower_case)});
 }
 
 TokenizerFiles with_ctc_defaults(TokenizerFiles files) {
@@ -181,7 +183,10 @@ Wav2Vec2CTCTokenizer::Wav2Vec2CTCTokenizer(const Json& arguments)
     : Wav2Vec2CTCTokenizer(with_ctc_defaults(tokenizer_files_of(arguments))) {}
 
 Wav2Vec2CTCTokenizer Wav2Vec2CTCTokenizer::from_pretrained(const std::string& path, const Json& overrides) {
-  return in_file(path, [&] { return Wav2Vec2CTCTokenizer(with_ctc_defaults(read_tokenizer_files(path, overrides))); });
+  const LocatedFiles at = locate_files(path, HubPart::tokenizer, overrides);
+  return in_file(at.path, [&] {
+    return Wav2Vec2CTCTokenizer(with_ctc_defaults(read_tokenizer_files(at.path, at.overrides, "vocab.json")));
+  });
 }
 
 Wav2Vec2CTCTokenizerOutput Wav2Vec2CTCTokenizer::decode(std::span<const int32_t> ids,

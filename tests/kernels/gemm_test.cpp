@@ -203,5 +203,20 @@ TEST(Gemm, SpecialValuesStayInTheirRow) {
   }
 }
 
+TEST(Gemm, ActivationsKeepNaN) {
+  for (Activation activation : kActivations) {
+    Case c{3, 20, 40, 40, 20, 20, 0, activation, true, true};
+    Data d = data_of(c);
+    d.a[40 + 3] = NAN;
+    Packed packed(tier(), d, c.n, c.k);
+    Guarded out(c.rows * c.ldc);
+    run(tier(), c, d, packed, out);
+    for (int64_t j = 0; j < 20; j++) {
+      EXPECT_TRUE(std::isnan(out[20 + j])) << int(activation);
+      EXPECT_TRUE(std::isfinite(out[j]) && std::isfinite(out[40 + j])) << int(activation);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace caracal::kernels

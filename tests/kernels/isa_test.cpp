@@ -30,6 +30,44 @@ TEST(Isa, TiersShareNoKernel) {
   }
 }
 
+TEST(Isa, BackendNamesRoundTrip) {
+  for (Backend backend : kBackends) {
+    Backend back;
+    ASSERT_TRUE(backend_from_name(backend_name(backend), back));
+    EXPECT_EQ(back, backend);
+  }
+  Backend unused;
+  for (const char* name : {"", "mkl", "onednn3", "Eigen"}) EXPECT_FALSE(backend_from_name(name, unused)) << name;
+}
+
+// A backend's table has its own matrix product, and all else from the tier.
+TEST(Isa, BackendsReplaceTheProductOnly) {
+  for (Isa isa : kIsas) {
+    if (!isa_supported(isa)) continue;
+    const Kernels& native = cpu_kernels(isa);
+    EXPECT_EQ(backend_kernels(Backend::native, isa), &native);
+    ASSERT_NE(backend_kernels(Backend::eigen, isa), nullptr);
+    for (Backend backend : {Backend::onednn, Backend::eigen}) {
+      const Kernels* table = backend_kernels(backend, isa);
+      if (table == nullptr) continue;  // oneDNN, where it was not linked
+      EXPECT_EQ(table->backend, backend);
+      EXPECT_EQ(table->isa, isa);
+      EXPECT_STREQ(table->name, native.name);
+      auto product = [](const char* fn) {
+        return std::string(fn).find("gemm_f32") < 6 || std::string(fn) == "packed_bytes_f32";
+      };
+#define KERNEL(ret, fn, params)                       \
+  if (product(#fn)) {                                 \
+    EXPECT_NE(table->fn, native.fn) << #fn;           \
+  } else if (std::string(#fn) != "panel_width_f32") { \
+    EXPECT_EQ(table->fn, native.fn) << #fn;           \
+  }
+#include <caracal/kernels/kernels.def>
+#undef KERNEL
+    }
+  }
+}
+
 // The forced tier is the one that runs: its table says so, and so do its arithmetic (only vector tiers fuse
 // multiply-adds) and its packed layout (only avx512 has registers for 48 columns).
 TEST(Isa, ForcedTierRuns) {
@@ -37,6 +75,7 @@ TEST(Isa, ForcedTierRuns) {
   const char* forced = std::getenv("CARACAL_ISA");
   EXPECT_STREQ(kernels.name, forced ? forced : isa_name(best_isa()));
   EXPECT_STREQ(kernels.name, isa_name(kernels.isa));
+  if (kernels.backend != Backend::native) GTEST_SKIP() << "a library's arithmetic is its own";
 
   float x = 1.0f + 0x1p-12f, weights[2] = {-(1.0f + 0x1p-11f), x}, inputs[2] = {1.0f, x}, c = 0;  // x² - fl(x²) = 2^-24
   std::vector<float> packed(kernels.packed_bytes_f32(1, 2) / sizeof(float) + 16);

@@ -15,17 +15,24 @@
 
 namespace caracal::kernels {
 
-/// The tier named by CARACAL_ISA, else the best one. A tier the machine lacks never gets here (tests/main.cpp).
+/// The tier named by CARACAL_ISA, else the best one, with the backend named by CARACAL_BACKEND, else native. A tier the
+/// machine lacks never gets here (tests/main.cpp).
 inline const Kernels& tier() {
   Isa isa = best_isa();
-  const char* name = std::getenv("CARACAL_ISA");
+  Backend backend = Backend::native;
+  const char *name = std::getenv("CARACAL_ISA"), *by = std::getenv("CARACAL_BACKEND");
   EXPECT_TRUE(name == nullptr || isa_from_name(name, isa)) << name;
-  return cpu_kernels(isa);
+  EXPECT_TRUE(by == nullptr || backend_from_name(by, backend)) << by;
+  return *backend_kernels(backend, isa);
 }
 inline const Kernels& scalar_tier() { return cpu_kernels(Isa::scalar); }
 
-/// The tier whose bits must equal those of the tier under test: avx2 for avx512, itself otherwise.
-inline const Kernels& twin() { return cpu_kernels(tier().isa == Isa::avx512 ? Isa::avx2 : tier().isa); }
+/// The tier whose bits must equal those of the tier under test: avx2 for avx512, itself otherwise and where a library
+/// sums as it likes.
+inline const Kernels& twin() {
+  const bool vectors = tier().isa == Isa::avx512 && tier().backend == Backend::native;
+  return vectors ? cpu_kernels(Isa::avx2) : tier();
+}
 
 inline std::vector<float> random_floats(int64_t n, float scale = 1.0f, uint32_t seed = 1) {
   std::mt19937 engine(seed);
@@ -89,11 +96,10 @@ inline double reference_activation(double x, Activation activation) {
   return NAN;
 }
 
-inline constexpr Activation kActivations[] = {Activation::none,      Activation::relu,       Activation::gelu,
-                                              Activation::gelu_tanh, Activation::quick_gelu, Activation::silu,
-                                              Activation::tanh,      Activation::sigmoid,    Activation::gelu_10,
-                                              Activation::hardswish, Activation::laplace,    Activation::leaky_relu,
-                                              Activation::mish,      Activation::relu2,      Activation::relu6,
-                                              Activation::sqrtsoftplus};
+inline constexpr Activation kActivations[] = {
+    Activation::none,       Activation::relu,      Activation::gelu,    Activation::gelu_tanh,
+    Activation::quick_gelu, Activation::silu,      Activation::tanh,    Activation::sigmoid,
+    Activation::gelu_10,    Activation::hardswish, Activation::laplace, Activation::leaky_relu,
+    Activation::mish,       Activation::relu2,     Activation::relu6,   Activation::sqrtsoftplus};
 
 }  // namespace caracal::kernels

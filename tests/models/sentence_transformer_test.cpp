@@ -59,7 +59,7 @@ std::vector<double> pool(const Tensor& tokens, const std::string& mode, bool nor
 }
 
 TEST_F(SentenceTransformers, PoolsAndNormalises) {
-  const auto features = FeatureExtractionPipeline::from_pretrained(root)(texts);
+  const auto features = FeatureExtractionPipeline::from_pretrained(root).features(texts);
   ASSERT_EQ(features[2].size(0), 2);  // [CLS] [SEP]
   for (const char* mode : {"mean", "max", "cls"}) {
     write("1_Pooling/config.json", std::string(R"({"pooling_mode_)") + mode +

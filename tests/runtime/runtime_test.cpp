@@ -15,7 +15,8 @@ TEST(Runtime, ForcedTierIsTheOneThatRuns) {
     if (!kernels::isa_supported(isa)) continue;
     const Runtime runtime({.threads = 1, .isa = kernels::isa_name(isa)});
     EXPECT_STREQ(runtime.isa(), kernels::isa_name(isa));
-    EXPECT_EQ(&runtime.cpu(), &kernels::cpu_kernels(isa));
+    EXPECT_EQ(runtime.cpu().isa, isa);
+    EXPECT_EQ(runtime.cpu().layer_norm_f32, kernels::cpu_kernels(isa).layer_norm_f32);
   }
 }
 
@@ -29,6 +30,38 @@ TEST(Runtime, EnvironmentForcesTheTier) {
   unsetenv("CARACAL_ISA");
   EXPECT_STREQ(Runtime({.threads = 1}).isa(), kernels::isa_name(kernels::best_isa()));
   if (before != nullptr) setenv("CARACAL_ISA", saved.c_str(), 1);
+}
+
+TEST(Runtime, ForcedBackendIsTheOneThatRuns) {
+  for (kernels::Backend backend : kernels::kBackends) {
+    const RuntimeOptions options{.threads = 1, .backend = kernels::backend_name(backend)};
+    if (kernels::backend_kernels(backend, kernels::best_isa()) == nullptr) {
+      try {
+        Runtime runtime(options);
+        FAIL() << "no error";
+      } catch (const Error& e) {
+        EXPECT_EQ(e.code(), ErrorCode::not_built);
+        EXPECT_NE(std::string(e.what()).find("[backend]"), std::string::npos) << e.what();
+        EXPECT_NE(std::string(e.what()).find("not built; configure with -DCARACAL_ONEDNN=ON"), std::string::npos);
+      }
+      continue;
+    }
+    const Runtime runtime(options);
+    EXPECT_STREQ(runtime.backend(), kernels::backend_name(backend));
+    EXPECT_EQ(runtime.cpu().gemm_f32, kernels::backend_kernels(backend, kernels::best_isa())->gemm_f32);
+  }
+  EXPECT_THROW(Runtime({.threads = 1, .backend = "mkl"}), Error);
+}
+
+TEST(Runtime, EnvironmentForcesTheBackend) {
+  const char* before = std::getenv("CARACAL_BACKEND");
+  const std::string saved = before != nullptr ? before : "";
+  setenv("CARACAL_BACKEND", "eigen", 1);
+  EXPECT_STREQ(Runtime({.threads = 1}).backend(), "eigen");
+  EXPECT_STREQ(Runtime({.threads = 1, .backend = "native"}).backend(), "native");
+  unsetenv("CARACAL_BACKEND");
+  EXPECT_STREQ(Runtime({.threads = 1}).backend(), kernels::backend_name(kernels::best_backend()));
+  if (before != nullptr) setenv("CARACAL_BACKEND", saved.c_str(), 1);
 }
 
 TEST(Runtime, UnknownTierListsTheSupportedOnes) {

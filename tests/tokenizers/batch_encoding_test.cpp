@@ -78,6 +78,55 @@ TEST_F(Batch, Overflow) {
       std::ranges::equal(inputs["overflow_to_sample_mapping"].values<int64_t>(), std::vector<int64_t>{0, 0, 1}));
 }
 
+// A BatchEncoding that is filled again holds what a new one would.
+TEST_F(Batch, FilledAgain) {
+  const std::vector<std::string> texts = {"a b c b a b b", "", "c", "\xff a", "bbb a"};
+  const std::vector<TextInput> singles(texts.begin(), texts.end());
+  const std::vector<TextInput> pairs = {{"a b c", "c c b"}, {"", "a"}, {"b", ""}};
+  const TokenizeOptions calls[] = {
+      {},
+      {.padding = true, .truncation = true, .max_length = 4},
+      {.truncation = true, .max_length = 8, .stride = 1, .return_overflowing_tokens = true},
+      {.add_special_tokens = false, .padding = "max_length", .truncation = "only_first", .max_length = 6}};
+  BatchEncoding out;
+  tokenizer_.encode("a b", {}, out);
+  out.add({.key = "bbox", .rows = {{1, 2, 3, 4}}});
+  for (int round = 0; round < 2; ++round) {
+    for (const TokenizeOptions& options : calls) {
+      for (const std::vector<TextInput>* batch : {&singles, &pairs}) {
+        tokenizer_.encode(*batch, options, out);
+        const BatchEncoding fresh = tokenizer_(*batch, options);
+        ASSERT_EQ(out.size(), fresh.size());
+        EXPECT_EQ(out.keys(), fresh.keys());
+        EXPECT_EQ(out.overflow_to_sample_mapping(), fresh.overflow_to_sample_mapping());
+        for (size_t i = 0; i < out.size(); ++i) {
+          EXPECT_EQ(out.tokens(i), fresh.tokens(i));
+          EXPECT_EQ(out.token_type_ids(i), fresh.token_type_ids(i));
+          EXPECT_EQ(out.attention_mask(i), fresh.attention_mask(i));
+          EXPECT_EQ(out.offsets(i), fresh.offsets(i));
+        }
+        expect_error([&] { out.extra("bbox", 0); }, ErrorCode::not_found, "bbox");
+      }
+    }
+  }
+  const BatchEncoding copy = out;
+  tokenizer_.encode("c", {}, out);
+  EXPECT_EQ(copy.size(), 3u);
+  EXPECT_EQ(out.input_ids(0), (Ids{2, 8, 3}));
+  expect_error([&] { tokenizer_.encode("a", {.is_split_into_words = true}, out); }, ErrorCode::invalid_argument,
+               "is_split_into_words");
+}
+
+// Of texts of the left side the end is kept, with and without the chunks that are cut off.
+TEST_F(Batch, TruncationOnTheLeft) {
+  tokenizer_.set_truncation_side("left");
+  EXPECT_EQ(tokenizer_("a b c", {.truncation = true, .max_length = 4}).input_ids(0), (Ids{2, 6, 8, 3}));
+  const auto chunks =
+      tokenizer_("a b c", {.truncation = true, .max_length = 4, .stride = 1, .return_overflowing_tokens = true});
+  EXPECT_EQ(chunks.input_ids(0), (Ids{2, 6, 8, 3}));
+  EXPECT_EQ(chunks.input_ids(1), (Ids{2, 5, 6, 3}));
+}
+
 TEST_F(Batch, CharactersWordsAndTokens) {
   const auto inputs = tokenizer_("a bb", "c");
   EXPECT_EQ(inputs.tokens(0), (std::vector<std::string>{"[CLS]", "a", "b", "##b", "[SEP]", "c", "[SEP]"}));

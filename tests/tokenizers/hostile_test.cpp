@@ -163,26 +163,157 @@ TEST(Hostile, PrecompiledMaps) {
   }
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kSlow = 20;  // how much longer things may take
+#else
+constexpr int kSlow = 1;
+#endif
+constexpr double kMostRatio = 24;
+
+double seconds_of(const std::function<void()>& f) {
+  const auto start = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string with_model(const std::string& model, const std::string& added = "") {
+  return R"({"version":"1.0","added_tokens":[)" + added + R"(],"model":)" + model + "}";
+}
+
+// A vocabulary of `count` tokens "t0", "t1", …; the ids begin at `first`.
+std::string vocab(size_t count, size_t first = 0) {
+  std::string text = "{";
+  for (size_t i = 0; i < count; ++i) {
+    text += (i == 0 ? "\"t" : ",\"t") + std::to_string(i) + "\":" + std::to_string(first + i);
+  }
+  return text + "}";
+}
+
+// Large bad files, each refused within two seconds.
+TEST(Hostile, LargeFilesAreRefusedSoon) {
+  const std::string large = vocab(200000), open = large.substr(0, large.size() - 1);
+  const auto bpe = [](const std::string& vocabulary, const std::string& merges) {
+    return with_model(R"({"type":"BPE","vocab":)" + vocabulary + merges + "}");
+  };
+  std::string many = "{", pieces = "[", deep = "[", merges;
+  for (size_t i = 0; i < 10000000; ++i) many += R"("a":0,)";
+  many += R"("a":0})";
+  for (size_t i = 0; i < 5000000; ++i) pieces += R"(["a",0],)";
+  pieces += R"(["a",0]])";
+  for (size_t i = 0; i < 1000000; ++i) deep += R"({"a":[)";
+  for (size_t i = 0; i + 1 < 100000; ++i) merges += R"("t1 t2",)";
+  const std::string added = R"({"id":1,"content":")" + std::string(10000000, 'x') +
+                            R"(","single_word":false,"lstrip":false,"rstrip":false,"normalized":true,"special":true})";
+  const struct {
+    const char* name;
+    std::string text, error;
+  } files[] = {
+      {"duplicate id", bpe(open + R"(,"u":199999})", R"(,"merges":[])"), "id 199999"},
+      {"missing merges", bpe(large, ""), "merges"},
+      {"unknown token in merges", bpe(large, R"(,"merges":["t1 u"])"), "'u'"},
+      {"unknown token made by merges", bpe(large, R"(,"merges":[)" + merges + R"("t1 t2"])"), "'t1t2'"},
+      {"10^7 tokens", bpe(many, R"(,"merges":[])"), "at most 4194304 tokens"},
+      {"5*10^6 pieces", with_model(R"({"type":"Unigram","unk_id":0,"vocab":)" + pieces + "}"), "at most 4194304"},
+      {"5*10^6 merges", bpe(R"({"a":0})", R"(,"merges":)" + pieces), "at byte"},
+      {"ids far apart", bpe(R"({"a":0,"b":2000000000})", R"(,"merges":[])"), "near the number of tokens"},
+      {"depth of 10^6", with_model(deep), "at byte"},
+      {"depth of 10^6 elsewhere", R"({"normalizer":)" + deep, "at byte"},
+      {"depth of 10^6, closed", std::string(1000000, '[') + std::string(1000000, ']'), "at byte 0"},
+      {"added token of 10 MB", with_model(R"({"type":"WordLevel","vocab":{"a":0},"unk_token":"a"})", added), "64 KiB"},
+      {"a list as model", R"({"model":[]})", "expected"},
+      {"a number as vocab", bpe("7", R"(,"merges":[])"), "vocab"},
+      {"a string as id", bpe(open + R"(,"u":"7"})", ""), "a 31-bit id"},
+      {"a fraction as id", bpe(open + R"(,"u":7.5})", ""), "a 31-bit id"},
+      {"a large id", bpe(open + R"(,"u":2147483648})", ""), "a 31-bit id"},
+      {"a number as token of a merge", bpe(large, R"(,"merges":[["t1",2]])"), "a string"},
+      {"three tokens in a merge", bpe(large, R"(,"merges":["t1 t2 t3"])"), "two tokens"},
+      {"infinity as score", with_model(R"({"type":"Unigram","unk_id":0,"vocab":[["a",-inf]]})"), "a number"},
+      {"two vocabularies", bpe(large, R"(,"vocab":{},"merges":[])"), "one 'vocab'"},
+      {"cut short", bpe(large, "").substr(0, 1000000), "the end"},
+      {"bad UTF-8 at the end", bpe(open + ",\"\xff\":7}", R"(,"merges":[])"), "UTF-8"},
+      {"no JSON", std::string(10000000, ' '), "the end"},
+  };
+  for (const auto& file : files) {
+    SCOPED_TRACE(file.name);
+    const double seconds = seconds_of([&] {
+      expect_error([&] { tk::Tokenizer::from_json(tk::parse_tokenizer_json(file.text, "test")); },
+                   file.error == "64 KiB" ? ErrorCode::invalid_argument : ErrorCode::bad_file, file.error);
+    });
+    EXPECT_LT(seconds, 2.0 * kSlow);
+  }
+}
+
+// The reader of vocabularies and merges knows all of JSON.
+TEST(TokenizerJson, StringsAndNumbers) {
+  const std::string text = with_model(
+      "{\"type\" : \"Unigram\", \"unk_id\": 0,\n\t\"vocab\":\r\n        [ [ \"<unk>\" , 0 ] ,[\"a\",-1.5e-2]          ,"
+      R"(["\"\\\/\b\f\n\r\t",-2],["\u0041\u00e9\u4e2d\ud83d\ude00é😀",-3E+1],["",1.0],["longer than eight",-4]]})");
+  const auto json = tk::parse_tokenizer_json(text, "test");
+  const std::vector<tk::Unigram::Piece>& pieces = json.data->pieces;
+  const std::pair<std::string, double> expected[] = {{"<unk>", 0},     {"a", -1.5e-2}, {"\"\\/\b\f\n\r\t", -2},
+                                                     {"Aé中😀é😀", -30}, {"", 1},        {"longer than eight", -4}};
+  ASSERT_EQ(pieces.size(), std::size(expected));
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    EXPECT_EQ(pieces[i].token, expected[i].first);
+    EXPECT_EQ(pieces[i].score, expected[i].second);
+  }
+  EXPECT_EQ(json.content.at("model").at("vocab"), Json(Json::Array{}));
+  for (size_t i = 0; i < text.size(); ++i) {
+    expect_error([&] { tk::parse_tokenizer_json(text.substr(0, i), "test"); }, ErrorCode::bad_file, "[test]");
+  }
+  const auto refused = [](const std::string& entry) {
+    expect_error([&] { tk::parse_tokenizer_json(with_model(R"({"vocab":)" + entry + "}"), "test"); },
+                 ErrorCode::bad_file, "at byte");
+  };
+  for (const char* string : {R"("\x")", R"("\u12")", R"("\u12g4")", R"("\ud83d")", R"("\ud83d\u0041")", R"("\udc00")",
+                             "\"\x01\"", "\"\n\"", R"("a)", "7", "null"}) {
+    refused(std::string("{") + string + ":0}");
+    refused(std::string("[[") + string + ",0]]");
+  }
+  for (const char* number : {"", "-", "01", "1.", "1.5.", "1e", "1e999", "-inf", "nan", "0x1", "+1", ".5", "true"}) {
+    refused(std::string("[[\"a\",") + number + "]]");
+    refused(std::string("{\"a\":") + number + "}");
+  }
+  for (const char* id : {"-1", "-0", "1.0", "1e2", "2147483648"}) refused(std::string("{\"a\":") + id + "}");
+}
+
+// Time for a text eight times as long over time for `size` bytes of `piece`: about 8, or 64 for a quadratic step.
+double ratio_of_times(const tk::Tokenizer& tokenizer, const std::string& piece, size_t size) {
+  std::string once, longer;
+  while (once.size() < size) once += piece;
+  for (int i = 0; i < 8; ++i) longer += once;
+  tk::Tokenizer::Workspace workspace;
+  tk::Encoding encoding;
+  const auto time = [&](const std::string& text) {
+    return seconds_of([&] { tokenizer.encode({.text = text}, nullptr, true, {}, false, workspace, encoding); });
+  };
+  time(longer);  // memory for the buffers
+  double least[2] = {1e9, 1e9};
+  for (int round = 0; round < 8; ++round) {
+    least[0] = std::min(least[0], time(once));
+    least[1] = std::min(least[1], time(longer));
+    if (round >= 2 && least[1] <= kMostRatio * least[0]) break;
+  }
+  return least[1] / least[0];
+}
+
 // Long runs of one thing take time in proportion.
 TEST(Hostile, LongRunsAreLinear) {
-  const auto start = std::chrono::steady_clock::now();
   for (const char* name :
        {"gpt2", "roberta-base", "clip-vit-base-patch32", "t5-small", "albert-base-v2", "phi-2", "falcon-7b"}) {
     const auto tokenizer = tk::Tokenizer::from_json(read_lines("pipelines/" + std::string(name) + ".jsonl")[0]);
     for (const char* piece : {"a", " ", "\U0001F600", "\u0301", "'", "\n"}) {
-      std::string text;
-      while (text.size() < 100000) text += piece;
-      EXPECT_FALSE(ids_of(tokenizer, text).empty() && *piece != ' ' && *piece != '\n' && *piece != '\xCC') << name;
+      EXPECT_LE(ratio_of_times(tokenizer, piece, 20000 / kSlow), kMostRatio) << name << " of '" << piece << "'";
     }
   }
-  const auto split = tk::pre_tokenizer_from_json(
-      {{"type", "Split"}, {"pattern", Json{{"Regex", "(a+)+b"}}}, {"behavior", "Isolated"}, {"invert", false}});
-  tk::NormalizedText text;
-  text.assign(std::string(1000000, 'a'), 0);
-  text.splits.push_back({0, 1000000});
-  split->pre_tokenize(text);
-  EXPECT_EQ(text.splits.size(), 1u);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));  // quadratic would be hours
+  const auto bert = AutoTokenizer::from_pretrained(data_path("uncased"));
+  for (const char* piece : {"a", " ", "\U0001F600", "\u0301", "["}) {
+    EXPECT_LE(ratio_of_times(bert.backend_tokenizer(), piece, 50000 / kSlow), kMostRatio) << piece;
+  }
+  Json content = bpe(R"({"type":"WordLevel","vocab":{"a":0},"unk_token":"a"})");
+  content.set("pre_tokenizer",
+              {{"type", "Split"}, {"pattern", Json{{"Regex", "(a+)+b"}}}, {"behavior", "Isolated"}, {"invert", false}});
+  EXPECT_LE(ratio_of_times(tk::Tokenizer::from_json(content), "a", 100000 / kSlow), kMostRatio);
 }
 
 }  // namespace

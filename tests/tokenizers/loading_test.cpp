@@ -200,6 +200,37 @@ TEST(Loading, ModelTypeAndOverrides) {
   expect_error([&] { AutoTokenizer::from_pretrained(folder.path()); }, ErrorCode::invalid_argument, "'up'");
 }
 
+// transformers' named classes read scores as they are, its plain one as Hugging Face's tokenizers does: a unit in the
+// last place off, which decides between ways to cut a word that are as good as each other.
+TEST(Loading, ScoresOfNamedClassesAreExact) {
+  const Folder folder;
+  folder.write("tokenizer.json", R"({"model":{"type":"Unigram","unk_id":0,"vocab":[["<unk>",0.0],)"
+                                 R"(["-",-5.129043102264404],["---",-12.130167007446289]]}})");
+  const std::vector<int32_t> short_last = {2, 2, 1}, short_first = {1, 2, 2};
+  EXPECT_EQ(AutoTokenizer::from_pretrained(folder.path())("-------").input_ids(0), short_last);
+  EXPECT_EQ(tokenizers::Tokenizer::from_file(folder.path() + "/tokenizer.json").size(), 3u);
+  folder.write("tokenizer_config.json", R"({"tokenizer_class":"T5TokenizerFast"})");
+  const auto named = AutoTokenizer::from_pretrained(folder.path());
+  EXPECT_EQ(named("-------").input_ids(0), short_first);
+  EXPECT_EQ(PreTrainedTokenizerFast::from_pretrained(folder.path())("-------").input_ids(0), short_last);
+  const Folder saved;
+  named.save_pretrained(saved.path());
+  EXPECT_EQ(AutoTokenizer::from_pretrained(saved.path()).class_name(), "T5Tokenizer");
+  EXPECT_EQ(AutoTokenizer::from_pretrained(saved.path())("-------").input_ids(0), short_first);
+}
+
+// As in transformers, cleaning up is not for BPE.
+TEST(Loading, CleaningUpLeavesBpeAlone) {
+  const Folder folder;
+  folder.write("tokenizer.json", R"({"model":{"type":"BPE","vocab":{"a":0,".":1},"merges":[]},"added_tokens":[]})");
+  folder.write("tokenizer_config.json", R"({"clean_up_tokenization_spaces":true})");
+  const std::vector<int32_t> ids = {0, 1};
+  EXPECT_EQ(AutoTokenizer::from_pretrained(folder.path()).decode(ids), "a .");
+  EXPECT_EQ(AutoTokenizer::from_pretrained(folder.path()).decode(ids, false, true), "a .");
+  const Json too{{"clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", true}};
+  EXPECT_EQ(AutoTokenizer::from_pretrained(folder.path(), too).decode(ids), "a.");
+}
+
 TEST(Vocabulary, LookupsByParts) {
   const tokenizers::Vocabulary vocabulary({{"", 5}, {"ab", 0}, {"##ab", 1}, {"ab", 7}});
   using V = tokenizers::Vocabulary;

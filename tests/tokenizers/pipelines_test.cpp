@@ -3,6 +3,9 @@
 #include <caracal/models/tokenization_auto.h>
 #include <caracal/runtime/runtime.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tokenizers_testing.h"
 
 namespace caracal::testing {
@@ -111,6 +114,34 @@ TEST(Threads, BatchesEqualSingleTexts) {
   folder.write("tokenizer.json", R"({"model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"?"}})");
   const auto broken = AutoTokenizer::from_pretrained(folder.path());
   expect_error([&] { broken(texts, {.runtime = &runtime}); }, ErrorCode::invalid_argument, "unknown token");
+}
+
+// One tokenizer, many threads, each with its own BatchEncoding, and batches on a pool at the same time.
+TEST(Threads, ManyFillTheirOwn) {
+  const Folder folder;
+  const std::vector<Case> cases = read_cases("albert-base-v2");
+  folder.write("tokenizer.json", cases[0].content.dump());
+  const auto tokenizer = AutoTokenizer::from_pretrained(folder.path());
+  std::vector<std::string> texts;
+  for (const Json& row : cases[0].rows) texts.push_back(row.as_array()[0].as_string());
+  const std::vector<TextInput> batch(texts.begin(), texts.end());
+  std::vector<std::vector<int32_t>> expected;
+  for (const std::string& text : texts)
+    expected.push_back(AutoTokenizer::from_pretrained(folder.path())(text).input_ids(0));
+  const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2});
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      BatchEncoding out;
+      for (int round = 0; round < 5; ++round) {
+        tokenizer.encode(batch, {.runtime = t == 0 ? nullptr : runtime.get()}, out);
+        for (size_t i = 0; i < batch.size(); ++i) wrong += out.input_ids(i) != expected[i];
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(Squad, StoredIds) {

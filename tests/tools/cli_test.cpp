@@ -37,6 +37,8 @@ class Cli : public testing::Test {
   void SetUp() override {
     folder = fs::temp_directory_path() / ("caracal_cli_" + std::to_string(getpid()));
     fs::create_directories(folder);
+    setenv("HF_HUB_OFFLINE", "1", 1);  // a name that is no path is looked for in an empty cache, and nowhere else
+    setenv("HF_HOME", (folder / "huggingface").c_str(), 1);
   }
   void TearDown() override { fs::remove_all(folder); }
 
@@ -128,14 +130,47 @@ TEST_F(Cli, BadUsageIsStatus2) {
 }
 
 TEST_F(Cli, EveryCommandHasHelpAndTheCommonOptions) {
-  for (const char* command : {"run", "tokenize", "detokenize", "pipeline", "preprocess", "bench", "inspect", "config",
-                              "version", "save", "parity"}) {
+  std::vector<const char*> commands = {"run",     "tokenize", "detokenize", "pipeline", "preprocess", "bench",
+                                       "inspect", "config",   "version",    "save",     "parity"};
+#ifdef CARACAL_HAS_HUB
+  commands.insert(commands.end(), {"download", "cache ls", "cache rm", "cache verify"});
+#endif
+  for (const char* command : commands) {
     const Result r = caracal(std::string(command) + " --help");
     EXPECT_EQ(r.status, 0);
     for (const char* option : {"--device", "--dtype", "--threads", "--backend", "--isa"})
       EXPECT_NE(r.out.find(option), std::string::npos) << command << " " << option;
   }
 }
+
+#ifdef CARACAL_HAS_HUB
+TEST_F(Cli, TheCacheIsListedCheckedAndEmptied) {
+  expect_one_line_error(caracal("download org/name"), "in the cache");
+  expect_one_line_error(caracal("download ../name"), "name of the hub");
+  expect_one_line_error(caracal("config org/name"), "downloads are off");
+  expect_one_line_error(caracal("cache rm org/name"), "in the cache");
+  EXPECT_EQ(caracal("cache").status, 2);
+  const fs::path repository = folder / "huggingface/hub/models--org--name";
+  const std::string commit(40, 'c'), empty = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";  // git's hash of nothing
+  fs::create_directories(repository / "blobs");
+  fs::create_directories(repository / "snapshots" / commit);
+  fs::create_symlink("../../blobs/" + empty, repository / "snapshots" / commit / "a.txt");
+  write("huggingface/hub/models--org--name/blobs/" + empty, "");
+  EXPECT_EQ(caracal("download org/name").out, (repository / "snapshots" / commit).string() + "\n");
+  EXPECT_NE(caracal("cache ls").out.find("org/name"), std::string::npos);
+  const Json list = Json::parse(caracal("cache ls --json").out, "cache ls");
+  EXPECT_EQ(list.as_array()[0].at("revisions").as_array()[0].at("commit"), Json(commit));
+  EXPECT_EQ(caracal("cache verify").status, 0);
+  write("huggingface/hub/models--org--name/blobs/" + empty, "damaged\x1b[31m");
+  const Result damaged = caracal("cache verify org/name");
+  EXPECT_EQ(damaged.status, 1);
+  EXPECT_NE(damaged.out.find("problem: "), std::string::npos);
+  EXPECT_EQ(caracal("cache rm org/name --revision " + commit).status, 0);
+  EXPECT_FALSE(fs::exists(repository / "blobs" / empty));
+  EXPECT_EQ(caracal("cache rm org/name").status, 0);
+  EXPECT_EQ(caracal("cache ls").out, "");
+}
+#endif
 
 TEST_F(Cli, EveryCommandChecksTheCommonOptions) {
   for (const std::string& command :
@@ -151,9 +186,23 @@ TEST_F(Cli, EveryCommandChecksTheCommonOptions) {
     // Known, but not in this build.
     expect_one_line_error(caracal(command + " --device cuda:0"), "[--device] expected cpu but got 'cuda:0': not built");
     expect_one_line_error(caracal(command + " --dtype bfloat16"), "[--dtype]");
-    expect_one_line_error(caracal(command + " --backend eigen"), "[--backend]");
   }
   EXPECT_EQ(caracal("version --device cpu --dtype float32 --backend native --isa scalar --threads 2").status, 0);
+}
+
+// Every backend that was built runs and says so; one that was not is refused with the way to get it.
+TEST_F(Cli, EveryCommandTakesABackend) {
+  const std::string bench = "bench --random " + model + "/config.json --batch 1 --seq 3 --seconds 0.01 --threads 1 ";
+  for (kernels::Backend backend : kernels::kBackends) {
+    const std::string name = kernels::backend_name(backend);
+    if (kernels::backend_kernels(backend, kernels::best_isa()) == nullptr) {
+      expect_one_line_error(caracal("config " + model + " --backend " + name), "not built; configure with");
+      continue;
+    }
+    const Result r = caracal(bench + "--json --backend " + name);
+    ASSERT_EQ(r.status, 0) << r.err;
+    EXPECT_EQ(Json::parse(r.out, "bench").at("backend"), Json(name));
+  }
 }
 
 TEST_F(Cli, ResultsThatCannotBeWrittenAreAnError) {
@@ -399,6 +448,8 @@ TEST_F(Cli, ConfigAndInspectAndVersion) {
   EXPECT_NE(caracal("inspect " + model).out.find("parameters"), std::string::npos);
   EXPECT_TRUE(caracal("version").out.starts_with("caracal "));
   EXPECT_NE(caracal("version --isa scalar").out.find("isa scalar  supported, in use"), std::string::npos);
+  EXPECT_NE(caracal("version --backend native").out.find("backend native built, in use"), std::string::npos);
+  EXPECT_NE(caracal("version --backend eigen").out.find("backend eigen  built, in use"), std::string::npos);
 }
 
 TEST_F(Cli, InspectWarnsAboutFilesThatNoClassCanLoad) {

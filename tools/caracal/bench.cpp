@@ -191,7 +191,7 @@ void bench_model(const Options& o) {
                                    {"threads", runtime.threads()},
                                    {"dtype", o.common.dtype},
                                    {"isa", runtime.isa()},
-                                   {"backend", o.common.backend},
+                                   {"backend", runtime.backend()},
                                    {"load_ms", rounded(load_ms)},
                                    {"first_call_ms", rounded(first_ms)},
                                    {"p50_ms", rounded(percentile(ms, 0.5))},
@@ -208,7 +208,7 @@ void bench_model(const Options& o) {
     return;
   }
   std::printf("%s, %lld tokens in %zu sequences, %d threads, %s %s (%s)\n", model->class_name(),
-              static_cast<long long>(tokens), lengths.size(), runtime.threads(), o.common.backend.c_str(),
+              static_cast<long long>(tokens), lengths.size(), runtime.threads(), runtime.backend(),
               o.common.dtype.c_str(), runtime.isa());
   std::printf(
       "  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   "

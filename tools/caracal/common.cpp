@@ -35,6 +35,15 @@ void check_isa(const std::string& name) {
               "expected " + have + " but got '" + name + "': not built, or not on this machine");
 }
 
+void check_backend(const std::string& name) {
+  kernels::Backend backend;
+  if (name.empty() || (kernels::backend_from_name(name.c_str(), backend) &&
+                       kernels::backend_kernels(backend, kernels::best_isa()) != nullptr))
+    return;
+  throw Error(ErrorCode::not_built, "--backend",
+              "expected native or eigen but got '" + name + "': not built; configure with -DCARACAL_ONEDNN=ON");
+}
+
 // Length of the UTF-8 sequence of a character that may be shown at the start of `text`, else 0.
 size_t shown_character(std::string_view text) {
   auto byte = [&](size_t i) { return i < text.size() ? uint8_t(text[i]) : uint8_t(0); };
@@ -59,8 +68,7 @@ void CommonOptions::add_to(CLI::App& app, bool saves) {
   app.add_option("--threads", threads, "threads per call; 0: all this process may use")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--backend", backend, "who computes")
-      ->capture_default_str()
+  app.add_option("--backend", backend, "who multiplies matrices; default: native, eigen where no tier was written")
       ->check(CLI::IsMember({"native", "onednn", "eigen"}));
   app.add_option("--isa", isa, "instruction set; default: the best one")
       ->check(CLI::IsMember({"scalar", "avx2", "avx512"}));
@@ -72,8 +80,8 @@ void CommonOptions::add_to(CLI::App& app, bool saves) {
     };
     only("--device", "cpu", device);
     if (!saves || dtype == "int8") only("--dtype", "float32", dtype);
-    only("--backend", "native", backend);
     check_isa(isa);
+    check_backend(backend);
   });
 }
 
@@ -90,7 +98,7 @@ std::shared_ptr<Runtime> CommonOptions::make_runtime() const {
     }
     std::fprintf(stderr, "caracal: warning: %s\n", lines.c_str());
   };
-  return std::make_shared<Runtime>(RuntimeOptions{.threads = threads, .isa = isa, .log = log});
+  return std::make_shared<Runtime>(RuntimeOptions{.threads = threads, .isa = isa, .backend = backend, .log = log});
 }
 
 LoadOptions CommonOptions::load_options() const {
@@ -115,7 +123,7 @@ void apply_settings(const std::vector<std::string>& settings, const std::string&
     if (!set_option(load, key, value)) config.set(key, value);
   }
   if (!config.as_object().empty())
-    check_settings(config, *AutoConfig::from_pretrained(checkpoint_directory(model, load.subfolder)));
+    check_settings(config, *AutoConfig::from_pretrained(checkpoint_directory(model, load)));
   load.config = config;
 }
 

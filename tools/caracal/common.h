@@ -16,7 +16,7 @@ namespace caracal::cli {
 
 /// --device, --dtype, --threads, --backend, --isa.
 struct CommonOptions {
-  std::string device = "cpu", dtype = "float32", backend = "native", isa;
+  std::string device = "cpu", dtype = "float32", backend, isa;
   int threads = 0;
   bool dtype_given = false;
 
@@ -61,7 +61,7 @@ class Progress {
  public:
   Progress(int64_t total, std::string unit);
   ~Progress();
-  void advance(int64_t count = 1);
+  void advance(int64_t count = 1);  // may be negative
 
  private:
   void draw();
@@ -78,7 +78,8 @@ double now();
 void add_run(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_detokenize(CLI::App& app);
-void add_pipeline(CLI::App& app);
+/// Sets `status` to 1 when an input did not work; the others are done.
+void add_pipeline(CLI::App& app, int& status);
 void add_preprocess(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_inspect(CLI::App& app);
@@ -87,5 +88,12 @@ void add_save(CLI::App& app);
 /// Sets `status` to 1 when the outputs differ.
 void add_parity(CLI::App& app, int& status);
 void add_version(CLI::App& app);
+
+// By caracal::hub where it was built (hub.cpp, download.cpp, cache.cpp), else errors (hub_absent.cpp).
+/// Makes from_pretrained download, with bars on a terminal.
+void enable_hub();
+void add_download(CLI::App& app);
+/// Sets `status` to 1 when a file is damaged.
+void add_cache(CLI::App& app, int& status);
 
 }  // namespace caracal::cli

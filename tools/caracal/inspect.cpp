@@ -38,7 +38,7 @@ void add_differences(Json& report, const Options& o) {
 }
 
 void inspect(const Options& o) {
-  const Checkpoint checkpoint = Checkpoint::open(o.model);
+  const Checkpoint checkpoint = Checkpoint::open(locate_checkpoint({.name = o.model, .part = HubPart::model}));
   Json::Array tensors;
   std::map<std::string, int64_t> dtypes;
   int64_t parameters = 0;
@@ -123,7 +123,7 @@ void add_config(CLI::App& app) {
 
 void add_version(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("version", "Print the version and the instruction sets of this machine");
+  CLI::App* sub = app.add_subcommand("version", "Print the version, the instruction sets of this machine and the backends");
   o->common.add_to(*sub);
   sub->callback([o] {
     const auto runtime = o->common.make_runtime();
@@ -132,6 +132,11 @@ void add_version(CLI::App& app) {
       std::printf("isa %-7s %s%s\n", kernels::isa_name(isa),
                   kernels::isa_supported(isa) ? "supported" : "not on this CPU",
                   isa == runtime->cpu().isa ? ", in use" : "");
+    for (kernels::Backend backend : kernels::kBackends) {
+      const bool built = kernels::backend_kernels(backend, runtime->cpu().isa) != nullptr;
+      std::printf("backend %-6s %s%s\n", kernels::backend_name(backend), built ? "built" : "not built",
+                  backend == runtime->cpu().backend ? ", in use" : "");
+    }
   });
 }
 

@@ -27,8 +27,8 @@ int finish() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  int status = 0;  // of a command that did its work and found a difference
-  CLI::App app("Runs Hugging Face checkpoints. MODEL is a checkpoint directory.");
+  int status = 0;  // of a command that went through and found a difference or a bad input
+  CLI::App app("Runs Hugging Face checkpoints. MODEL is a checkpoint directory, or a name of the hub.");
   app.name("caracal");
   app.require_subcommand(1);
   app.failure_message([](const CLI::App*, const CLI::Error& e) {
@@ -37,15 +37,18 @@ int main(int argc, char** argv) {
   caracal::cli::add_run(app);
   caracal::cli::add_tokenize(app);
   caracal::cli::add_detokenize(app);
-  caracal::cli::add_pipeline(app);
+  caracal::cli::add_pipeline(app, status);
   caracal::cli::add_preprocess(app);
   caracal::cli::add_bench(app);
   caracal::cli::add_inspect(app);
   caracal::cli::add_config(app);
   caracal::cli::add_save(app);
   caracal::cli::add_parity(app, status);
+  caracal::cli::add_download(app);
+  caracal::cli::add_cache(app, status);
   caracal::cli::add_version(app);
   try {
+    caracal::cli::enable_hub();
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? finish() : 2;

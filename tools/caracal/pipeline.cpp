@@ -1,112 +1,216 @@
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 
 #include <caracal/models/pipelines/feature_extraction.h>
-#include <caracal/models/pipelines/sentence_transformer.h>
+#include <caracal/models/pipelines/pipeline.h>
 
 #include "common.h"
+#include "media.h"
 
 namespace caracal::cli {
 namespace {
 
 struct Options {
   CommonOptions common;
-  std::string task, model;
-  std::vector<std::string> inputs;
+  std::string task, model, question;
+  std::vector<std::string> inputs, settings;
   bool json = false;
-  int64_t batch = 32;
+  int64_t batch = 1;
 };
 
-Json to_json(const Tensor& row) {
-  Json::Array values;
-  for (float value : row.values<float>()) values.emplace_back(double(value));
-  return values;
+bool is_list_of(const Json& json, Json::Type type) {
+  return json.is_array() && !json.as_array().empty() && json.as_array()[0].type() == type;
 }
 
-void print_head(const Tensor& row) {
-  for (int64_t i = 0; i < std::min<int64_t>(4, row.numel()); i++)
-    std::printf("%s%.4f", i ? ", " : "[", double(row.data<float>()[i]));
-  std::printf(", …]\n");
+// A number of a list of features, or all of a short list.
+std::string head_of(const Json::Array& numbers) {
+  constexpr size_t kShown = 4;
+  std::string text;
+  for (size_t i = 0; i < std::min(kShown, numbers.size()); i++) {
+    char number[32];
+    std::snprintf(number, sizeof number, "%s%.4f", i > 0 ? ", " : "[", numbers[i].as_double());
+    text += number;
+  }
+  return text + (numbers.size() > kShown ? ", …]" : "]");
 }
 
-void feature_extraction(const Options& o, const std::vector<std::string>& texts, const LoadOptions& load) {
-  const auto pipeline = FeatureExtractionPipeline::from_pretrained(o.model, load);
-  Progress progress(int64_t(texts.size()), "texts");
-  for (size_t begin = 0; begin < texts.size(); begin += size_t(o.batch)) {
-    const size_t end = std::min(texts.size(), begin + size_t(o.batch));
-    const auto features =
-        pipeline(std::vector<std::string>(texts.begin() + int64_t(begin), texts.begin() + int64_t(end)));
-    for (size_t i = begin; i < end; i++) {
-      const Tensor& feature = features[i - begin];  // (S, H)
-      if (o.json) {
-        Json::Array rows;
-        for (int64_t s = 0; s < feature.size(0); s++) rows.push_back(to_json(feature.rows(s, s + 1)));
-        std::printf("%s\n", Json(Json::Array{Json(std::move(rows))}).dump().c_str());
-      } else {
-        std::printf("%lld tokens x %lld  %s\n", static_cast<long long>(feature.size(0)),
-                    static_cast<long long>(feature.size(1)), printable(texts[i]).c_str());
-        for (int64_t s = 0; s < feature.size(0); s++) {
-          std::printf("  %3lld ", static_cast<long long>(s));
-          print_head(feature.rows(s, s + 1));
-        }
+// One entry of a result: its score, then its other members; numbers with their names.
+std::string line_of(const Json& entry) {
+  std::string line;
+  for (const auto& [key, value] : entry.as_object()) {
+    if (key == "score") {
+      char score[32];
+      std::snprintf(score, sizeof score, "%.4f", value.as_double());
+      line = score + std::string(line.empty() ? "" : "  ") + line;
+      continue;
+    }
+    line += (line.empty() ? "" : "  ") + (value.is_string() ? printable(value.as_string()) : key + " " + value.dump());
+  }
+  return line;
+}
+
+void print_result(const Json& result, const std::string& indent) {
+  if (result.is_object()) {
+    print_line(indent + line_of(result));
+  } else if (is_list_of(result, Json::Type::number)) {
+    print_line(indent + head_of(result.as_array()));
+  } else {
+    for (const Json& each : result.as_array()) print_result(each, indent + (each.is_array() ? "  " : ""));
+  }
+}
+
+std::string title_of(const PipelineInput& input) {
+  std::string title = input.file;
+  for (const std::string& part : {input.text, input.text_pair})
+    if (!part.empty()) title += (title.empty() ? "" : "  ") + part;
+  return printable(title);
+}
+
+void print(const Options& o, const std::string& task, const PipelineInput& input, const Json& result) {
+  if (o.json) return print_line(result.dump());
+  if (task == "sentence-similarity") {
+    print_line(title_of(input));
+    for (size_t i = 0; i < input.texts.size(); i++) {
+      char score[32];
+      std::snprintf(score, sizeof score, "  %7.4f  ", result.as_array()[i].as_double());
+      print_line(score + printable(input.texts[i]));
+    }
+  } else if (task.ends_with("feature-extraction") && result.as_array().at(0).as_array().at(0).is_array()) {
+    const Json::Array& rows = result.as_array()[0].as_array();
+    print_line(std::to_string(rows.size()) + " tokens x " + std::to_string(rows[0].as_array().size()) + "  " +
+               title_of(input));
+    for (size_t i = 0; i < rows.size(); i++) {
+      char number[32];
+      std::snprintf(number, sizeof number, "  %3zu ", i);
+      print_line(number + head_of(rows[i].as_array()));
+    }
+  } else {
+    print_line(title_of(input));
+    print_result(result, "  ");
+  }
+}
+
+// What the user gave as one input: a text or file, or for tasks that take several things an object of them.
+PipelineInput input_of(const std::string& task, const std::string& given, const std::string& question) {
+  const bool document = task.starts_with("document"), takes_file = document || task.starts_with("image") ||
+                                                                   task.starts_with("audio") ||
+                                                                   task == "automatic-speech-recognition";
+  const bool compound = document || task == "question-answering" || task == "multiple-choice";
+  PipelineInput input;
+  if (compound && given.starts_with('{'))
+    input = pipeline_input(Json::parse(given, "INPUT"));
+  else if (const size_t tab = given.find('\t'); task == "question-answering" && tab != std::string::npos)
+    input = {.text = given.substr(0, tab), .text_pair = given.substr(tab + 1)};
+  else if (const size_t end = given.find('\t'); task == "document-question-answering" && end != std::string::npos)
+    input = {.text = given.substr(end + 1), .file = given.substr(0, end)};
+  else if (takes_file)
+    input.file = given;
+  else if (task == "question-answering")
+    input.text_pair = given;
+  else
+    input.text = given;
+  if (!question.empty()) input.text = question;
+  if (input.text.empty() && input.text_pair.empty() && input.file.empty())
+    throw Error(ErrorCode::invalid_argument, "INPUT", "expected a text or a file but got an empty one");
+  return input;
+}
+
+struct Failures {
+  const std::vector<std::string>& given;
+  int& status;
+
+  void report(const std::string& name, const std::string& what) {
+    status = 1;
+    std::string line = what.find(name) == std::string::npos ? what + " in '" + name.substr(0, 60) + "'" : what;
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    std::fprintf(stderr, "%scaracal: error: %s\n", isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "",
+                 printable(line, kMessageLimit).c_str());
+  }
+};
+
+// The first of the lines with all others as its choices or sentences.
+std::vector<PipelineInput> one_of_many(const std::string& task, const std::vector<std::string>& given) {
+  const bool choice = task == "multiple-choice";
+  if (given.size() < 2)
+    throw Error(ErrorCode::invalid_argument, task,
+                std::string("expected ") +
+                    (choice ? "a prompt and at least one choice" : "a source sentence and at least one other") +
+                    " but got " + std::to_string(given.size()) + " texts");
+  return {{.text = given[0], .texts = {given.begin() + 1, given.end()}}};
+}
+
+void run(const Options& o, int& status) {
+  PipelineOptions options{.load = o.common.load_options(), .files = {.image = open_image, .audio = {}, .ocr = {}}};
+  const auto runtime = options.load.runtime;
+  options.files.audio = [runtime](const std::string& path, int64_t rate) { return open_audio(*runtime, path, rate); };
+  if (o.task.find("document") != o.task.npos || o.task == "auto" || o.task == "token-classification" || o.task == "ner")
+    options.files.ocr = make_ocr_engine();
+  const Json settings = parse_settings(o.settings);
+  const std::unique_ptr<Pipeline> pipe = pipeline(o.task == "auto" ? "" : o.task, o.model, options);
+  const std::string& task = pipe->task();
+  (*pipe)(std::vector<PipelineInput>{}, settings);  // wrong settings are one error, not one an input
+
+  const std::vector<std::string> given = o.inputs.empty() ? read_lines() : o.inputs;
+  Failures failures{given, status};
+  std::vector<PipelineInput> inputs;
+  std::vector<std::string> names;  // of the inputs that could be read
+  const bool many =
+      task == "sentence-similarity" || (task == "multiple-choice" && !given.empty() && given[0][0] != '{');
+  if (many) {
+    inputs = one_of_many(task, given);
+    names = {given[0]};
+  } else {
+    for (const std::string& each : given) {
+      try {
+        inputs.push_back(input_of(task, each, o.question));
+        names.push_back(each);
+      } catch (const Error& error) {
+        failures.report(each, error.what());
       }
     }
-    progress.advance(int64_t(end - begin));
   }
-}
-
-// The first text against all others.
-void sentence_similarity(const Options& o, const std::vector<std::string>& texts, const LoadOptions& load) {
-  if (texts.size() < 2)
-    throw Error(ErrorCode::invalid_argument, "sentence-similarity",
-                "expected a source sentence and at least one other but got " + std::to_string(texts.size()) + " texts");
-  const auto model = SentenceTransformer::from_pretrained(o.model, load);
-  Tensor embeddings;
-  {
-    Progress progress(int64_t(texts.size()), "sentences");
-    embeddings =
-        model.encode(texts, {.batch_size = o.batch, .progress = [&](int64_t done) { progress.advance(done); }});
-  }
-  const Tensor scores = cosine_similarity(embeddings.rows(0, 1), embeddings.rows(1, embeddings.size(0)));
-  if (o.json) {
-    std::printf("%s\n", to_json(scores).dump().c_str());
-    return;
-  }
-  std::printf("%s\n", printable(texts[0]).c_str());
-  for (size_t i = 1; i < texts.size(); i++)
-    std::printf("  %7.4f  %s\n", double(scores.data<float>()[i - 1]), printable(texts[i]).c_str());
-}
-
-struct Task {
-  const char* name;
-  void (*run)(const Options& o, const std::vector<std::string>& texts, const LoadOptions& load);
-};
-constexpr Task kTasks[] = {{"feature-extraction", feature_extraction}, {"sentence-similarity", sentence_similarity}};
-
-void pipeline(const Options& o) {
-  std::string known;
-  for (const Task& task : kTasks) {
-    if (o.task == task.name) return task.run(o, o.inputs.empty() ? read_lines() : o.inputs, o.common.load_options());
-    known += (known.empty() ? "" : ", ") + std::string(task.name);
-  }
-  throw Error(ErrorCode::unsupported, "pipeline", "expected a task among " + known + " but got '" + o.task + "'");
+  Progress progress(int64_t(inputs.size()), inputs.empty() || inputs[0].file.empty() ? "texts" : "files");
+  pipe->run(inputs, settings,
+            {.batch_size = o.batch,
+             .done =
+                 [&](size_t i, const Json& result) {
+                   print(o, task, inputs[i], result);
+                   progress.advance();
+                 },
+             .failed =
+                 [&](size_t i, const Error& error) {
+                   failures.report(names[i], error.what());
+                   progress.advance();
+                 }});
 }
 
 }  // namespace
 
-void add_pipeline(CLI::App& app) {
+void add_pipeline(CLI::App& app, int& status) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("pipeline", "Run a task on texts: feature-extraction, sentence-similarity");
+  std::string tasks;
+  for (const std::string& task : pipeline_tasks()) tasks += (tasks.empty() ? "" : ", ") + task;
+  CLI::App* sub = app.add_subcommand("pipeline", "Run a task on texts, images, sound or pages: " + tasks);
   o->common.add_to(*sub);
-  sub->add_option("TASK", o->task, "the task")->required();
-  sub->add_option("INPUT", o->inputs,
-                  "texts; without any, a line each on stdin. sentence-similarity compares the first with the others");
+  sub->add_option("TASK", o->task, "the task; auto: the one that the checkpoint was made for")->required();
+  sub->add_option(
+      "INPUT", o->inputs,
+      "texts or files; without any, a line each on stdin. sentence-similarity and multiple-choice take the "
+      "first with all others; question-answering takes contexts and document-question-answering pages, with "
+      "--question, or QUESTION<tab>CONTEXT and PAGE<tab>QUESTION; documents also "
+      "{\"image\": PAGE, \"words\": [...], \"boxes\": [...]}");
   sub->add_option("--model", o->model, "checkpoint directory")->required();
-  sub->add_option("--batch", o->batch, "texts per call of the model")
+  sub->add_option("--question", o->question, "the question about each INPUT");
+  sub->add_option("--batch", o->batch, "inputs per call of the model; results do not depend on it")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  sub->add_flag("--json", o->json, "one line of JSON per result");
-  sub->callback([o] { pipeline(*o); });
+  sub->add_option("--set", o->settings,
+                  "KEY=VALUE: an argument of the task, as transformers' pipeline takes it (top_k=3)")
+      ->take_all();
+  sub->add_flag("--json", o->json, "one line of JSON per result, with transformers' fields");
+  sub->callback([o, &status] { run(*o, status); });
 }
 
 }  // namespace caracal::cli

@@ -45,7 +45,7 @@ void save(const Options& o) {
   if (o.common.dtype_given) load.dtype = o.common.dtype;
   const AnyModel model = load_auto_model(o.task, o.model, load);
   model->save_pretrained(o.output, how);
-  copy_other_files(checkpoint_directory(o.model, load.subfolder), o.output);
+  copy_other_files(checkpoint_directory(o.model, load, HubPart::everything), o.output);
 }
 
 }  // namespace

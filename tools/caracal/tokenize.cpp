@@ -11,7 +11,7 @@ namespace {
 
 struct Options {
   CommonOptions common;
-  std::string model, padding;
+  std::string model, padding, save;
   bool pair = false, no_special_tokens = false, json = false, slow = false, skip_special_tokens = false,
        word_ids = false;
   int64_t max_length = 0, stride = 0;
@@ -57,6 +57,7 @@ TextOrPair split_line(const std::string& line, const Options& o) {
 void tokenize(const Options& o) {
   const PreTrainedTokenizerBase tokenizer =
       AutoTokenizer::from_pretrained(o.model, o.slow ? Json{{"use_fast", false}} : Json());
+  if (!o.save.empty()) tokenizer.save_pretrained(o.save);
   TokenizeOptions options;
   options.add_special_tokens = !o.no_special_tokens;
   if (!o.padding.empty()) options.padding = Padding(o.padding.c_str());
@@ -113,6 +114,7 @@ void add_tokenize(CLI::App& app) {
   sub->add_option("--stride", o->stride, "with --max-length: a line for each chunk, overlapping by so many tokens")
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--word-ids", o->word_ids, "add word_ids, the number of each token's word, or -1");
+  sub->add_option("--save", o->save, "first write the tokenizer's files to this directory");
   sub->add_flag("--slow", o->slow, "the plain algorithm, for the classes that have one (BERT)");
   sub->callback([o] { tokenize(*o); });
 }

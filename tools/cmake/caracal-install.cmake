@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 set(caracal_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/caracal)
 
 set(caracal_components core)
-foreach(component media ocr)  # those that were built
+foreach(component media ocr hub onednn)  # those that were built
   if(TARGET caracal_${component})
     list(APPEND caracal_components ${component})
   endif()
@@ -31,7 +31,8 @@ configure_package_config_file(tools/cmake/caracal-config.cmake.in caracal-config
 write_basic_package_version_file(caracal-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/caracal-config.cmake ${PROJECT_BINARY_DIR}/caracal-config-version.cmake
   tools/cmake/Findutf8proc.cmake tools/cmake/Findre2.cmake tools/cmake/FindMediaLibraries.cmake
-  tools/cmake/FindTesseractLibraries.cmake DESTINATION ${caracal_package_dir})
+  tools/cmake/FindTesseractLibraries.cmake tools/cmake/FindHubLibraries.cmake tools/cmake/FindOneDNN.cmake
+  DESTINATION ${caracal_package_dir})
 
 set(caracal_pc_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(RELATIVE_PATH caracal_pc_to_prefix /prefix/${caracal_pc_dir} /prefix)
@@ -49,4 +50,12 @@ endif()
 if(TARGET caracal_ocr)
   caracal_pkg_config(caracal-ocr "OCR by Tesseract for caracal" "caracal = ${PROJECT_VERSION}, tesseract, lept"
     "-lcaracal_ocr")
+endif()
+if(TARGET caracal_hub)
+  caracal_pkg_config(caracal-hub "Downloads from the Hugging Face hub for caracal"
+    "caracal = ${PROJECT_VERSION}, libcurl, libcrypto" "-lcaracal_hub")
+endif()
+if(TARGET caracal_onednn)
+  caracal_pkg_config(caracal-onednn "oneDNN for caracal" "caracal = ${PROJECT_VERSION}"
+    "-Wl,-u,${caracal_onednn_symbol} -lcaracal_onednn -ldnnl -fopenmp")
 endif()

@@ -1,0 +1,355 @@
+#include <caracal/loaders/hub_blob.h>
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <random>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace caracal::hub {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t kBuffer = size_t(1) << 20;
+constexpr std::string_view kPartial = ".caracal-", kIncomplete = ".incomplete";
+
+// An open file, closed at the end; unlinked too, while it has a name here.
+struct Partial {
+  fs::path path;
+  int fd = -1;
+  bool keep = true;
+  Partial() = default;
+  Partial(Partial&& other) noexcept
+      : path(std::move(other.path)), fd(std::exchange(other.fd, -1)), keep(std::exchange(other.keep, true)) {}
+  ~Partial() {
+    if (fd >= 0) ::close(fd);
+    if (!keep) ::unlink(path.c_str());
+  }
+};
+
+void write_all(int fd, std::span<const uint8_t> bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) throw_errno(path, "write the file");
+    bytes = bytes.subspan(size_t(put));
+  }
+}
+
+// Calls `take` with the file's bytes, piece by piece, up to its end.
+template <class F>
+void read_all(int fd, const fs::path& path, F take) {
+  std::vector<uint8_t> buffer(kBuffer);
+  for (off_t at = 0;;) {
+    const ssize_t got = ::pread(fd, buffer.data(), buffer.size(), at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_errno(path, "read the file");
+    if (got == 0) return;
+    take(std::span<const uint8_t>(buffer.data(), size_t(got)));
+    at += got;
+  }
+}
+
+// What dead downloads of this blob left behind. The flock that each holds on its own file tells the dead from the
+// living; where that lies, a living one loses its name, notices, and starts again.
+std::vector<Partial> leftovers(const fs::path& blobs, const std::string& etag) {
+  std::vector<Partial> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(blobs, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(etag + std::string(kPartial)) || !name.ends_with(kIncomplete)) continue;
+    const int fd = ::open(entry->path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) continue;
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+      found.emplace_back();
+      found.back().path = entry->path();
+      found.back().fd = fd;
+    } else {
+      ::close(fd);
+    }
+  }
+  return found;
+}
+
+uint64_t size_of(int fd) {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) ? uint64_t(status.st_size) : 0;
+}
+
+// One download: the file, its hash so far, and how much of it there is.
+class Download {
+ public:
+  Download(const Blob& blob, const BlobProgress& progress) : blob_(blob), progress_(progress) {
+    const fs::path blobs = blob.repository / "blobs";
+    for (int attempt = 0; file_.fd < 0; attempt++) {
+      file_.path = blobs / (blob.etag + std::string(kPartial) + random_suffix() + std::string(kIncomplete));
+      file_.fd = ::open(file_.path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (file_.fd < 0 && (errno != EEXIST || attempt == 100)) throw_errno(file_.path, "create the file");
+    }
+    ::flock(file_.fd, LOCK_EX | LOCK_NB);  // nobody else has it: says that we live
+    try {
+      restart();
+      take_over(blobs);
+    } catch (...) {
+      file_.keep = false;
+      throw;
+    }
+  }
+  ~Download() {
+    if (done_ == 0) file_.keep = false;  // nothing to resume
+  }
+
+  // Fetches until all bytes are there.
+  void run(HttpSession& http) {
+    uint64_t furthest = done_;  // a server that starts again and again makes no progress
+    for (int failures = 0; done_ < blob_.size || (blob_.size == 0 && !fetched_); furthest = std::max(furthest, done_)) {
+      const uint64_t before = done_;
+      try {
+        fetch_rest(http);
+        if (done_ < blob_.size)
+          throw TransientError(blob_.name,
+                               "expected " + std::to_string(blob_.size) + " bytes but got " + std::to_string(done_));
+      } catch (const TransientError& error) {
+        failures = done_ > furthest ? 1 : failures + 1;
+        wait_or_throw(error, failures, http.options());
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::bad_file || before == 0) throw;  // 416: what we have is no beginning of it
+        restart();
+      }
+    }
+  }
+
+  // Throws bad_file and forgets the bytes when they are the wrong ones.
+  void check() {
+    const std::string got = hash_->finish();
+    if (got == blob_.etag) return;
+    file_.keep = false;
+    throw Error(ErrorCode::bad_file, blob_.name,
+                std::string("expected ") + (blob_.etag.size() == 64 ? "SHA-256 " : "git hash ") + blob_.etag +
+                    " but got " + got);
+  }
+
+  // False when somebody has taken the file's name away (see leftovers).
+  bool publish(const fs::path& path) {
+    if (::fsync(file_.fd) != 0) fail("sync");
+    struct stat ours {
+    }, named{};
+    if (::fstat(file_.fd, &ours) != 0) fail("look at");
+    if (::lstat(file_.path.c_str(), &named) != 0 || ours.st_ino != named.st_ino) return false;
+    if (::rename(file_.path.c_str(), path.c_str()) == 0) return true;
+    if (errno == ENOENT) return false;
+    fail("rename");
+  }
+
+  bool resumed() const { return resumed_; }
+  void forget() { file_.keep = false; }
+
+ private:
+  [[noreturn]] void fail(const char* step) {
+    const int error = errno;
+    if (error == ENOSPC || error == EDQUOT || error == EFBIG) file_.keep = false;
+    errno = error;
+    throw_errno(file_.path, std::string(step) + " the file");
+  }
+
+  void restart() {
+    if (::ftruncate(file_.fd, 0) != 0 || ::lseek(file_.fd, 0, SEEK_SET) != 0) fail("empty");
+    hash_ = std::make_unique<BlobHash>(blob_.etag, blob_.size);
+    done_ = 0;
+    etag_.clear();
+  }
+
+  void append(std::span<const uint8_t> bytes) {
+    if (bytes.size() > blob_.size - done_) {
+      file_.keep = false;
+      throw Error(ErrorCode::bad_file, blob_.name, "expected " + std::to_string(blob_.size) + " bytes but got more");
+    }
+    try {
+      write_all(file_.fd, bytes, file_.path);
+    } catch (const Error&) {
+      file_.keep = false;  // a full disk is not helped by what does not fit
+      throw;
+    }
+    hash_->update(bytes);
+    done_ += bytes.size();
+  }
+
+  // Copies the longest leftover, so that no two processes ever hold one file, and removes all of them.
+  void take_over(const fs::path& blobs) {
+    Partial* longest = nullptr;
+    std::vector<Partial> found = leftovers(blobs, blob_.etag);
+    for (Partial& each : found) {
+      if (each.path == file_.path) continue;
+      each.keep = false;
+      if (size_of(each.fd) > (longest == nullptr ? 0 : size_of(longest->fd))) longest = &each;
+    }
+    if (longest == nullptr) return;
+    if (size_of(longest->fd) <= blob_.size)
+      read_all(longest->fd, longest->path, [&](std::span<const uint8_t> bytes) { append(bytes); });
+    resumed_ = done_ > 0;
+  }
+
+  void fetch_rest(HttpSession& http) {
+    HttpRequest request = blob_.request;
+    request.begin = done_;
+    request.if_range = etag_;
+    http.get(
+        request,
+        [&](const HttpHeaders& headers) {
+          if (!headers.repo_commit.empty() && headers.repo_commit != blob_.commit)
+            throw Error(ErrorCode::bad_file, blob_.name,
+                        "expected a file of commit " + blob_.commit + " but got one of '" + headers.repo_commit + "'");
+          const bool part = headers.status == 206;
+          if (part && (headers.range_begin != int64_t(done_) || headers.range_total != int64_t(blob_.size)))
+            throw Error(ErrorCode::bad_file, blob_.name,
+                        "expected bytes from " + std::to_string(done_) + " of " + std::to_string(blob_.size) +
+                            " but got them from " + std::to_string(headers.range_begin) + " of " +
+                            std::to_string(headers.range_total));
+          if (!part && done_ > 0) restart();  // no ranges here, or another file by now
+          const uint64_t rest = blob_.size - done_;
+          if (headers.content_length >= 0 && uint64_t(headers.content_length) != rest)
+            throw Error(ErrorCode::bad_file, blob_.name,
+                        "expected " + std::to_string(rest) + " bytes but the server announced " +
+                            std::to_string(headers.content_length));
+          etag_ = headers.etag.starts_with('"') ? headers.etag : std::string();  // a weak one promises nothing
+          progress_(done_);
+        },
+        [&](std::span<const uint8_t> bytes) {
+          append(bytes);
+          progress_(done_);
+        });
+    fetched_ = true;
+  }
+
+  const Blob& blob_;
+  const BlobProgress& progress_;
+  Partial file_;
+  std::unique_ptr<BlobHash> hash_;
+  uint64_t done_ = 0;
+  std::string etag_;  // that the last response had
+  bool resumed_ = false, fetched_ = false;
+};
+
+}  // namespace
+
+BlobHash::BlobHash(std::string_view etag, uint64_t size) : context_(nullptr) {
+  if ((etag.size() != 40 && etag.size() != 64) || etag.find_first_not_of("0123456789abcdef") != etag.npos)
+    throw Error(ErrorCode::bad_file, "hub",
+                "expected a SHA-1 or SHA-256 in hexadecimal but got another name of a blob");
+  const bool git = etag.size() == 40;
+  EVP_MD_CTX* context = EVP_MD_CTX_new();
+  if (context == nullptr || EVP_DigestInit_ex(context, git ? EVP_sha1() : EVP_sha256(), nullptr) != 1) {
+    EVP_MD_CTX_free(context);
+    throw Error(ErrorCode::io, "hub", "expected OpenSSL to have SHA-1 and SHA-256 but it has not");
+  }
+  context_ = context;
+  const std::string head = "blob " + std::to_string(size);
+  if (git) update({reinterpret_cast<const uint8_t*>(head.c_str()), head.size() + 1});
+}
+
+BlobHash::~BlobHash() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
+
+void BlobHash::update(std::span<const uint8_t> bytes) {
+  EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), bytes.data(), bytes.size());
+}
+
+std::string BlobHash::finish() {
+  std::array<uint8_t, EVP_MAX_MD_SIZE> digest{};
+  unsigned length = 0;
+  EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_), digest.data(), &length);
+  std::string text;
+  for (unsigned i = 0; i < length; i++) {
+    text += "0123456789abcdef"[digest[i] >> 4];
+    text += "0123456789abcdef"[digest[i] & 15];
+  }
+  return text;
+}
+
+std::string hash_of_file(int descriptor, std::string_view etag, uint64_t size, const std::string& path) {
+  BlobHash hash(etag, size);
+  read_all(descriptor, path, [&](std::span<const uint8_t> bytes) { hash.update(bytes); });
+  return hash.finish();
+}
+
+FileLock::FileLock(const std::string& path) {
+  while (true) {
+    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0664);
+    if (fd_ < 0) throw_errno(path, "open the lock file");
+    int status = 0;
+    while ((status = ::flock(fd_, LOCK_EX)) != 0 && errno == EINTR) {
+    }
+    struct stat ours {
+    }, named{};
+    const bool same = ::fstat(fd_, &ours) == 0 && ::stat(path.c_str(), &named) == 0 && ours.st_ino == named.st_ino &&
+                      ours.st_dev == named.st_dev;
+    if (status != 0 || same) return;  // else it was removed while we waited: lock its successor
+    ::close(fd_);
+  }
+}
+
+FileLock::~FileLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void fetch_blob(HttpSession& http, const Blob& blob, bool force, const BlobProgress& progress) {
+  const fs::path blobs = blob.repository / "blobs", path = blobs / blob.etag;
+  auto there = [&] {
+    std::error_code ignored;
+    return fs::is_regular_file(path, ignored);
+  };
+  const BlobHash valid(blob.etag, blob.size);  // throws before the name becomes a path
+  if (!force && there()) return progress(blob.size);
+  make_directories(blobs);
+  make_directories(blob.lock.parent_path());
+  const FileLock lock(blob.lock.string());
+  if (!force && there()) return progress(blob.size);  // another process fetched it while we waited
+  constexpr int kAttempts = 10;
+  for (int attempt = 1; attempt <= kAttempts; attempt++) {
+    Download download(blob, progress);
+    download.run(http);
+    try {
+      download.check();
+    } catch (const Error&) {
+      if (!download.resumed()) throw;
+      continue;  // the leftover was damaged, not the server: once more, from the first byte
+    }
+    if (download.publish(path)) return;
+    download.forget();
+    if (!force && there()) return;
+  }
+  throw Error(ErrorCode::io, path.string(), "expected to keep a partial file but others kept changing it");
+}
+
+void throw_errno(const fs::path& path, const std::string& step) {
+  const int error = errno;
+  throw Error(error == ENOENT || error == ENOTDIR ? ErrorCode::not_found : ErrorCode::io, path.string(),
+              "expected to " + step + " but got: " + std::generic_category().message(error));
+}
+
+void make_directories(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (!fs::is_directory(path))
+    throw Error(ErrorCode::io, path.string(), "expected to make this directory but got: " + error.message());
+}
+
+std::string random_suffix() {
+  std::random_device random;
+  char text[9];
+  uint32_t value = random();
+  for (int i = 0; i < 8; i++, value >>= 4) text[i] = "0123456789abcdef"[value & 15];
+  return {text, 8};
+}
+
+}  // namespace caracal::hub

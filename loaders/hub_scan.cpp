@@ -1,0 +1,197 @@
+#include <caracal/loaders/hub_scan.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <system_error>
+
+#include <caracal/loaders/file.h>
+#include <caracal/loaders/hub_blob.h>
+#include <caracal/loaders/hub_cache.h>
+
+namespace caracal {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kModels = "models--";
+
+// The entries of a folder in the order of their names; none when it is not there.
+std::vector<fs::directory_entry> entries_of(const fs::path& folder) {
+  std::vector<fs::directory_entry> entries;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    entries.push_back(*entry);
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw Error(ErrorCode::io, folder.string(), "expected to list this folder but got: " + error.message());
+  std::sort(entries.begin(), entries.end());
+  return entries;
+}
+
+// Every file and link below a folder, relative to it, links not followed.
+std::vector<fs::path> files_below(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : entries_of(folder)) {
+    std::error_code ignored;
+    const fs::file_type type = entry.symlink_status(ignored).type();
+    if (type != fs::file_type::directory) {
+      files.push_back(entry.path().filename());
+      continue;
+    }
+    for (const fs::path& file : files_below(entry.path())) files.push_back(entry.path().filename() / file);
+  }
+  return files;
+}
+
+uint64_t size_of(const fs::path& file) {
+  std::error_code error;
+  const uintmax_t size = fs::file_size(file, error);
+  return error ? 0 : uint64_t(size);
+}
+
+bool is_incomplete(const fs::path& blob) { return blob.filename().string().ends_with(".incomplete"); }
+
+std::string text_of(const fs::path& file) {
+  try {
+    const Bytes bytes = load_bytes(File::open(file.string()), Access::read);
+    return {reinterpret_cast<const char*>(bytes.span.data()), std::min<size_t>(bytes.span.size(), 64)};
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+fs::path cache_folder(const std::string& cache_dir) {
+  return fs::path(hub_repository_folder("x", {.cache_dir = cache_dir})).parent_path();
+}
+
+// "models--org--name" -> "org/name"; empty for other folders.
+std::string name_of(const fs::path& folder) {
+  std::string name = folder.filename().string();
+  if (!name.starts_with(kModels)) return {};
+  name.erase(0, kModels.size());
+  if (const size_t at = name.find("--"); at != name.npos) name.replace(at, 2, "/");
+  return is_hub_name(name) ? name : std::string();
+}
+
+CachedRepository scan_repository(const fs::path& folder) {
+  CachedRepository repository{.name = name_of(folder), .path = folder.string()};
+  for (const fs::directory_entry& blob : entries_of(folder / "blobs")) {
+    repository.bytes += size_of(blob.path());
+    if (is_incomplete(blob.path())) repository.incomplete.push_back(blob.path().string());
+  }
+  for (const fs::directory_entry& snapshot : entries_of(folder / "snapshots")) {
+    CachedRevision revision{.commit = snapshot.path().filename().string()};
+    std::set<fs::path> blobs;
+    for (const fs::path& file : files_below(snapshot.path())) {
+      revision.files.push_back(file.string());
+      std::error_code ignored;
+      const fs::path blob = fs::canonical(snapshot.path() / file, ignored);
+      if (blobs.insert(blob).second) revision.bytes += size_of(blob);
+    }
+    for (const fs::path& ref : files_below(folder / "refs"))
+      if (ref.extension() != ".tmp" && text_of(folder / "refs" / ref) == revision.commit) revision.refs.push_back(ref.string());
+    repository.revisions.push_back(std::move(revision));
+  }
+  return repository;
+}
+
+fs::path existing_repository(const std::string& name, const std::string& cache_dir) {
+  const fs::path folder = hub_repository_folder(name, {.cache_dir = cache_dir});
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored))
+    throw Error(ErrorCode::not_found, name, "expected a repository in the cache but there is none of this name");
+  return folder;
+}
+
+// Out of sight at once, then away.
+void remove_folder(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(folder, error))) return;
+  const fs::path aside = folder.parent_path() / ("." + folder.filename().string() + "." + hub::random_suffix() + ".rm");
+  fs::rename(folder, aside, error);
+  if (!error) fs::remove_all(aside, error);
+  if (error) throw Error(ErrorCode::io, folder.string(), "expected to remove this but got: " + error.message());
+}
+
+}  // namespace
+
+std::vector<CachedRepository> scan_cache(const std::string& cache_dir) {
+  std::vector<CachedRepository> repositories;
+  for (const fs::directory_entry& entry : entries_of(cache_folder(cache_dir)))
+    if (!name_of(entry.path()).empty()) repositories.push_back(scan_repository(entry.path()));
+  return repositories;
+}
+
+uint64_t remove_from_cache(const std::string& name, const std::string& revision, const std::string& cache_dir) {
+  const fs::path folder = existing_repository(name, cache_dir);
+  const CachedRepository before = scan_repository(folder);
+  if (revision.empty()) {
+    remove_folder(folder);
+    remove_folder(folder.parent_path() / ".locks" / folder.filename());
+    return before.bytes;
+  }
+  const std::string commit = cached_commit(name, {.revision = revision, .cache_dir = cache_dir});
+  const auto found = std::find_if(before.revisions.begin(), before.revisions.end(),
+                                  [&](const CachedRevision& each) { return each.commit == commit; });
+  if (found == before.revisions.end())
+    throw Error(ErrorCode::not_found, name, "expected a cached revision but got " + Json(revision).dump());
+  std::set<fs::path> mine, others;
+  for (const CachedRevision& each : before.revisions)
+    for (const std::string& file : each.files) {
+      std::error_code ignored;
+      (each.commit == commit ? mine : others).insert(fs::canonical(folder / "snapshots" / each.commit / file, ignored));
+    }
+  std::error_code ignored;
+  for (const std::string& ref : found->refs) fs::remove(folder / "refs" / ref, ignored);
+  remove_folder(folder / "snapshots" / commit);
+  remove_folder(folder / ".no_exist" / commit);
+  fs::remove(folder / "trees" / (commit + ".json"), ignored);
+  const fs::path blobs = fs::canonical(folder / "blobs", ignored);
+  uint64_t freed = 0;
+  for (const fs::path& blob : mine) {
+    if (others.contains(blob) || blob.parent_path() != blobs) continue;
+    const uint64_t bytes = size_of(blob);
+    if (fs::remove(blob, ignored)) freed += bytes;
+  }
+  return freed;
+}
+
+CacheReport verify_cache(const std::string& name, const std::string& cache_dir) {
+  std::vector<fs::path> folders;
+  if (name.empty()) {
+    for (const CachedRepository& repository : scan_cache(cache_dir)) folders.push_back(repository.path);
+  } else {
+    folders.push_back(existing_repository(name, cache_dir));
+  }
+  CacheReport report;
+  for (const fs::path& folder : folders) {
+    for (const fs::directory_entry& blob : entries_of(folder / "blobs")) {
+      const std::string etag = blob.path().filename().string(), path = blob.path().string();
+      if (is_incomplete(blob.path())) {
+        report.notes.push_back(path + ": an unfinished download");
+        continue;
+      }
+      if ((etag.size() != 40 && etag.size() != 64) || etag.find_first_not_of("0123456789abcdef") != etag.npos) {
+        report.notes.push_back(path + ": its name is no hash, so it cannot be checked");
+        continue;
+      }
+      try {
+        const File file = File::open(path);
+        const std::string hash = hub::hash_of_file(file.descriptor(), etag, file.size(), path);
+        report.blobs++;
+        report.bytes += file.size();
+        if (hash != etag) report.problems.push_back(path + ": expected this hash but its bytes have " + hash);
+      } catch (const Error& error) {
+        report.problems.push_back(error.what());
+      }
+    }
+    for (const fs::path& file : files_below(folder / "snapshots")) {
+      std::error_code ignored;
+      const fs::path path = folder / "snapshots" / file;
+      if (!fs::exists(path, ignored)) report.problems.push_back(path.string() + ": a link that leads nowhere");
+    }
+  }
+  return report;
+}
+
+}  // namespace caracal

@@ -1,0 +1,187 @@
+#include <caracal/models/pipelines/base.h>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <optional>
+
+#include <caracal/runtime/audio_ops.h>
+
+namespace caracal {
+namespace {
+
+// The tensors of rows as one (B, …); smaller ones are padded with zeros, which attention_mask masks.
+Tensor collate(const std::string& name, const std::vector<Tensor>& rows) {
+  std::vector<int64_t> dims(rows[0].shape().begin(), rows[0].shape().end());
+  for (const Tensor& row : rows) {
+    for (size_t d = 0; d < dims.size(); d++) dims[d] = std::max(dims[d], row.size(int(d)));
+  }
+  const Shape largest{std::span<const int64_t>(dims)};
+  dims.insert(dims.begin(), int64_t(rows.size()));
+  const bool even = std::ranges::all_of(rows, [&](const Tensor& row) { return row.shape() == largest; });
+  if (!even && (name == "pixel_values" || name == "image"))
+    throw Error(ErrorCode::invalid_argument, "Pipeline: " + name, "expected images of one size");
+  Tensor batch = even ? Tensor::empty(Shape{std::span<const int64_t>(dims)}, rows[0].dtype())
+                      : Tensor::zeros(Shape{std::span<const int64_t>(dims)}, rows[0].dtype());
+  const size_t width = size_of(batch.dtype());
+  auto* out = static_cast<uint8_t*>(batch.raw());
+  const size_t inner = largest.rank() > 1 ? size_t(largest.numel() / std::max<int64_t>(largest[0], 1)) * width : width;
+  for (const Tensor& row : rows) {
+    const auto* in = static_cast<const uint8_t*>(row.raw());
+    const int64_t count = row.size(0);
+    const size_t bytes = count > 0 ? row.nbytes() / size_t(count) : 0;  // of one of its rows
+    if (bytes == inner) {
+      if (row.nbytes() > 0) std::memcpy(out, in, row.nbytes());
+    } else {
+      for (int64_t i = 0; i < count; i++) std::memcpy(out + size_t(i) * inner, in + size_t(i) * bytes, bytes);
+    }
+    out += size_t(largest[0]) * inner;
+  }
+  return batch;
+}
+
+// A failure as the one family of errors.
+Error error_of(const std::exception_ptr& failure, const std::string& task) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return {ErrorCode::io, task, "expected memory for this input but there is none left"};
+  } catch (const std::exception& error) {
+    return {ErrorCode::internal, task, error.what()};
+  }
+}
+
+}  // namespace
+
+struct Pipeline::Item {
+  const PipelineInput* input = nullptr;
+  std::optional<Prepared> prepared;
+  Json result;
+  std::exception_ptr failure;
+
+  int64_t rows() const { return int64_t(prepared->list(prepared->keys().at(0)).size()); }
+};
+
+Json Pipeline::operator()(const PipelineInput& input, const Json& arguments) const {
+  Json result;
+  run({&input, 1}, arguments, {.done = [&](size_t, Json each) { result = std::move(each); }});
+  return result;
+}
+
+Json Pipeline::operator()(const std::string& text, const Json& arguments) const {
+  return (*this)(PipelineInput{.text = text}, arguments);
+}
+
+std::vector<Json> Pipeline::operator()(const std::vector<PipelineInput>& inputs, const Json& arguments,
+                                       int64_t batch_size) const {
+  std::vector<Json> results;
+  run(inputs, arguments,
+      {.batch_size = batch_size, .done = [&](size_t, Json each) { results.push_back(std::move(each)); }});
+  return results;
+}
+
+std::vector<Json> Pipeline::operator()(const std::vector<std::string>& texts, const Json& arguments,
+                                       int64_t batch_size) const {
+  std::vector<PipelineInput> inputs;
+  for (const std::string& text : texts) inputs.push_back({.text = text});
+  return (*this)(inputs, arguments, batch_size);
+}
+
+void Pipeline::run(std::span<const PipelineInput> inputs, const Json& arguments, const PipelineRun& options) const {
+  if (options.batch_size < 1)
+    refuse("expected a batch_size of at least 1 but got " + std::to_string(options.batch_size));
+  const Arguments given(arguments, task_);
+  const std::shared_ptr<const Settings> settings = this->settings(given);
+  given.finish();
+
+  // A window is as many inputs as keep all threads busy with pre-processing, in whole batches.
+  const Runtime& runtime = model_->runtime();
+  const size_t batch_size = size_t(std::min<int64_t>(options.batch_size, int64_t(std::max<size_t>(inputs.size(), 1))));
+  const size_t busy = runtime.threads() == 1 ? 1 : 4 * size_t(runtime.threads());
+  const size_t window = (busy + batch_size - 1) / batch_size * batch_size;
+  ModelOutput output;
+  for (size_t begin = 0; begin < inputs.size(); begin += window) {
+    std::vector<Item> items(std::min(window, inputs.size() - begin));
+    runtime.parallel(int64_t(items.size()), 1, [&](int64_t from, int64_t to, int) {
+      for (int64_t i = from; i < to; i++) {
+        Item& item = items[size_t(i)];
+        item.input = &inputs[begin + size_t(i)];
+        try {
+          item.prepared = preprocess(*item.input, *settings);
+        } catch (...) {
+          item.failure = std::current_exception();
+        }
+      }
+    });
+    std::vector<Item*> ready;
+    for (Item& item : items)
+      if (item.failure == nullptr) ready.push_back(&item);
+    for (size_t i = 0; i < ready.size(); i += batch_size)
+      run_batch(std::span(ready).subspan(i, std::min(batch_size, ready.size() - i)), *settings, output);
+    for (size_t i = 0; i < items.size(); i++) {
+      if (items[i].failure == nullptr) {
+        if (options.done) options.done(begin + i, std::move(items[i].result));
+      } else {
+        const Error error = error_of(items[i].failure, task_);
+        if (!options.failed) throw error;
+        options.failed(begin + i, error);
+      }
+    }
+  }
+}
+
+void Pipeline::run_batch(std::span<Item*> batch, const Settings& settings, ModelOutput& output) const {
+  try {
+    ModelInputs inputs;
+    for (const std::string& name : batch[0]->prepared->keys()) {
+      std::vector<Tensor> rows;
+      for (const Item* item : batch) {
+        const std::vector<Tensor>& own = item->prepared->list(name);
+        rows.insert(rows.end(), own.begin(), own.end());
+      }
+      inputs.set(name, collate(name, rows));
+    }
+    model_->forward(inputs, output, {.per_utterance = inputs.input_values.defined()});
+    int64_t first = 0;
+    for (Item* item : batch) {
+      item->result = postprocess(*item->input, *item->prepared, output, first, settings);
+      first += item->rows();
+    }
+  } catch (...) {
+    if (batch.size() == 1) return void(batch[0]->failure = std::current_exception());
+    for (Item*& item : batch) run_batch({&item, 1}, settings, output);  // one of them is bad: find it
+  }
+}
+
+Pipeline::Prepared Pipeline::prepare(BatchEncoding encoding) {
+  Prepared prepared;
+  for (const std::string& name : encoding.keys()) {
+    std::vector<Tensor> rows;
+    for (size_t i = 0; i < encoding.size(); i++) {
+      const int64_t tokens = int64_t(encoding.row(i).size());
+      Tensor row = Tensor::empty({tokens}, DType::I64);
+      if (name == "bbox") {
+        row = Tensor::from(encoding.extra(name, i), {tokens, 4});
+      } else {
+        std::ranges::transform(encoding.row(i), row.data<int64_t>(), [&](const tokenizers::Token& token) -> int64_t {
+          return name == "input_ids" ? token.id : name == "token_type_ids" ? token.type_id : int64_t(token.attention);
+        });
+      }
+      rows.push_back(std::move(row));
+    }
+    prepared.set(name, std::move(rows));
+  }
+  prepared.encoding = std::move(encoding);
+  return prepared;
+}
+
+void Pipeline::refuse(const std::string& what) const { throw Error(ErrorCode::invalid_argument, task_, what); }
+
+Tensor batch_row(const Tensor& batch, int64_t i) {
+  return batch.rows(i, i + 1).reshape(Shape(std::span(batch.shape().begin() + 1, batch.shape().end())));
+}
+
+}  // namespace caracal

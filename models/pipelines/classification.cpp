@@ -1,0 +1,87 @@
+#include <caracal/models/pipelines/classification.h>
+
+#include <algorithm>
+
+#include <caracal/models/pipelines/scores.h>
+
+namespace caracal {
+
+ClassificationPipeline::ClassificationPipeline(std::string task, AnyModel model)
+    : Pipeline(std::move(task), model), labels_(labels_of(model->config())) {}
+
+std::string ClassificationPipeline::default_function() const {
+  const Json& problem = model().config().problem_type;
+  if (problem == Json("regression")) return "none";
+  return problem == Json("multi_label_classification") || labels_.size() == 1 ? "sigmoid" : "softmax";
+}
+
+std::shared_ptr<const Pipeline::Settings> ClassificationPipeline::settings(const Arguments& arguments) const {
+  auto choices = std::make_shared<Choices>();
+  choices->function = arguments.choice("function_to_apply", {"softmax", "sigmoid", "none"});
+  if (choices->function.empty()) choices->function = default_function();
+  const int64_t all = int64_t(labels_.size());
+  const bool none = arguments.given("top_k") && arguments.find("top_k") == nullptr;
+  choices->top_k = none ? all : arguments.integer("top_k", 1).value_or(default_top_k());
+  return choices;
+}
+
+Json ClassificationPipeline::postprocess(const PipelineInput&, const Prepared&, const ModelOutput& output,
+                                         int64_t first, const Settings& settings) const {
+  const auto& choices = static_cast<const Choices&>(settings);
+  const Tensor row = batch_row(output.logits, first);  // (C)
+  const std::span<const float> logits = row.values<float>();
+  const std::vector<float> scores = choices.function == "softmax"   ? softmax(logits)
+                                    : choices.function == "sigmoid" ? sigmoid(logits)
+                                                                    : std::vector(logits.begin(), logits.end());
+  Json::Array result;
+  for (int64_t i : top_k(scores, choices.top_k))
+    result.emplace_back(Json{{"label", labels_.at(size_t(i))}, {"score", double(scores[size_t(i)])}});
+  return result;
+}
+
+Pipeline::Prepared TextClassificationPipeline::preprocess(const PipelineInput& input, const Settings&) const {
+  return prepare(input.text_pair.empty() ? tokenizer_({TextInput(input.text)})
+                                         : tokenizer_({TextInput(input.text, input.text_pair)}));
+}
+
+Pipeline::Prepared ImageClassificationPipeline::preprocess(const PipelineInput& input, const Settings&) const {
+  return {pixels_of(*processor_, image_of(input, files_)), {}, {}};
+}
+
+std::string AudioClassificationPipeline::default_function() const {
+  const Json& problem = model().config().problem_type;
+  return problem == Json("regression") ? "none" : problem == Json("multi_label_classification") ? "sigmoid" : "softmax";
+}
+
+Pipeline::Prepared AudioClassificationPipeline::preprocess(const PipelineInput& input, const Settings&) const {
+  return {extractor_({audio_of(input, files_, extractor_.sampling_rate())}, {.return_attention_mask = true}), {}, {}};
+}
+
+Json AudioClassificationPipeline::postprocess(const PipelineInput& input, const Prepared& prepared,
+                                              const ModelOutput& output, int64_t first,
+                                              const Settings& settings) const {
+  Json result = ClassificationPipeline::postprocess(input, prepared, output, first, settings);
+  for (Json& each : result.as_array()) std::ranges::reverse(each.as_object());
+  return result;
+}
+
+Pipeline::Prepared MultipleChoicePipeline::preprocess(const PipelineInput& input, const Settings&) const {
+  if (input.texts.empty()) refuse("expected a prompt and choices but got no choices");
+  const std::vector<std::string> prompts(input.texts.size(), input.text);
+  const BatchEncoding encoding = tokenizer_(prompts, input.texts, {.padding = true});
+  Prepared prepared;
+  for (const std::string& name : encoding.keys()) prepared.set(name, {encoding.padded(name)});  // (choices, S)
+  return prepared;
+}
+
+Json MultipleChoicePipeline::postprocess(const PipelineInput& input, const Prepared&, const ModelOutput& output,
+                                         int64_t first, const Settings&) const {
+  const Tensor row = batch_row(output.logits, first);  // (choices), perhaps with those of longer neighbours behind
+  const std::vector<float> scores = softmax(row.values<float>().subspan(0, input.texts.size()));
+  Json::Array result;
+  for (int64_t i : top_k(scores, int64_t(scores.size())))
+    result.emplace_back(Json{{"score", double(scores[size_t(i)])}, {"choice", i}, {"text", input.texts[size_t(i)]}});
+  return result;
+}
+
+}  // namespace caracal

@@ -1,0 +1,203 @@
+// Pipelines against transformers' (tools/make_task_goldens.py), and what they refuse.
+#include <caracal/models/pipelines/feature_extraction.h>
+#include <caracal/models/pipelines/pipeline.h>
+
+#include "pipelines_testing.h"
+
+namespace caracal {
+namespace {
+
+namespace fs = std::filesystem;
+
+const Json& goldens() {
+  static const Json all = Json::parse_file(data_path("pipelines/goldens.json"));
+  return all;
+}
+
+// A checkpoint directory: a model of tests/data/models with some of its config replaced, and processor files.
+void put_together(const std::string& folder, const std::string& model, const std::string& files,
+                  const Json& config = Json::Object{}) {
+  Json whole = Json::parse_file(data_path("models/" + model + "/config.json"));
+  for (const auto& [key, value] : config.as_object()) whole.set(key, value);
+  std::ofstream(folder + "/config.json") << whole.dump();
+  fs::copy_file(data_path("models/" + model + "/model.safetensors"), folder + "/model.safetensors");
+  for (const auto& [name, content] : goldens().at("files").at(files).as_object())
+    std::ofstream(folder + "/" + name) << content.as_string();
+}
+
+struct Checkpoint : TemporaryDirectory {
+  Checkpoint(const std::string& model, const std::string& files, const Json& config = Json::Object{}) {
+    put_together(path, model, files, config);
+  }
+};
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(Pipelines, EqualTransformersAloneAndInBatches) {
+  std::set<std::string> tasks;
+  for (const Json& c : goldens().at("cases").as_array()) {
+    const Checkpoint checkpoint(c.at("model").as_string(), c.at("files").as_string(), c.at("config"));
+    expect_rows(checkpoint.path, c.at("rows"));
+    for (const Json& row : c.at("rows").as_array()) tasks.insert(row.at("task").as_string());
+  }
+  for (const std::string& task : pipeline_tasks())
+    EXPECT_TRUE(task == "sentence-similarity" || tasks.count(task) == 1) << task;
+}
+
+TEST(Pipelines, SentenceSimilarityIsThatOfEmbeddings) {
+  const Checkpoint checkpoint("bert/base", "text");
+  const auto pipe = pipeline("sentence-similarity", checkpoint.path);
+  const auto model = SentenceTransformer::from_pretrained(checkpoint.path);
+  const Tensor e = model.encode({"the cat", "the dogs sits", "in paris"});
+  const Tensor want = cosine_similarity(e.rows(0, 1), e.rows(1, 3));
+  const PipelineInput input{.text = "the cat", .texts = {"the dogs sits", "in paris"}};
+  const Json got = (*pipe)(input);
+  for (size_t i : {0u, 1u}) EXPECT_EQ(float(got.as_array().at(i).as_double()), want.data<float>()[i]);
+  EXPECT_TRUE(has(message_of([&] { (*pipe)("the cat"); }), "at least one other"));
+}
+
+TEST(Pipelines, InferTheTask) {
+  const std::pair<const char*, const char*> known[] = {
+      {"bert/mlm_relu", "fill-mask"},
+      {"bert/sequence_5", "text-classification"},
+      {"distilbert/token", "token-classification"},
+      {"bert/question_answering", "question-answering"},
+      {"bert/multiple_choice", "multiple-choice"},
+      {"bert/base", "feature-extraction"},
+      {"vit/image_classification", "image-classification"},
+      {"vit/pooler_relu", "image-feature-extraction"},
+      {"wav2vec2/ctc", "automatic-speech-recognition"},
+      {"wav2vec2/sequence", "audio-classification"},
+      {"layoutlmv2/token", "document-token-classification"},
+      {"layoutlmv2/document_question", "document-question-answering"},
+  };
+  for (const auto& [model, task] : known) EXPECT_EQ(pipeline_task(data_path("models/") + model), task) << model;
+  for (const char* none : {"wav2vec2/xvector", "bert/nsp", "vit/masked_image", "layoutlmv2/sequence"})
+    EXPECT_TRUE(has(message_of([&] { pipeline_task(data_path("models/") + none); }), "name the task")) << none;
+  const Checkpoint token("bert/token", "text");
+  EXPECT_EQ(pipeline("", token.path)->task(), "token-classification");
+  EXPECT_EQ(pipeline("ner", token.path)->task(), "token-classification");
+  const Checkpoint sentiment("distilbert/sequence_3", "distil");
+  EXPECT_EQ(pipeline("sentiment-analysis", sentiment.path)->task(), "text-classification");
+  const Checkpoint form("layoutlmv2/token", "layout");
+  EXPECT_EQ(pipeline("token-classification", form.path)->task(), "document-token-classification");
+}
+
+TEST(Pipelines, RefuseCheckpointsOfOtherTasks) {
+  const Checkpoint masked("bert/from_masked_lm", "text");
+  auto error = [](const std::string& task, const std::string& path) {
+    return message_of([&] { pipeline(task, path); });
+  };
+  for (const char* task : {"text-classification", "token-classification", "question-answering", "multiple-choice"})
+    EXPECT_TRUE(has(error(task, masked.path), "but got BertForMaskedLM")) << error(task, masked.path);
+  for (const char* task : {"image-classification", "audio-classification", "automatic-speech-recognition",
+                           "document-question-answering", "image-feature-extraction"})
+    EXPECT_TRUE(has(error(task, masked.path), std::string("expected a checkpoint for ") + task));
+  EXPECT_TRUE(has(error("text-classification", data_path("models/layoutlmv2/sequence")), "LayoutLMv2"));
+  EXPECT_TRUE(has(error("feature-extraction", data_path("models/vit/pooler_relu")), "ViTModel"));
+  EXPECT_TRUE(has(error("telepathy", masked.path), "'telepathy'"));
+  EXPECT_TRUE(has(error("fill-mask", "/nowhere"), "/nowhere"));
+  // A config.json that names no class: the weights tell.
+  const Checkpoint silent("bert/from_masked_lm", "text", {{"architectures", nullptr}});
+  EXPECT_TRUE(has(error("text-classification", silent.path), "but it has no "))
+      << error("text-classification", silent.path);
+  // As many labels as the head has rows, numbered from 0.
+  const Checkpoint fewer("bert/sequence_5", "text",
+                         {{"id2label", Json{{"0", "a"}, {"1", "b"}}}, {"label2id", Json{{"a", 0}, {"b", 1}}}});
+  EXPECT_TRUE(has(error("text-classification", fewer.path), "[classifier.bias] expected shape (2,) but got (5,)"))
+      << error("text-classification", fewer.path);
+  const Checkpoint gap("bert/sequence_2", "text",
+                       {{"id2label", Json{{"0", "a"}, {"2", "b"}}}, {"label2id", Json{{"a", 0}, {"b", 2}}}});
+  EXPECT_TRUE(has(error("text-classification", gap.path), "id2label")) << error("text-classification", gap.path);
+  // No tokenizer or processor files.
+  EXPECT_TRUE(has(error("text-classification", data_path("models/bert/sequence_5")), "sequence_5"));
+  EXPECT_TRUE(has(error("image-classification", data_path("models/vit/image_classification")), "preprocessor_config"));
+}
+
+TEST(Pipelines, RefuseArgumentsBeforeAnyWork) {
+  const Checkpoint classifier("bert/sequence_5", "text"), token("bert/token", "text"), masked("bert/mlm_relu", "text"),
+      asked("bert/question_answering", "text"), speech("wav2vec2/ctc", "sound");
+  const struct {
+    std::string path;
+    Json arguments;
+    const char* part;
+  } cases[] = {
+      {classifier.path, {{"top_n", 1}}, "expected an argument among function_to_apply, top_k but got 'top_n'"},
+      {classifier.path, {{"top_k", 0}}, "top_k"},
+      {classifier.path, {{"top_k", "3"}}, "top_k"},
+      {classifier.path, {{"function_to_apply", "relu"}}, "softmax, sigmoid, none"},
+      {classifier.path, Json::Array{}, "expected an object"},
+      {token.path, {{"stride", 2}}, "aggregation_strategy"},
+      {token.path, {{"stride", 20}, {"aggregation_strategy", "simple"}}, "model_max_length"},
+      {token.path, {{"aggregation_strategy", "median"}}, "median"},
+      {token.path, {{"ignore_labels", 3}}, "list of strings"},
+      {masked.path, {{"targets", Json::Array{}}}, "at least one target"},
+      {asked.path, {{"doc_stride", 30}}, "doc_stride"},
+      {asked.path, {{"handle_impossible_answer", "yes"}}, "true or false"},
+      {asked.path, {{"max_answer_len", 0}}, "max_answer_len"},
+      {speech.path, {{"return_timestamps", true}}, "char, word"},
+      {speech.path, {{"chunk_length_s", 1}, {"stride_length_s", 0.5}}, "longer than its strides"},
+      {speech.path, {{"chunk_length_s", 1e300}}, "86400"},
+      {speech.path, {{"chunk_length_s", -1}}, "at least 0"},
+      {speech.path, {{"stride_length_s", Json::Array{1}}}, "a number or two"},
+  };
+  for (const auto& c : cases) {
+    const auto pipe = pipeline("", c.path);
+    const std::string message = message_of([&] { (*pipe)(std::vector<PipelineInput>{}, c.arguments); });
+    EXPECT_TRUE(has(message, c.part)) << c.arguments.dump() << ": " << message;
+  }
+}
+
+TEST(Pipelines, RefuseBadInputs) {
+  const Checkpoint masked("bert/mlm_relu", "text"), asked("bert/question_answering", "text"),
+      choice("bert/multiple_choice", "text"), image("vit/image_classification_names", "images"),
+      speech("wav2vec2/ctc", "sound"), page("layoutlmv2/document_question", "layout"), features("bert/base", "text");
+  auto error = [](const std::string& path, const PipelineInput& input) {
+    return message_of([&] { (*pipeline("", path))(input); });
+  };
+  EXPECT_TRUE(has(error(masked.path, {.text = "the cat"}), "[MASK]"));
+  EXPECT_TRUE(has(error(asked.path, {.text = "who?"}), "context is empty"));
+  EXPECT_TRUE(has(error(asked.path, {.text_pair = "the cat"}), "question is empty"));
+  EXPECT_TRUE(has(error(choice.path, {.text = "who?"}), "no choices"));
+  EXPECT_TRUE(has(error(image.path, {}), "expected an image"));
+  EXPECT_TRUE(has(error(image.path, {.text = "cat.jpg"}), "cat.jpg"));  // no reader of files
+  EXPECT_TRUE(has(error(speech.path, {.file = "cat.wav"}), "cat.wav"));
+  EXPECT_TRUE(has(error(speech.path, {.audio = Tensor::zeros({2, 40})}), "(2, 40)"));
+  EXPECT_TRUE(has(error(speech.path, {.audio = noise(5)}), "Wav2Vec2"));  // too short for one frame
+  EXPECT_TRUE(has(error(speech.path, {.audio = noise(0)}), "expected"));
+  EXPECT_TRUE(has(error(page.path, {.image = pixels(9, 9)}), "question"));
+  EXPECT_TRUE(has(error(page.path, {.text = "who", .image = pixels(9, 9), .words = {"a"}}), "as many boxes"));
+  EXPECT_TRUE(has(error(features.path, {.text = std::string(200, '.')}), "max_position_embeddings"));
+  for (const char* json : {"3", R"({"colour": "red"})", R"({"words": "a"})", R"({"boxes": [[1, 2, 3]]})",
+                           R"({"word_boxes": [["a"]]})", R"({"text": 7})"})
+    EXPECT_TRUE(has(message_of([&] { pipeline_input(Json::parse(json, "input")); }), "[pipeline] expected")) << json;
+}
+
+TEST(Pipelines, ABadInputLeavesTheOthersAlone) {
+  const Checkpoint checkpoint("bert/base", "text");
+  for (const int threads : {1, 3}) {
+    const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = threads});
+    const auto pipe = pipeline("feature-extraction", checkpoint.path, {.load = {.runtime = runtime}});
+    std::vector<PipelineInput> inputs(40);
+    for (size_t i = 0; i < inputs.size(); i++) inputs[i].text = i % 7 == 3 ? std::string(200, '.') : "the cat sits";
+    for (const int64_t batch : {1, 4, 100}) {
+      std::vector<size_t> done, failed;
+      pipe->run(inputs, {},
+                {.batch_size = batch,
+                 .done = [&](size_t i, Json) { done.push_back(i); },
+                 .failed =
+                     [&](size_t i, const Error& e) {
+                       failed.push_back(i);
+                       EXPECT_TRUE(has(e.what(), "max_position_embeddings"));
+                     }});
+      EXPECT_EQ(failed, (std::vector<size_t>{3, 10, 17, 24, 31, 38}));
+      EXPECT_EQ(done.size(), 34u);
+      EXPECT_TRUE(std::ranges::is_sorted(done));
+      EXPECT_THROW((*pipe)(inputs, {}, batch), Error);
+    }
+    EXPECT_THROW((*pipe)(inputs, {}, 0), Error);
+  }
+}
+
+}  // namespace
+}  // namespace caracal
