@@ -6,7 +6,8 @@
 
 A cell is MODEL:BATCHxLENGTH for texts; with a trailing r the lengths are ragged (20 % to 100 % of LENGTH, mean 60 %):
 caracal gets the real tokens, the peers get them padded to LENGTH. For images it is MODEL:BATCH, of the configuration's
-size. MODEL is bert-base, distilbert-base or vit-base-16-224, of random weights (seeded), or a checkpoint directory.
+size, for audio MODEL:BATCHxSECONDSs, for LayoutLMv2's pages (of 224 x 224 pixels) MODEL:BATCHxLENGTH. MODEL is one of
+CLASSES below, of random weights (seeded), or a checkpoint directory.
 bench/README.md says how the measurement is kept fair. Needs tools/requirements.txt and g++.
 """
 
@@ -34,7 +35,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BACKENDS = {"caracal": "native", "caracal-onednn": "onednn", "caracal-eigen": "eigen"}
 PEERS = ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino"]
-CLASSES = {"bert-base": "Bert", "distilbert-base": "DistilBert", "vit-base-16-224": "ViT"}  # all of their default shape
+CLASSES = {"bert-base": "Bert", "distilbert-base": "DistilBert", "vit-base-16-224": "ViT", "wav2vec2-base": "Wav2Vec2",
+           "layoutlmv2-base": "LayoutLMv2"}  # all of their default shape  # fmt: skip
+SAMPLING_RATE = 16000
 CELLS = ["bert-base:1x8", "bert-base:1x32", "bert-base:1x128", "distilbert-base:1x8", "distilbert-base:1x128",
          "vit-base-16-224:1", "vit-base-16-224:4"]  # fmt: skip
 TOLERANCE = 2e-5  # of max(1, |reference|), for outputs of float32 systems; printed, and flagged when exceeded
@@ -129,15 +132,17 @@ class Machine:
         return cpu_ticks(self.cores)[2]
 
 
-def floor_ms(config, lengths, probes, cache_bytes):
+def floor_ms(config, lengths, convolutions, probes, cache_bytes):
     """The least time one forward of a transformer encoder can take here, max(FLOP / FMA peak, weight bytes / DRAM
-    rate): perfect overlap of both. Weights that fit the last-level cache cost no DRAM time."""
+    rate): perfect overlap of both. Weights that fit the last-level cache cost no DRAM time. `convolutions` holds the
+    FLOP and weights of what comes before the encoder."""
     names = ("num_hidden_layers", "hidden_size", "intermediate_size")
     if config["model_type"] == "distilbert":
         names = ("n_layers", "dim", "hidden_dim")
     layers, hidden, inner = (config[name] for name in names)
     weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
-    flop = 2 * weights * sum(lengths) + 4 * layers * hidden * sum(n * n for n in lengths)
+    flop = 2 * weights * sum(lengths) + 4 * layers * hidden * sum(n * n for n in lengths) + convolutions["flop"]
+    weights += convolutions["weights"]
     compute = flop / (max(p["fma_gflops"] for p in probes) * 1e9)
     stream = 4 * weights / (max(p["dram_gbps"] for p in probes) * 1e9) if 4 * weights > cache_bytes else 0
     return 1e3 * max(compute, stream)
@@ -180,7 +185,7 @@ class Peer:
         self.ask(do="prepare", cell=str(cell.file))
 
     def output(self, cell, file):
-        self.ask(do="output", file=str(file))
+        return self.ask(do="output", file=str(file))
 
     def time(self, cell, warmup, seconds):
         return self.ask(do="time", warmup_s=warmup, seconds=seconds)
@@ -215,7 +220,7 @@ class Caracal:
     def time(self, cell, warmup, seconds):
         shape = ["--batch", str(cell.batch)]
         if not cell.images:
-            shape += ["--seq", str(cell.seq)]
+            shape += ["--seq", str(cell.length)]
         if cell.ragged:
             shape = ["--lengths", ",".join(map(str, cell.lengths))]
         line = self.command("bench", "--model", self.model, "--task", "AutoModel", *shape,
@@ -249,12 +254,16 @@ def make_random_model(name, path):
     import transformers
 
     note(f"writing random weights of {name} to {path}")
+    sys.path.append(str(ROOT / "tools" / "goldens" / "standin"))  # a detectron2, for LayoutLMv2
     torch.manual_seed(0)
     model = getattr(transformers, CLASSES[name] + "Model")(getattr(transformers, CLASSES[name] + "Config")())
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
                 parameter += 0.02 * torch.randn_like(parameter)
+        for part, module in model.named_modules():
+            if part.endswith("conv3.norm"):  # else the 33 blocks of the backbone double the variance 33 times
+                module.weight *= 0.2
     model.save_pretrained(path)
 
 
@@ -262,33 +271,48 @@ class Cell:
     """A model and one shape: its seeded inputs in a file, and the PyTorch output they are judged by."""
 
     def __init__(self, text, models, work):
-        match = re.fullmatch(r"(.+):(\d+)(?:x(\d+)(r?))?", text)
+        match = re.fullmatch(r"(.+):(\d+)(?:x(\d+)([rs]?))?", text)
         if not match:
-            sys.exit(f"compare.py: a cell reads MODEL:BATCHxLENGTH, MODEL:BATCHxLENGTHr or MODEL:BATCH, but got {text}")
+            sys.exit("compare.py: a cell reads MODEL:BATCHxLENGTH, MODEL:BATCHxLENGTHr, MODEL:BATCHxSECONDSs or MODEL:BATCH, "
+                     f"but got {text}")  # fmt: skip
         if match[1] not in models:
             models[match[1]] = Model(match[1], work)
         self.model = models[match[1]]
-        self.images = "vocab_size" not in self.model.config
-        if self.images != (match[3] is None):
-            takes = "images: MODEL:BATCH" if self.images else "texts: MODEL:BATCHxLENGTH"
-            sys.exit(f"compare.py: {match[1]} takes {takes}, but got {text}")
-        self.name, self.batch, self.ragged = text[len(match[1]) + 1 :], int(match[2]), bool(match[4])
+        config = self.model.config
+        self.kind = {"vit": "images", "wav2vec2": "audio"}.get(config["model_type"], "texts")
+        takes = {"images": "images: MODEL:BATCH", "audio": "audio: MODEL:BATCHxSECONDSs", "texts": "texts: MODEL:BATCHxLENGTH"}
+        if self.kind != ("images" if match[3] is None else "audio" if match[4] == "s" else "texts"):
+            sys.exit(f"compare.py: {match[1]} takes {takes[self.kind]}, but got {text}")
+        self.name, self.batch, self.ragged = text[len(match[1]) + 1 :], int(match[2]), match[4] == "r"
+        self.images = self.kind == "images"
         random = np.random.default_rng(20)
         if self.images:
-            size, patch = self.model.config["image_size"], self.model.config["patch_size"]
-            self.seq = (size // patch) ** 2 + 1
-            shape = (self.batch, self.model.config["num_channels"], size, size)
+            size, patch = config["image_size"], config["patch_size"]
+            self.seq = self.length = (size // patch) ** 2 + 1
+            shape = (self.batch, config["num_channels"], size, size)
             inputs = {"pixel_values": random.uniform(-1, 1, shape).astype(np.float32)}
+        elif self.kind == "audio":
+            self.seq = self.length = int(match[3]) * SAMPLING_RATE
+            for kernel, stride in zip(config["conv_kernel"], config["conv_stride"]):
+                self.seq = (self.seq - kernel) // stride + 1
+            inputs = {"input_values": random.standard_normal((self.batch, self.length)).astype(np.float32)}
         else:
-            self.seq = int(match[3])
+            self.seq = self.length = int(match[3])
         self.lengths = [self.seq] * self.batch
         if self.ragged:
             shares = random.permutation(np.linspace(0.2, 1, self.batch))
             self.lengths = [max(1, round(share * self.seq)) for share in shares]
         self.mask = (np.arange(self.seq) < np.array(self.lengths)[:, None]).astype(np.int64)
-        if not self.images:
-            ids = random.integers(0, self.model.config["vocab_size"], (self.batch, self.seq)) * self.mask
+        if self.kind == "texts":
+            ids = random.integers(0, config["vocab_size"], (self.batch, self.seq)) * self.mask
             inputs = {"input_ids": ids, "attention_mask": self.mask}
+        if config["model_type"] == "layoutlmv2":
+            corners = np.sort(random.integers(0, 1001, (self.batch, self.seq, 2, 2)), axis=2)
+            pages = random.integers(0, 256, (self.batch, 3, 224, 224), dtype=np.uint8)
+            inputs |= {"bbox": corners.reshape(self.batch, self.seq, 4), "image": pages}
+            height, width = config["image_feature_pool_shape"][:2]
+            self.lengths = [length + height * width for length in self.lengths]
+            self.mask = np.pad(self.mask, ((0, 0), (0, height * width)), constant_values=1)
         self.file = self.model.work / f"cell-{self.name}.safetensors"
         save_file(inputs, self.file)
 
@@ -312,13 +336,13 @@ class Cell:
 
 def measure_cell(cell, systems, machine, args):
     """Prepares, checks and times every system on one cell; drops a system that fails."""
-    outputs, failed = {}, {}
+    outputs, failed, convolutions = {}, {}, {"flop": 0, "weights": 0}
     for name, system in list(systems.items()):
         progress(f"{cell}: preparing {name}")
         try:
             system.prepare(cell)
             file = cell.model.work / f"output-{cell.name}-{name}.safetensors"
-            system.output(cell, file)
+            convolutions = (system.output(cell, file) or {}).get("convolutions", convolutions)
             outputs[name] = load_file(file)
         except (RuntimeError, OSError) as error:
             note(f"{cell}: {name} is left out: {error}")
@@ -356,7 +380,7 @@ def measure_cell(cell, systems, machine, args):
     if max(p["others_busy"] for p in probes) > 0.05:
         warnings.append(f"other processes used {100 * max(p['others_busy'] for p in probes):.0f} % of the cores")
 
-    floor = floor_ms(cell.model.config, cell.lengths, probes, args.cache_bytes)
+    floor = floor_ms(cell.model.config, cell.lengths, convolutions, probes, args.cache_bytes)
     base = "caracal" if "caracal" in active else active[0] if active else None
     results = {}
     for name in active:
@@ -377,7 +401,7 @@ def measure_cell(cell, systems, machine, args):
     for warning in warnings:
         note(f"{cell}: NOT CLEAN: {warning}")
     return {
-        "model": cell.model.name, "cell": cell.name, "images": cell.images, "batch": cell.batch, "seq": cell.seq,
+        "model": cell.model.name, "cell": cell.name, "kind": cell.kind, "batch": cell.batch, "seq": cell.seq, "length": cell.length,
         "lengths": cell.lengths, "tokens": sum(cell.lengths),
         "floor_ms": floor, "base": base, "clean": not warnings, "warnings": warnings, "probes": probes,
         "steal_ticks": steal, "systems": results, "failed": failed,

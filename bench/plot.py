@@ -25,8 +25,10 @@ LABELS = {
 
 
 def describe(result, cell):
-    """"bert-base 1 x 128", "vit-base-16-224 4 images"."""
-    if cell.get("images"):
+    """"bert-base 1 x 128", "vit-base-16-224 4 images", "wav2vec2-base 1 x 5 s"."""
+    if cell.get("kind") == "audio":
+        return f"{cell['model']} {cell['batch']} x {cell['cell'].split('x')[1][:-1]} s"
+    if cell.get("images") or cell.get("kind") == "images":
         return f"{cell['model']} {cell['batch']} image" + ("s" if cell["batch"] > 1 else "")
     ragged = " ragged" if cell["cell"].endswith("r") else ""
     return f"{cell.get('model') or result['model']} {cell['batch']} x {cell['seq']}{ragged}"

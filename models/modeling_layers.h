@@ -3,7 +3,7 @@
 
 #include <caracal/loaders/weights.h>
 #include <caracal/models/modeling_utils.h>
-#include <caracal/runtime/convolution.h>
+#include <caracal/runtime/feature_maps.h>
 #include <caracal/runtime/ops.h>
 
 namespace caracal {

@@ -1,4 +1,4 @@
-// Convolutions, group norm and pools.
+// Convolutions and group norm.
 //
 // Activations are channels-last rows, as everywhere else: a sequence of T positions with C channels is (T, C), an image
 // is (height · width, C), a row a pixel, left to right, top to bottom. A window of a sequence is then a run of
@@ -81,21 +81,6 @@ struct NormalizedConv1d {
 /// windows, so that the norm becomes part of the weights and the outputs are written once, finished.
 Tensor normalized_conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, const NormalizedConv1d& weights,
                          Activation activation, Ragged* out);
-
-/// torch.nn.MaxPool2d, NaN propagating: (count · height · width, C) -> (count · out_height · out_width, C).
-Tensor max_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out);
-/// torch.nn.AvgPool2d, padding counted.
-Tensor average_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out);
-/// torch.nn.AdaptiveAvgPool2d((out_height, out_width)).
-Tensor adaptive_average_pool_2d(Ctx& ctx, const Tensor& x, Images images, int64_t out_height, int64_t out_width);
-/// An adaptive average pool of a convolution is that convolution of these means: of each cell's pixels, moved by every
-/// tap of a kernel of odd size with stride 1 and padding kernel / 2 -> (count · out_height · out_width, kernel² · C).
-Tensor window_means(Ctx& ctx, const Tensor& x, Images images, int64_t kernel, int64_t out_height, int64_t out_width);
-/// Images (B, C, height, width) U8 or F32 as rows (B · height · width, C) of (value - mean) / deviation; both (C).
-Tensor image_rows(Ctx& ctx, const Tensor& images, const Tensor& mean, const Tensor& deviation);
-/// Adds x (count · height · width, C), each pixel repeated 2 x 2 (nearest ×2 upsampling), to `onto`
-/// (count · 2 height · 2 width, C), in place: the top-down step of a feature pyramid.
-void add_upsampled(Ctx& ctx, const Tensor& x, const Images& images, Tensor& onto);
 
 /// torch.nn.functional.glu over the channels: (T, 2C) -> (T, C), the first half times the sigmoid of the second.
 Tensor glu(Ctx& ctx, const Tensor& x);

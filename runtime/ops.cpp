@@ -424,6 +424,26 @@ Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups) {
   return out;
 }
 
+Tensor cumulative_sum(Ctx& ctx, const Tensor& x) {
+  if (x.rank() != 2 || (x.dtype() != DType::F32 && x.dtype() != DType::I64))
+    fail("cumulative_sum", "x (T, N) F32 or I64", x.shape().str() + " " + std::string(name_of(x.dtype())));
+  const int64_t cols = x.size(1);
+  Tensor out = ctx.empty(x.shape(), x.dtype());
+  auto over_rows = [&]<class T, class Sum>(T* to, const T* from, Sum) {
+    ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; r++) {
+        Sum sum = 0;
+        for (int64_t i = r * cols; i < (r + 1) * cols; i++) to[i] = T(sum += Sum(from[i]));
+      }
+    });
+  };
+  if (x.dtype() == DType::F32)
+    over_rows(out.data<float>(), x.data<float>(), double());
+  else
+    over_rows(out.data<int64_t>(), x.data<int64_t>(), uint64_t());
+  return out;
+}
+
 void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out) {
   const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
   expect_matrix("copy_rows", "x", x, cols);
@@ -453,60 +473,6 @@ Tensor prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tenso
       const int64_t b = t / length, p = t % length;
       ctx.cpu().add_f32(to + t * cols, p == 0 ? first : in + (b * rest + p - 1) * cols, position + p * cols, cols);
     }
-  });
-  return out;
-}
-
-Tensor image_patches(Ctx& ctx, const Tensor& images, int64_t patch_height, int64_t patch_width) {
-  if (images.rank() != 4 || images.dtype() != DType::F32 || patch_height < 1 || patch_width < 1 ||
-      images.size(2) < patch_height || images.size(3) < patch_width)
-    fail("image_patches",
-         "images (B, C, height, width) F32 of at least " + Shape{patch_height, patch_width}.str() + " pixels",
-         images.shape().str() + " " + std::string(name_of(images.dtype())));
-  const int64_t batch = images.size(0), channels = images.size(1), height = images.size(2), width = images.size(3);
-  const int64_t patches = (height / patch_height) * (width / patch_width), cols = channels * patch_height * patch_width;
-  Tensor out = ctx.empty({batch * patches, cols});
-  const float* in = images.data<float>();
-  float* to = out.data<float>();
-  ctx.parallel(batch * patches, row_grain(cols), [&](int64_t begin, int64_t end, int) {
-    while (begin < end) {
-      const int64_t image = begin / patches, first = begin % patches, last = std::min(patches, first + end - begin);
-      ctx.cpu().patches_f32(to + begin * cols, in + image * channels * height * width, channels, height, width,
-                            patch_height, patch_width, first, last);
-      begin += last - first;
-    }
-  });
-  return out;
-}
-
-Tensor pixel_shuffle(Ctx& ctx, const Tensor& x, int64_t batch, int64_t height, int64_t width, int64_t factor) {
-  const int64_t cols = x.rank() == 2 ? x.size(1) : 0, pixels = height * width;
-  expect_matrix("pixel_shuffle", "x", x, cols);
-  if (factor < 1 || cols % (factor * factor) != 0 || x.size(0) != batch * pixels)
-    fail("pixel_shuffle", Shape{batch * pixels}.str() + " rows of C · " + std::to_string(factor) + "² columns",
-         x.shape().str());
-  const int64_t channels = cols / (factor * factor);
-  Tensor out = ctx.empty({batch, channels, height * factor, width * factor});
-  const float* in = x.data<float>();
-  float* to = out.data<float>();
-  ctx.parallel(batch, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t b = begin; b < end; b++)
-      ctx.cpu().pixel_shuffle_f32(to + b * pixels * cols, in + b * pixels * cols, channels, height, width, factor);
-  });
-  return out;
-}
-
-Tensor interpolate_bicubic(Ctx& ctx, const Tensor& grid, int64_t height, int64_t width, int64_t out_height,
-                           int64_t out_width) {
-  const int64_t cols = grid.rank() == 2 ? grid.size(1) : 0;
-  expect_matrix("interpolate_bicubic", "grid", grid, cols);
-  if (height < 1 || width < 1 || out_height < 1 || out_width < 1 || grid.size(0) != height * width)
-    fail("interpolate_bicubic", "a grid of " + Shape{height, width}.str() + " rows", grid.shape().str());
-  Tensor out = ctx.empty({out_height * out_width, cols});
-  float* to = out.data<float>();
-  ctx.parallel(out_height * out_width, row_grain(16 * cols), [&](int64_t begin, int64_t end, int) {
-    ctx.cpu().interpolate_bicubic_f32(to + begin * cols, grid.data<float>(), height, width, cols, out_height, out_width,
-                                      begin, end);
   });
   return out;
 }

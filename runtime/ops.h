@@ -121,22 +121,14 @@ void add_scaled(Ctx& ctx, const Tensor& x, float scale, Tensor& onto);
 /// of equal ones, NaN before all. x (T, N) -> (T · groups) I64.
 Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups = 1);
 
+/// torch.cumsum(x, -1) of x (T, N) F32 or I64: what has been added up so far, in float64 for F32 (as torch on the CPU)
+/// and modulo 2^64 for I64.
+Tensor cumulative_sum(Ctx& ctx, const Tensor& x);
+
 /// Copies the rows of x (T, H) over those of `out` (T, H).
 void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out);
 /// Each of the sequences of P rows that x (B · P, H) consists of with `token` (1, H) before it, and positions (P + 1,
 /// H) added -> (B · (P + 1), H).
 Tensor prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tensor& positions);
-
-/// The non-overlapping patches of images (B, C, height, width), left to right, top to bottom, as rows of
-/// C · patch_height · patch_width values: what a convolution whose stride is its kernel multiplies. What is left at the
-/// right and the bottom is cut off. -> (B · patches, C · patch_height · patch_width)
-Tensor image_patches(Ctx& ctx, const Tensor& images, int64_t patch_height, int64_t patch_width);
-/// torch.nn.PixelShuffle: x (B · height · width, C · factor²), a row a pixel, -> (B, C, height · factor, width ·
-/// factor).
-Tensor pixel_shuffle(Ctx& ctx, const Tensor& x, int64_t batch, int64_t height, int64_t width, int64_t factor);
-/// torch.nn.functional.interpolate(mode="bicubic", align_corners=False) of a grid of rows:
-/// (height · width, H) -> (out_height · out_width, H).
-Tensor interpolate_bicubic(Ctx& ctx, const Tensor& grid, int64_t height, int64_t width, int64_t out_height,
-                           int64_t out_width);
 
 }  // namespace caracal

@@ -43,4 +43,10 @@ inline void expect_sequences(const char* op, const Tensor& x, const Ragged& sequ
 
 inline int64_t row_grain(int64_t cols) { return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(cols, 1)); }
 
+/// x is an image's rows.
+inline void expect_input(const char* op, const Tensor& x, int64_t channels, int64_t rows) {
+  expect_matrix(op, "x", x, channels);
+  if (x.size(0) != rows) fail(op, std::to_string(rows) + " rows", x.shape().str());
+}
+
 }  // namespace caracal

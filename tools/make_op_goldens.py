@@ -133,12 +133,21 @@ def norms_and_pools(w):
               out=out.to(torch.uint8))
 
 
+def sums(w):
+    for length in (1, 7, 16, 33, 1000):
+        x = 100 * w.randn(3, length)
+        w.add({"op": "cumulative_sum"}, x=x, out=torch.cumsum(x, -1))
+        counts = torch.randint(-(2**62), 2**62, (3, length), generator=w.random)
+        w.add({"op": "cumulative_sum"}, x=counts, out=torch.cumsum(counts, -1))
+
+
 def main():
     torch.set_num_threads(1)
     DATA.mkdir(parents=True, exist_ok=True)
     w = Writer()
     convolutions(w)
     norms_and_pools(w)
+    sums(w)
     save_file(w.tensors, DATA / "convolution.safetensors", {"cases": json.dumps(w.cases)})
     print(f"{len(w.cases)} cases")
 

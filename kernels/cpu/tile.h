@@ -23,7 +23,7 @@ enum class Fetch {
   listed,  // by Tile::prefetch: b is small enough for L2 and is used by several passes
   stream,  // b is read once, from memory: kStreamAhead bytes ahead of its own reading
 };
-static constexpr int64_t kStreamAhead = 16384;
+static constexpr int64_t kStreamAhead = 8192;
 
 template <int MR, int NV>
 CARACAL_INLINE void multiply_step(f32x16 (&acc)[MR][NV], const float* const (&a)[MR], int64_t k, const float* b) {
@@ -42,7 +42,7 @@ template <int NV>
 CARACAL_INLINE void prefetch_ahead(const float* b) {
   const char* ahead = reinterpret_cast<const char*>(b) + kStreamAhead;
 #pragma GCC unroll 4
-  for (int v = 0; v < NV; v++) prefetch_l2(ahead + 64 * v);
+  for (int v = 0; v < NV; v++) prefetch_l1(ahead + 64 * v);
 }
 
 /// c (+)= a · b. Each element is one chain of fma in ascending k, whatever MR and NV are.

@@ -226,6 +226,7 @@ CARACAL_INLINE float hmax(f32x16 x) {
   }
   return x.v[0];
 }
+CARACAL_INLINE void prefetch_l1(const char*) {}
 CARACAL_INLINE void prefetch_l2(const char*) {}
 
 /// out[j][i] = in[i][j] for a block of 8 x 8.
@@ -251,6 +252,7 @@ CARACAL_INLINE float hmax(f32x16 x) {
   __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
+CARACAL_INLINE void prefetch_l1(const char* p) { _mm_prefetch(p, _MM_HINT_T0); }
 CARACAL_INLINE void prefetch_l2(const char* p) { _mm_prefetch(p, _MM_HINT_T1); }
 
 /// out[j][i] = in[i][j] for a block of 8 x 8.

@@ -9,7 +9,7 @@
 
 #include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
 #include <caracal/models/modeling_utils.h>
-#include <caracal/runtime/convolution.h>
+#include <caracal/runtime/feature_maps.h>
 
 namespace caracal {
 

@@ -5,6 +5,7 @@
 #include <caracal/models/activations.h>
 #include <caracal/models/padding.h>
 #include <caracal/runtime/checked.h>
+#include <caracal/runtime/feature_maps.h>
 
 namespace caracal {
 namespace {

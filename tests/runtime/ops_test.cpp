@@ -1,4 +1,4 @@
-#include <caracal/runtime/ops.h>
+#include <caracal/runtime/feature_maps.h>
 
 #include <cmath>
 #include <numeric>
