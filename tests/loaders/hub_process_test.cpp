@@ -59,6 +59,17 @@ class HubProcesses : public testing::Test {
     ::waitpid(pid, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
+  static uint64_t longest_partial() {
+    uint64_t longest = 0;
+    std::error_code gone;  // renamed or removed meanwhile
+    for (fs::directory_iterator entry(cache() / "models--org--large/blobs", gone), end; !gone && entry != end;
+         entry.increment(gone)) {
+      std::error_code ignored;
+      const uintmax_t size = fs::file_size(entry->path(), ignored);
+      if (!ignored) longest = std::max<uint64_t>(longest, size);
+    }
+    return longest;
+  }
   static void expect_downloaded() {
     size_t blobs = 0;
     EXPECT_EQ(blobs = expect_right_blobs(cache()), 2u);
@@ -98,9 +109,13 @@ TEST_F(HubProcesses, KilledAnywhereNothingIsWrongAndLittleIsSentAgain) {
   uint64_t most_again = 0, last_end = 0;
   size_t seen = 0;
   while (killed < 50) {
+    // By what has arrived, not by time: the machine may be busy.
+    const uint64_t before = longest_partial(), bytes = std::min<uint64_t>(before + random() % kChunk, kLarge);
     const pid_t pid = start();
-    std::this_thread::sleep_for(std::chrono::milliseconds(random() % 120));
-    ::kill(pid, SIGKILL);
+    for (int i = 0; i < 5000 && longest_partial() < bytes; i++)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 2000));
+    if (before < kLarge) ::kill(pid, SIGKILL);  // else the bytes are there, and only the link is missing
     const bool whole = wait(pid) == 0;
     (whole ? finished : killed)++;
     expect_right_blobs(cache());
@@ -122,7 +137,7 @@ TEST_F(HubProcesses, KilledAnywhereNothingIsWrongAndLittleIsSentAgain) {
   EXPECT_EQ(wait(start()), 0) << slurp(root / "output");
   expect_downloaded();
   EXPECT_LE(most_again, kChunk);
-  EXPECT_GT(seen, 30u);  // most were killed within the file
+  EXPECT_GT(seen, 25u);  // most were killed within the file
   RecordProperty("most_bytes_sent_again", std::to_string(most_again));
   RecordProperty("finished", finished);
 }
@@ -130,7 +145,7 @@ TEST_F(HubProcesses, KilledAnywhereNothingIsWrongAndLittleIsSentAgain) {
 TEST_F(HubProcesses, AFullDiskLeavesNothing) {
   EXPECT_EQ(wait(start({}, kChunk)), 1);
   EXPECT_NE(slurp(root / "output").find("File too large"), std::string::npos) << slurp(root / "output");
-  EXPECT_EQ(expect_right_blobs(cache()), 1u);  // config.json
+  EXPECT_LE(expect_right_blobs(cache()), 1u);  // config.json, if it was quicker
   EXPECT_TRUE(unfinished(cache()).empty());
   EXPECT_EQ(wait(start()), 0) << slurp(root / "output");
   expect_downloaded();
