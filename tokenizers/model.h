@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -193,9 +194,9 @@ class Unigram final : public Model {
  private:
   void best_path(std::string_view word, ModelScratch& scratch) const;
 
-  std::vector<double> scores_;          // exact, or as the reference reads them
-  std::vector<double> written_scores_;  // as they stand in the file
-  std::vector<std::string> repeated_;   // texts of pieces that a later one repeats, for to_json
+  std::vector<double> scores_;              // exact, or as the reference reads them
+  std::vector<double> written_scores_;      // as they stand in the file
+  std::map<size_t, std::string> repeated_;  // texts of pieces that a later one repeats, for to_json
   Trie trie_;
   double unk_score_ = 0;
   int32_t unk_id_ = -1;

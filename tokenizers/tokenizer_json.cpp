@@ -5,6 +5,7 @@
 #include <bit>
 #include <charconv>
 #include <cstring>
+#include <unordered_map>
 
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/files.h>
@@ -23,14 +24,17 @@ uint64_t load_eight(const char* p) {
 }
 // The high bit of the first byte that is zero is set, and of none before it.
 constexpr uint64_t zeros(uint64_t word) { return (word - kOnes) & ~word & kHighs; }
-// The same for the first byte at which a run of ordinary characters of a JSON string ends.
+// The same for the first byte at which a run of ordinary characters of a JSON
+// string ends.
 constexpr uint64_t ends_of_run(uint64_t word) {
   const uint64_t control = (word - eight(' ')) & ~word & kHighs;
   return control | zeros(word ^ eight('"')) | zeros(word ^ eight('\\'));
 }
 
-// Reads JSON from front to back without building values. Strings are views of the text, or of a copy where they have
-// escapes.
+constexpr size_t kMaxDepth = 128;  // as Json
+
+// Reads JSON from front to back. Strings are views of the text, or of a copy
+// where they have escapes.
 class Scanner {
  public:
   Scanner(const FileText& file, std::string_view where, ModelData& data)
@@ -115,41 +119,73 @@ class Scanner {
     p_ = rest;
     return value;
   }
-  void skip_value() {
-    size_t depth = 0;
-    do {
-      const char c = peek();
-      if (c == '"') {
-        skip_string();
-        continue;
+  // Any value, as Json::parse has it.
+  Json value(size_t depth = 0) {
+    if (depth == kMaxDepth) fail("at most 128 nested lists and dicts");
+    switch (peek()) {
+      case '{': {
+        Members members;
+        list('{', '}', [&] {
+          std::string key(string());
+          expect(':');
+          members.set(std::move(key), value(depth + 1));
+        });
+        return std::move(members.object);
       }
-      if (p_ == end_ || ((c == '}' || c == ']' || c == ',') && depth == 0)) fail("a value");
-      ++p_;
-      if (c == '{' || c == '[') ++depth;
-      if (c == '}' || c == ']') --depth;
-      if (depth == 0 && c != '}' && c != ']') {  // a number or a word
-        while (*p_ != ',' && *p_ != '}' && *p_ != ']' && static_cast<unsigned char>(*p_) > ' ') ++p_;
+      case '[': {
+        Json::Array array;
+        list('[', ']', [&] { array.push_back(value(depth + 1)); });
+        return array;
       }
-    } while (depth > 0);
+      case '"': return string();
+      default: return word();
+    }
   }
+
+  // The members of an object; of a key that comes twice the last value counts,
+  // in the first place.
+  struct Members {
+    Json::Object object;
+    std::unordered_map<std::string, size_t> places;
+    void set(std::string key, Json value) {
+      const auto [known, is_new] = places.try_emplace(key, object.size());
+      if (is_new) {
+        object.emplace_back(std::move(key), std::move(value));
+      } else {
+        object[known->second].second = std::move(value);
+      }
+    }
+  };
 
  private:
   static bool is_digit(char c) { return c >= '0' && c <= '9'; }
   static bool is_number_part(char c) { return is_digit(c) || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-'; }
 
-  // To the next quote, backslash or control character; the zeros behind the text are control characters.
+  // To the next quote, backslash or control character; the zeros behind the
+  // text are control characters.
   void skip_run() {
     uint64_t ends;
     while ((ends = ends_of_run(load_eight(p_))) == 0) p_ += 8;
     p_ += std::countr_zero(ends) / 8;
   }
-  void skip_string() {
-    ++p_;
-    for (skip_run(); *p_ != '"'; skip_run()) {
-      if (p_ >= end_) fail("'\"'");
-      p_ += *p_ == '\\' && p_ + 1 < end_ ? 2 : 1;
+  // A number, or true, false or null.
+  Json word() {
+    const char* const begin = p_;
+    const char* end = p_;
+    while (static_cast<unsigned char>(*end) > ' ' && *end != ',' && *end != ']' && *end != '}') ++end;
+    const std::string_view text(begin, size_t(end - begin));
+    Json json;
+    if (text == "true" || text == "false") {
+      json = text == "true";
+    } else if (text != "null") {
+      try {
+        json = Json::parse(text, where_);
+      } catch (const Error&) {
+        fail("a value");
+      }
     }
-    ++p_;
+    p_ = end;
+    return json;
   }
   char32_t hex4() {
     unsigned value = 0;
@@ -186,7 +222,8 @@ class Scanner {
   char* copy_ = nullptr;  // behind the last string with escapes
 };
 
-// Least bytes of an entry of a vocabulary, a piece or a merge that is worth room from the start.
+// Least bytes of an entry of a vocabulary, a piece or a merge that is worth
+// room from the start.
 constexpr size_t kEntryBytes = 16;
 
 template <class T>
@@ -232,48 +269,46 @@ void read_merges(Scanner& in, ModelData& data, std::string_view where) {
   });
 }
 
-// Reads the vocab and the merges of the model; returns the text without them.
-std::string read_apart(const FileText& file, std::string_view where, ModelData& data) {
+// The whole file; the vocab and the merges of the model go to `data`.
+Json read(const FileText& file, std::string_view where, ModelData& data) {
   Scanner in(file, where, data);
-  const char* done = file.text.data();
-  std::string rest;
-  const auto apart = [&](bool& has, auto read) {
+  const auto apart = [&](bool& has, auto read_part) -> Json {
     const char open = in.peek();
-    if (open != '{' && open != '[') return in.skip_value();  // the model says what is wrong with it
+    if (open != '{' && open != '[') return in.value();  // the model says what is wrong with it
     if (has) in.fail("one 'vocab' and one 'merges'");
     has = true;
-    rest.append(done, in.at());
-    read();
-    rest += open == '{' ? "{}" : "[]";
-    done = in.at();
+    read_part();
+    if (open == '{') return Json::Object{};
+    return Json::Array{};
   };
+  Scanner::Members members;
   bool has_model = false, has_vocab = false, has_merges = false;
   in.list('{', '}', [&] {
-    const std::string_view key = in.string();
+    std::string key(in.string());
     in.expect(':');
-    if (key != "model" || in.peek() != '{') return in.skip_value();
+    if (key != "model" || in.peek() != '{') return members.set(std::move(key), in.value(1));
     if (has_model) in.fail("one 'model'");
     has_model = true;
+    Scanner::Members model;
     in.list('{', '}', [&] {
-      const std::string_view part = in.string();
+      std::string part(in.string());
       in.expect(':');
-      if (part == "vocab") {
-        apart(has_vocab, [&] { read_vocab(in, data); });
-      } else if (part == "merges") {
-        apart(has_merges, [&] { read_merges(in, data, where); });
-      } else {
-        in.skip_value();
-      }
+      Json value = part == "vocab"    ? apart(has_vocab, [&] { read_vocab(in, data); })
+                   : part == "merges" ? apart(has_merges, [&] { read_merges(in, data, where); })
+                                      : in.value(2);
+      model.set(std::move(part), std::move(value));
     });
+    members.set(std::move(key), std::move(model.object));
   });
-  return rest.append(done, file.text.data() + file.text.size());
+  if (in.peek() != 0 || in.left() != 0) in.fail("the end");
+  return std::move(members.object);
 }
 
 TokenizerJson parse(const FileText& file, std::string_view where) {
   auto data = std::make_shared<ModelData>();
   data->texts.push_back(file.owner);
   if (!unicode::is_valid_utf8(file.text)) throw Error(ErrorCode::bad_file, where, "expected UTF-8");
-  Json content = Json::parse(read_apart(file, where, *data), where);
+  Json content = read(file, where, *data);
   return {std::move(content), std::move(data)};
 }
 

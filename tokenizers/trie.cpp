@@ -25,24 +25,24 @@ void Trie::rehash(size_t slots) {
   }
 }
 
+uint32_t Trie::reach(uint32_t node, char byte) {
+  if (values_.size() * 2 >= edges_.size()) rehash(edges_.size() * 2);
+  const uint32_t key = node << 8 | static_cast<unsigned char>(byte);
+  size_t slot = slot_of(key);
+  while (edges_[slot].node != kNone && edges_[slot].key != key) slot = (slot + 1) & mask_;
+  if (edges_[slot].node == kNone) {
+    if (values_.size() >= (1u << 24)) {
+      throw Error(ErrorCode::bad_file, "vocabulary", "expected fewer than 2^24 different beginnings of tokens");
+    }
+    edges_[slot] = {key, uint32_t(values_.size())};
+    values_.push_back(-1);
+  }
+  return edges_[slot].node;
+}
+
 void Trie::insert(std::string_view text, int32_t value) {
   uint32_t node = kRoot;
-  for (const char c : text) {
-    uint32_t child = next(node, c);
-    if (child == kNone) {
-      if (values_.size() >= (1u << 24)) {
-        throw Error(ErrorCode::bad_file, "vocabulary", "expected fewer than 2^24 different beginnings of tokens");
-      }
-      if (values_.size() * 2 >= edges_.size()) rehash(edges_.size() * 2);
-      child = uint32_t(values_.size());
-      values_.push_back(-1);
-      const uint32_t key = node << 8 | static_cast<unsigned char>(c);
-      size_t slot = slot_of(key);
-      while (edges_[slot].node != kNone) slot = (slot + 1) & mask_;
-      edges_[slot] = {key, child};
-    }
-    node = child;
-  }
+  for (const char c : text) node = reach(node, c);
   values_[node] = value;
 }
 

@@ -63,16 +63,15 @@ Unigram::Unigram(const std::vector<Piece>& pieces, std::optional<size_t> unk_id,
   double worst = std::numeric_limits<double>::infinity();
   size_t bytes = 0;
   for (const Piece& piece : pieces) bytes += piece.token.size();
-  trie_.reserve(bytes / 2);
+  trie_.reserve(bytes * 3 / 8);
   scores_.reserve(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) {
     scores_.push_back(exact_scores ? pieces[i].score : as_parsed(pieces[i].score));
     worst = std::min(worst, scores_.back());
-    if (!pieces[i].token.empty()) trie_.insert(pieces[i].token, int32_t(i));
   }
+  trie_.insert_all(pieces.size(), [&](size_t i) { return pieces[i].token; });
   unk_score_ = worst - kUnknownPenalty;
   for (const Piece& piece : pieces) written_scores_.push_back(piece.score);
-  repeated_.resize(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) {
     if (vocabulary_.token(int32_t(i)).data() == nullptr) repeated_[i] = pieces[i].token;
   }
@@ -165,7 +164,7 @@ Json Unigram::to_json() const {
   Json::Array vocab;
   for (size_t i = 0; i < scores_.size(); ++i) {
     const std::string_view token = vocabulary_.token(int32_t(i));
-    vocab.push_back(Json::Array{token.data() != nullptr ? std::string(token) : repeated_[i], written_scores_[i]});
+    vocab.push_back(Json::Array{token.data() != nullptr ? std::string(token) : repeated_.at(i), written_scores_[i]});
   }
   return {{"type", "Unigram"},
           {"unk_id", unk_id_ >= 0 ? Json(int64_t(unk_id_)) : Json()},

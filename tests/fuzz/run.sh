@@ -20,10 +20,10 @@ done
 for target in tokenizer_json encode_decode; do
   corpus=$build/corpus_$target
   mkdir -p "$corpus"
-  clang++ "${flags[@]}" -fsanitize=fuzzer tests/fuzz/${target}_fuzz.cpp "${objects[@]}" -lutf8proc -lre2 -lpthread -o "$build/$target"
+  clang++ "${flags[@]}" -fsanitize=fuzzer tests/fuzz/${target}_fuzz.cpp "${objects[@]}" -lutf8proc -lre2 -lpthread -o "$build/libfuzz_$target"
   if [[ $target == tokenizer_json ]]; then
     i=0
     while read -r line; do printf '%s' "$line" >"$corpus/seed_$((i++))"; done < <(grep -h '^{' tests/data/tokenizers/pipelines/random.jsonl | awk 'length < 12000')
   fi
-  "$build/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 -artifact_prefix="$build/" "$corpus" 2>&1 | tail -25
+  "$build/libfuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 -artifact_prefix="$build/" "$corpus" 2>&1 | tail -25
 done

@@ -168,7 +168,7 @@ constexpr int kSlow = 20;  // how much longer things may take
 #else
 constexpr int kSlow = 1;
 #endif
-constexpr double kMostRatio = 24;
+constexpr double kMostRatio = 48;
 
 double seconds_of(const std::function<void()>& f) {
   const auto start = std::chrono::steady_clock::now();
