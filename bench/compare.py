@@ -380,6 +380,8 @@ def measure_cell(cell, systems, machine, args):
     if max(p["others_busy"] for p in probes) > 0.05:
         warnings.append(f"other processes used {100 * max(p['others_busy'] for p in probes):.0f} % of the cores")
 
+    if "torch" not in active and (cell.kind != "texts" or cell.model.config["model_type"] == "layoutlmv2"):
+        warnings.append("the floor is without convolutions, which only PyTorch counts")
     floor = floor_ms(cell.model.config, cell.lengths, convolutions, probes, args.cache_bytes)
     base = "caracal" if "caracal" in active else active[0] if active else None
     results = {}
