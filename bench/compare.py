@@ -16,6 +16,7 @@ import contextlib
 import datetime
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -326,6 +327,8 @@ class Cell:
             rows = self.mask == 1 if name == "last_hidden_state" else slice(None)
             reference = want[name][rows].astype(np.float64)
             delta = np.abs(got[name][rows] - reference)
+            if not np.isfinite(delta).all():
+                return math.inf, math.inf
             largest = max(largest, float(delta.max()))
             relative = max(relative, float((delta / np.maximum(1, np.abs(reference))).max()))
         return largest, relative

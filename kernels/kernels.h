@@ -40,7 +40,8 @@ enum class Activation {
 };
 
 /// C = epilogue(A · Wᵀ), where W (n, k) was packed by the same tier's pack_gemm_f32. Every element of C is one chain of
-/// multiply-adds in ascending k, whatever the number of rows, threads or neighbours: results never depend on them.
+/// multiply-adds in ascending k (natively; a library adds chunks of k), whatever the number of rows, threads or
+/// neighbours: results never depend on them.
 struct GemmArgs {
   const float* a;  // (rows, k), rows lda apart
   int64_t lda;

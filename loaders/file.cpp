@@ -121,6 +121,18 @@ File File::open_beneath(const std::string& root, std::string_view name, Confinem
   return File(fd, path);
 }
 
+std::string read_start(const std::string& path, size_t most) {
+  try {
+    const File file = File::open(path);
+    std::string text(std::min<uint64_t>(most, file.size()), '\0');
+    const ssize_t got = ::pread(file.descriptor(), text.data(), text.size(), 0);
+    text.resize(size_t(std::max<ssize_t>(got, 0)));
+    return text;
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 Bytes load_bytes(const File& file, Access access) {
   size_t size = size_t(file.size());
   if (size == 0) return {};

@@ -54,6 +54,9 @@ struct Bytes {
 /// The whole file, mapped or read. Throws io, also when the file shrinks while it is read.
 Bytes load_bytes(const File& file, Access access);
 
+/// The first bytes of a file, `most` at most; nothing when there is no regular file that can be read.
+std::string read_start(const std::string& path, size_t most);
+
 /// Lets the pages of `part` of `bytes` leave this process's memory, and those around it that the kernel may have mapped
 /// along with them (up to 2 MiB): they come back from the page cache when somebody reads them again. Does nothing for
 /// bytes that are not mapped.

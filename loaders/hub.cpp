@@ -23,6 +23,7 @@ using namespace hub;
 
 constexpr size_t kMostText = size_t(64) << 20;  // bytes of an answer that is not a file
 constexpr int kMostPages = 1000;
+constexpr size_t kMostFiles = 1'000'000;  // of a repository
 
 // What the hub says of a file. As huggingface_hub keeps it in trees/COMMIT.json.
 struct TreeEntry {
@@ -201,6 +202,9 @@ class Snapshot {
       const std::string where = api("/tree/" + commit_);
       const std::string text = session.get_text({.url = url, .token = token_}, kMostText, &headers);
       add_page(tree_, Json::parse(text, where), where);
+      if (tree_.size() > kMostFiles)
+        throw Error(ErrorCode::bad_file, where,
+                    "expected at most " + std::to_string(kMostFiles) + " files but got more");
       url = next_page(headers.link);
       if (!url.empty() && !url.starts_with(endpoint_ + "/"))  // the token goes along
         throw Error(ErrorCode::bad_file, where, "expected the next page from " + endpoint_ + " but got another host's");

@@ -123,8 +123,8 @@ class Download {
       } catch (const TransientError& error) {
         failures = done_ > furthest ? 1 : failures + 1;
         wait_or_throw(error, failures, http.options());
-      } catch (const Error& error) {
-        if (error.code() != ErrorCode::bad_file || before == 0) throw;  // 416: what we have is no beginning of it
+      } catch (const RangeError&) {
+        if (before == 0) throw;
         restart();
       }
     }
@@ -212,16 +212,15 @@ class Download {
                         "expected a file of commit " + blob_.commit + " but got one of '" + headers.repo_commit + "'");
           const bool part = headers.status == 206;
           if (part && (headers.range_begin != int64_t(done_) || headers.range_total != int64_t(blob_.size)))
-            throw Error(ErrorCode::bad_file, blob_.name,
-                        "expected bytes from " + std::to_string(done_) + " of " + std::to_string(blob_.size) +
-                            " but got them from " + std::to_string(headers.range_begin) + " of " +
-                            std::to_string(headers.range_total));
+            throw RangeError(blob_.name, "expected bytes from " + std::to_string(done_) + " of " +
+                                             std::to_string(blob_.size) + " but got them from " +
+                                             std::to_string(headers.range_begin) + " of " +
+                                             std::to_string(headers.range_total));
           if (!part && done_ > 0) restart();  // no ranges here, or another file by now
           const uint64_t rest = blob_.size - done_;
           if (headers.content_length >= 0 && uint64_t(headers.content_length) != rest)
-            throw Error(ErrorCode::bad_file, blob_.name,
-                        "expected " + std::to_string(rest) + " bytes but the server announced " +
-                            std::to_string(headers.content_length));
+            throw RangeError(blob_.name, "expected " + std::to_string(rest) + " bytes but the server announced " +
+                                             std::to_string(headers.content_length));
           etag_ = headers.etag.starts_with('"') ? headers.etag : std::string();  // a weak one promises nothing
           progress_(done_);
         },
@@ -338,9 +337,9 @@ void throw_errno(const fs::path& path, const std::string& step) {
 }
 
 void make_directories(const fs::path& path) {
-  std::error_code error;
+  std::error_code error, ignored;
   fs::create_directories(path, error);
-  if (!fs::is_directory(path))
+  if (!fs::is_directory(path, ignored))
     throw Error(ErrorCode::io, path.string(), "expected to make this directory but got: " + error.message());
 }
 

@@ -30,18 +30,6 @@ fs::path expand_user(const std::string& path) {
   return home.empty() ? fs::path(path) : fs::path(home) / path.substr(std::min<size_t>(2, path.size()));
 }
 
-// The start of a small file, or nothing; never an error.
-std::string read_start(const fs::path& path, size_t most) {
-  try {
-    std::error_code ignored;
-    if (!fs::is_regular_file(path, ignored)) return {};
-    const Bytes bytes = load_bytes(File::open(path.string()), Access::read);
-    return std::string(reinterpret_cast<const char*>(bytes.span.data()), std::min(bytes.span.size(), most));
-  } catch (const Error&) {
-    return {};
-  }
-}
-
 // Tokens end up in a header: what is around them, and what does not belong there, goes.
 std::string clean_token(const std::string& text) {
   std::string token;

@@ -16,6 +16,7 @@ namespace {
 
 constexpr int kMostRedirects = 10;
 constexpr size_t kLongestHeaders = 64 << 10, kLongestMessage = 200;
+constexpr size_t kLongestUnwanted = 64 << 10;  // body of a response whose status says that it is none of ours
 
 // A write to a connection that the peer has closed raises SIGPIPE, which would end the host's process. It goes to the
 // thread that writes: blocked there for the time of a request, and taken away before it is unblocked.
@@ -103,6 +104,7 @@ struct HttpSession::State {
   HttpHeaders headers;
   std::string location;
   size_t header_bytes = 0;
+  size_t unwanted_bytes = 0;
   bool started = false;
   const std::function<void(const HttpHeaders&)>* start = nullptr;
   const std::function<void(std::span<const uint8_t>)>* data = nullptr;
@@ -160,7 +162,10 @@ struct HttpSession::State {
     State& state = *static_cast<State*>(self);
     try {
       state.start_once();
-      if (state.wanted()) (*state.data)({reinterpret_cast<const uint8_t*>(bytes), size * count});
+      if (state.wanted())
+        (*state.data)({reinterpret_cast<const uint8_t*>(bytes), size * count});
+      else if ((state.unwanted_bytes += size * count) > kLongestUnwanted)
+        return 0;  // the status says enough
       return size * count;
     } catch (...) {
       state.thrown = std::current_exception();
@@ -193,7 +198,7 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
   state.headers = {};
   for (int redirects = 0;; redirects++) {
     state.location.clear();
-    state.header_bytes = 0;
+    state.header_bytes = state.unwanted_bytes = 0;
     state.started = false;
     state.start = &start;
     state.data = &data;
@@ -230,7 +235,7 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
     if (state.thrown) std::rethrow_exception(state.thrown);
 
     const std::string where = shown(url.text);
-    if (code != CURLE_OK) {
+    if (code != CURLE_OK && state.unwanted_bytes <= kLongestUnwanted) {
       const std::string what = std::string("expected a response but got: ") + curl_easy_strerror(code);
       const bool hopeless = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
                             code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WRITE_ERROR ||
@@ -262,7 +267,7 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
     }
     if (status == 401 || status == 404)
       throw Error(ErrorCode::not_found, where, what + "; there is none, or it needs a token");
-    if (status == 416) throw Error(ErrorCode::bad_file, where, what);
+    if (status == 416) throw RangeError(where, what);
     throw Error(ErrorCode::io, where, what);
   }
 }

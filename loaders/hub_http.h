@@ -19,6 +19,12 @@ class TransientError : public Error {
   double wait;  ///< seconds that the server asked to wait (Retry-After), or 0
 };
 
+/// The server has no such part of the file, or sent another: what there is of it may be no beginning of it.
+class RangeError : public Error {
+ public:
+  RangeError(std::string_view where, std::string_view what) : Error(ErrorCode::bad_file, where, what) {}
+};
+
 /// How often and how patiently.
 struct HttpOptions {
   int attempts = 5;       // for a request, or in a row without a new byte of a file
@@ -54,7 +60,8 @@ class HttpSession {
 
   /// One attempt. Follows up to ten redirects, over http or https and never from https to http. When the status is 200
   /// or 206, calls `start` with the headers and then `data` with each piece of the body; both may throw. Throws
-  /// TransientError; Error not_found for 401 and 404 (the hub's answers for what it does not show), io for the rest.
+  /// TransientError; RangeError for 416; Error not_found for 401 and 404 (the hub's answers for what it does not show),
+  /// io for the rest.
   HttpHeaders get(const HttpRequest& request, const std::function<void(const HttpHeaders&)>& start,
                   const std::function<void(std::span<const uint8_t>)>& data);
   /// The body of at most `most` bytes, with retries.

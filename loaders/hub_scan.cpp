@@ -51,15 +51,6 @@ uint64_t size_of(const fs::path& file) {
 
 bool is_incomplete(const fs::path& blob) { return blob.filename().string().ends_with(".incomplete"); }
 
-std::string text_of(const fs::path& file) {
-  try {
-    const Bytes bytes = load_bytes(File::open(file.string()), Access::read);
-    return {reinterpret_cast<const char*>(bytes.span.data()), std::min<size_t>(bytes.span.size(), 64)};
-  } catch (const Error&) {
-    return {};
-  }
-}
-
 fs::path cache_folder(const std::string& cache_dir) {
   return fs::path(hub_repository_folder("x", {.cache_dir = cache_dir})).parent_path();
 }
@@ -89,7 +80,8 @@ CachedRepository scan_repository(const fs::path& folder) {
       if (blobs.insert(blob).second) revision.bytes += size_of(blob);
     }
     for (const fs::path& ref : files_below(folder / "refs"))
-      if (ref.extension() != ".tmp" && text_of(folder / "refs" / ref) == revision.commit) revision.refs.push_back(ref.string());
+      if (ref.extension() != ".tmp" && read_start(folder / "refs" / ref, 64) == revision.commit)
+        revision.refs.push_back(ref.string());
     repository.revisions.push_back(std::move(revision));
   }
   return repository;

@@ -21,6 +21,12 @@ constexpr int64_t kBlockBytes = kBlockSize * (16 + 16) / 8, kSlack = 6 * kBlockB
 // Beyond it libjpeg's transform of a block whose other rows are 0 wraps where ours clamps.
 constexpr int32_t kMaxFirstRow = 8191;
 
+// Chosen once: a machine's instruction sets do not change, and images are many.
+const kernels::Kernels& cpu() {
+  static const Runtime runtime({.threads = 1, .backend = "native"});
+  return runtime.cpu();
+}
+
 // Rows of 8 in zigzag. What lies beyond the block goes where the DC coefficient is written last.
 struct Order {
   uint8_t at[kBlockSize + 32];
@@ -370,8 +376,8 @@ class Decoder {
     for (const Component& c : components_) {
       for (int64_t v = 0; v < c.v; v++) {
         const int64_t row = (mcu_row * c.v + v) * 8;
-        if (runtime_.cpu().jpeg_idct_u8(c.row(row), c.stride(), c.coefficients.get() + v * c.blocks * kBlockSize,
-                                        c.quantization, c.blocks) > kMaxFirstRow)
+        if (cpu_.jpeg_idct_u8(c.row(row), c.stride(), c.coefficients.get() + v * c.blocks * kBlockSize, c.quantization,
+                              c.blocks) > kMaxFirstRow)
           return false;
       }
     }
@@ -399,15 +405,15 @@ class Decoder {
       colours[i] = c.row(at);
       if (luma.h == 1) continue;
       uint8_t* up = up_.data() + i * size_t(2 * c.stride());
-      runtime_.cpu().jpeg_upsample_u8(up, c.row(at), luma.v == 2 ? c.row(other) : nullptr, c.width);
+      cpu_.jpeg_upsample_u8(up, c.row(at), luma.v == 2 ? c.row(other) : nullptr, c.width);
       colours[i] = up;
     }
-    runtime_.cpu().jpeg_rgb_u8(out_ + y * width_ * 3, luma.row(y), colours[0], colours[1], width_);
+    cpu_.jpeg_rgb_u8(out_ + y * width_ * 3, luma.row(y), colours[0], colours[1], width_);
   }
 
   static constexpr int kTables = 2;  // of each kind, in baseline files
   const jpeg_decompress_struct& info_;
-  const Runtime runtime_{{.threads = 1}};
+  const kernels::Kernels& cpu_ = cpu();
   int64_t width_, height_, mcus_ = 0, mcu_rows_ = 0, written_ = 0;
   uint8_t* out_;
   std::unique_ptr<Codes> dc_[kTables], ac_[kTables];

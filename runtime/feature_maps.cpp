@@ -14,6 +14,7 @@ Tensor pool_2d(Ctx& ctx, const char* op, const Tensor& x, Images images, const W
   if (y.stride < 1 || x_window.stride < 1 || y.dilation < 1 || x_window.dilation < 1)
     fail(op, "strides and dilations of at least 1", "less");
   *out = {images.count, y.outputs(images.height), x_window.outputs(images.width)};
+  if (out->pixels() == 0) return ctx.empty({0, cols});
   const int64_t pixels = out->pixels(), out_width = out->width;
   Tensor result = ctx.empty({out->count * pixels, cols});
   kernels::WindowArgs window{};

@@ -37,7 +37,8 @@ std::string strip_exception_id(const char* text) {
   return std::string(what);
 }
 
-// Enforces unique keys with Python's meaning of a repeated one: the first position, the last value.
+}  // namespace
+
 void remove_duplicates(Json::Object& object, std::string_view where, Json::Duplicates policy) {
   std::vector<size_t> order(object.size());
   std::iota(order.begin(), order.end(), size_t(0));
@@ -64,6 +65,8 @@ void remove_duplicates(Json::Object& object, std::string_view where, Json::Dupli
   }
   object = std::move(kept);
 }
+
+namespace {
 
 // Builds a Json from nlohmann's SAX events. The open containers are a stack of values under construction; each is
 // moved into its parent when it closes, so nothing recurses however deep the text.

@@ -113,4 +113,8 @@ auto in_file(std::string_view path, F read) -> decltype(read()) {
   }
 }
 
+/// Of members with the same key the last value stays, in the place of the first, as in Python; or bad_file that names
+/// `where`. Sorts: no choice of keys makes it slow.
+void remove_duplicates(Json::Object& object, std::string_view where, Json::Duplicates policy);
+
 }  // namespace caracal

@@ -237,6 +237,9 @@ void BPE::merge_by_rank(ModelScratch& scratch) const {
   std::vector<Symbol>& symbols = scratch.symbols;
   std::vector<uint32_t>& ranks = scratch.ranks;
   ranks.clear();
+  if (scratch.merging)  // a call before ran out of memory
+    for (std::vector<uint32_t>& places : scratch.places) places.clear();
+  scratch.merging = true;
   if (scratch.places.size() < merges_.size()) scratch.places.resize(merges_.size());
   const auto offer = [&](const Pair& pair, uint32_t at) {
     std::vector<uint32_t>& places = scratch.places[pair.rank];
@@ -259,6 +262,7 @@ void BPE::merge_by_rank(ModelScratch& scratch) const {
     for (const uint32_t at : places) merge_at(symbols, at, id, offer);
     places.clear();
   }
+  scratch.merging = false;
 }
 
 void BPE::merge_by_queue(ModelScratch& scratch) const {

@@ -147,6 +147,9 @@ void read_merges_txt(const std::string& path, ModelData& data) {
     if (!unicode::is_valid_utf8(line)) {
       throw Error(ErrorCode::bad_file, path, "expected UTF-8 in merge " + std::to_string(data.merges.size() + 1));
     }
+    if (data.merges.size() == Vocabulary::kMaxTokens) {
+      throw Error(ErrorCode::bad_file, path, "expected at most " + std::to_string(Vocabulary::kMaxTokens) + " merges");
+    }
     data.merges.push_back(split_merge(line, path));
   });
 }
@@ -187,7 +190,7 @@ std::shared_ptr<const Model> model_from_json(const Json& json, const ModelData& 
     bad("expected dict as vocab of " + type + " but got " + json.at("vocab").type_name());
   if (type == "WordPiece") return word_piece_from_json(json, data);
   if (type == "BPE") {
-    json.at("merges");  // throws when it is missing
+    json.at("merges").as_array();  // throws when it is missing or no list
     return bpe_from_json(json, data);
   }
   if (type == "WordLevel") return std::make_shared<WordLevel>(data.vocabulary, json.at("unk_token").as_string());
@@ -223,6 +226,9 @@ void read_vocab_txt(const std::string& path, ModelData& data) {
   for_each_line(path, data, [&](std::string_view line) {
     if (!unicode::is_valid_utf8(line)) {
       throw Error(ErrorCode::bad_file, path, "expected UTF-8 in line " + std::to_string(data.vocabulary.size() + 1));
+    }
+    if (data.vocabulary.size() == Vocabulary::kMaxTokens) {
+      throw Error(ErrorCode::bad_file, path, "expected at most " + std::to_string(Vocabulary::kMaxTokens) + " tokens");
     }
     // The reference drops white space at the end of a line.
     while (!line.empty()) {

@@ -42,6 +42,7 @@ struct ModelScratch {
   std::vector<Symbol> symbols;
   std::vector<Merge> merges;
   std::vector<std::vector<uint32_t>> places;  // by rank: where that merge may be made
+  bool merging = false;                       // until all of them are used
   std::vector<uint32_t> ranks;                // a heap of the ranks that have places, the lowest on top
   std::vector<Step> steps;
   std::vector<uint32_t> ends;

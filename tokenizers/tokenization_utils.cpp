@@ -216,6 +216,8 @@ void PreTrainedTokenizerBase::encode(size_t count, const SampleAt& sample_at, co
   const bool split_special = options.split_special_tokens.value_or(split_special_tokens_);
   const bool alone = options.runtime == nullptr || count < 2;
   out.resize(count);
+  // Rows of overflow come new with every call: those of the last call are not kept for the next.
+  if (options.return_overflowing_tokens) out.buffers_.rows.clear();
   out.extras_.clear();
   out.surfaces_.clear();
   out.tokenizer_ = pipeline_;

@@ -104,7 +104,7 @@ void Tokenizer::encode_text(std::string_view text, bool split_special_tokens, Wo
     unicode::replace_invalid_utf8(text, workspace.repaired);
     text = workspace.repaired;
   }
-  out.reserve(out.size() + text.size() / 4 + 4);
+  if (out.empty()) out.reserve(text.size() / 4 + 4);
   added_.split(text, false, split_special_tokens, workspace.matches);
   uint32_t first = 0;  // code points before the part
   int32_t word = 0;

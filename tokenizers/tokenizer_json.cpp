@@ -5,7 +5,6 @@
 #include <bit>
 #include <charconv>
 #include <cstring>
-#include <unordered_map>
 
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/files.h>
@@ -124,13 +123,14 @@ class Scanner {
     if (depth == kMaxDepth) fail("at most 128 nested lists and dicts");
     switch (peek()) {
       case '{': {
-        Members members;
+        Json::Object members;
         list('{', '}', [&] {
           std::string key(string());
           expect(':');
-          members.set(std::move(key), value(depth + 1));
+          members.emplace_back(std::move(key), value(depth + 1));
         });
-        return std::move(members.object);
+        remove_duplicates(members, where_, Json::Duplicates::last_wins);
+        return members;
       }
       case '[': {
         Json::Array array;
@@ -141,21 +141,6 @@ class Scanner {
       default: return word();
     }
   }
-
-  // The members of an object; of a key that comes twice the last value counts,
-  // in the first place.
-  struct Members {
-    Json::Object object;
-    std::unordered_map<std::string, size_t> places;
-    void set(std::string key, Json value) {
-      const auto [known, is_new] = places.try_emplace(key, object.size());
-      if (is_new) {
-        object.emplace_back(std::move(key), std::move(value));
-      } else {
-        object[known->second].second = std::move(value);
-      }
-    }
-  };
 
  private:
   static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -281,27 +266,32 @@ Json read(const FileText& file, std::string_view where, ModelData& data) {
     if (open == '{') return Json::Object{};
     return Json::Array{};
   };
-  Scanner::Members members;
+  Json::Object members;
   bool has_model = false, has_vocab = false, has_merges = false;
   in.list('{', '}', [&] {
     std::string key(in.string());
     in.expect(':');
-    if (key != "model" || in.peek() != '{') return members.set(std::move(key), in.value(1));
+    if (key != "model" || in.peek() != '{') {
+      members.emplace_back(std::move(key), in.value(1));
+      return;
+    }
     if (has_model) in.fail("one 'model'");
     has_model = true;
-    Scanner::Members model;
+    Json::Object model;
     in.list('{', '}', [&] {
       std::string part(in.string());
       in.expect(':');
       Json value = part == "vocab"    ? apart(has_vocab, [&] { read_vocab(in, data); })
                    : part == "merges" ? apart(has_merges, [&] { read_merges(in, data, where); })
                                       : in.value(2);
-      model.set(std::move(part), std::move(value));
+      model.emplace_back(std::move(part), std::move(value));
     });
-    members.set(std::move(key), std::move(model.object));
+    remove_duplicates(model, where, Json::Duplicates::last_wins);
+    members.emplace_back(std::move(key), std::move(model));
   });
   if (in.peek() != 0 || in.left() != 0) in.fail("the end");
-  return std::move(members.object);
+  remove_duplicates(members, where, Json::Duplicates::last_wins);
+  return members;
 }
 
 TokenizerJson parse(const FileText& file, std::string_view where) {

@@ -16,7 +16,7 @@ class Trie {
 
   /// Room for about so many bytes of text in all.
   void reserve(size_t bytes);
-  /// Later values win. Throws bad_file beyond 2^24 nodes.
+  /// Later values win. Throws bad_file beyond 2^24 nodes, and for texts made to collide.
   void insert(std::string_view text, int32_t value);
   /// Inserts text_at(i) with value i for all i below `count`, but empty texts: several at a time, as each step of one
   /// would wait for memory.

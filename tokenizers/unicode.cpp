@@ -407,4 +407,14 @@ char32_t compose(char32_t first, char32_t second) noexcept {
   return n == 1 ? char32_t(buffer[0]) : 0;
 }
 
+std::string to_lower(std::string_view text) {
+  std::string out;
+  char bytes[4];
+  for (const char* p = text.data(); p != text.data() + text.size();) {
+    const Mapped mapped = to_lower(decode(p));
+    for (size_t i = 0; i < mapped.size; ++i) out.append(bytes, encode(mapped.code_points[i], bytes));
+  }
+  return out;
+}
+
 }  // namespace caracal::tokenizers::unicode

@@ -88,6 +88,8 @@ struct Mapped {
 };
 /// Full lower-case mapping, as Rust's char::to_lowercase (U+0130 gives two code points).
 Mapped to_lower(char32_t cp) noexcept;
+/// Python's str.lower(), but for the final sigma.
+std::string to_lower(std::string_view text);
 /// Upper-case mapping, as Python's str.upper() for one character: of the special cases only U+00DF, which gives two.
 Mapped to_upper(char32_t cp) noexcept;
 /// Canonical decomposition (NFD of one code point, in canonical order).

@@ -76,6 +76,8 @@ def taken(task, x):
     x = copy.deepcopy(x)
     if not isinstance(x, dict):
         return x
+    if task == "token-classification":
+        return x["words"]
     if "noise" in x:
         return {"raw": noise(x["noise"]), "sampling_rate": x["sampling_rate"]}
     if "pixels" in x:
@@ -200,11 +202,13 @@ def cases():
         case("distilbert/sequence_3", "distil", "text-classification", TEXTS, [{}, {"top_k": 5}]),
         case("bert/token", "text", "token-classification", [*TEXTS, ""], tokens, entities),
         case("bert/token", "text", "token-classification", [LONG], [*strides, {}, {"aggregation_strategy": "first"}], entities),
+        case("bert/token", "text", "token-classification", [{"words": text.split()} for text in (*TEXTS[:3], LONG)], [*strategies, {}, strides[3], {"aggregation_strategy": "first", "delimiter": " - "}], entities),
+        case("bert/token", "text", "token-classification", [f"{LONG} {TEXTS[1]}", f"{TEXTS[1]} . {LONG}"], [s | {"stride": n} for s in strategies for n in (7, 10)], entities),
         case("distilbert/token", "distil", "token-classification", TEXTS[:2], [{}, strategies[0]]),
         case("bert/multiple_choice", "text", "multiple-choice", [{"prompt": "where is the cat?", "choices": ["on the mat", "in paris", "who is it in the big red house?"]}, {"prompt": "who", "choices": ["anna", "bob"]}], [{}]),
         case("distilbert/multiple_choice", "distil", "multiple-choice", [{"prompt": "who", "choices": ["anna", "the dogs", "it"]}], [{}]),
         case("bert/base", "text", "feature-extraction", TEXTS[:2], [{}]),
-        case("vit/image_classification_names", "images", "image-classification", images, [{}, {"top_k": 1}, {"top_k": 9, "function_to_apply": "sigmoid"}, {"function_to_apply": "none"}]),
+        case("vit/image_classification_names", "images", "image-classification", images, [{}, {"top_k": None}, {"top_k": 1}, {"top_k": 9, "function_to_apply": "sigmoid"}, {"function_to_apply": "none"}]),
         case("vit/image_classification_names", "images", "image-classification", images[:1], [{}], {"problem_type": "multi_label_classification"}),
         case("vit/pooler_relu", "images", "image-feature-extraction", images[:1], [{}, {"pool": True}], {}),
         case("wav2vec2/sequence", "sound", "audio-classification", sounds, [{}, {"top_k": 2}, {"top_k": None, "function_to_apply": "sigmoid"}, {"function_to_apply": "none"}]),
@@ -230,7 +234,10 @@ def answer(case):
             pipe = make(task, path)
             for row in case["rows"]:
                 if row["task"] == task:
-                    row["outputs"] = [plain(pipe(taken(task, x), **row["arguments"])) for x in row["inputs"]]
+                    words = {"is_split_into_words": True} if task == "token-classification" else {}
+                    row["outputs"] = [plain(pipe(taken(task, x), **row["arguments"], **(words if isinstance(x, dict) else {}))) for x in row["inputs"]]
+                    if task == "token-classification":  # which gives a list of one for a list of words
+                        row["outputs"] = [y[0] if isinstance(x, dict) else y for x, y in zip(row["inputs"], row["outputs"])]
                     if task == "text-classification":  # which gives a lone label in a list for a text, without one for a pair
                         row["outputs"] = [x if isinstance(x, list) else [x] for x in row["outputs"]]
     return case

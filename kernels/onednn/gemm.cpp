@@ -70,7 +70,15 @@ dnnl::memory::desc packed_layout(int64_t k) {
 }
 
 size_t rounded(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
-size_t panel_bytes(int64_t k) { return rounded(packed_layout(k).get_size()); }
+
+// No exception may leave: where oneDNN has no layout to offer, pack_gemm_f32 meets the same and fills this with NaN.
+size_t panel_bytes(int64_t k) noexcept {
+  try {
+    return rounded(packed_layout(k).get_size());
+  } catch (...) {
+    return rounded(size_t(k * kWidth) * sizeof(float));
+  }
+}
 
 // oneDNN does not multiply over nothing: a k of 0 is one step of zeros.
 int64_t depth(int64_t k) { return std::max<int64_t>(k, 1); }
@@ -83,7 +91,8 @@ void append_activation(dnnl::post_ops& ops, dnnl::algorithm kind, float alpha) {
 #endif
 }
 
-// False for an activation that oneDNN lacks, or whose NaN it loses (relu; sigmoid below AVX-512): the tier's follows then.
+// False for an activation that oneDNN lacks, or whose NaN it loses (relu; sigmoid below AVX-512): the tier's follows
+// then.
 bool append(dnnl::post_ops& ops, Activation activation) {
   switch (activation) {
     case Activation::none: return true;

@@ -46,7 +46,7 @@ std::optional<double> Arguments::number(const char* name, double least) const {
   return value->as_double();
 }
 
-std::string Arguments::choice(const char* name, std::initializer_list<std::string_view> choices) const {
+std::string Arguments::choice(const char* name, std::span<const std::string_view> choices) const {
   const Json* value = find(name);
   if (value == nullptr) return {};
   if (value->is_string() && std::ranges::find(choices, value->as_string()) != choices.end()) return value->as_string();

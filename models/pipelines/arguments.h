@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +24,10 @@ class Arguments {
   std::optional<int64_t> integer(const char* name, int64_t least) const;
   std::optional<double> number(const char* name, double least) const;
   /// One of `choices`; empty where it is not given.
-  std::string choice(const char* name, std::initializer_list<std::string_view> choices) const;
+  std::string choice(const char* name, std::span<const std::string_view> choices) const;
+  std::string choice(const char* name, std::initializer_list<std::string_view> choices) const {
+    return choice(name, std::span(choices.begin(), choices.size()));
+  }
   /// A string or a list of strings.
   std::optional<std::vector<std::string>> strings(const char* name) const;
   [[noreturn]] void refuse(const std::string& name, const std::string& what) const;

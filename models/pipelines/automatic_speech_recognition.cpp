@@ -62,7 +62,8 @@ std::shared_ptr<const Pipeline::Settings> AutomaticSpeechRecognitionPipeline::se
 Pipeline::Prepared AutomaticSpeechRecognitionPipeline::preprocess(const PipelineInput& input,
                                                                   const Settings& settings) const {
   const auto& choices = static_cast<const Choices&>(settings);
-  const Tensor sound = audio_of(input, files_, processor_.feature_extractor().sampling_rate());  // (N)
+  const Tensor sound =
+      audio_of(model().runtime(), input, files_, processor_.feature_extractor().sampling_rate());  // (N)
   const int64_t length = sound.numel();
   std::vector<std::array<int64_t, 3>> strides;
   std::vector<Tensor> chunks{sound};

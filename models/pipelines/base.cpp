@@ -3,13 +3,18 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
-#include <mutex>
 #include <optional>
-
-#include <caracal/runtime/audio_ops.h>
 
 namespace caracal {
 namespace {
+
+// Rows of text, or of pages, that go through the model at once at least: long inputs are many rows. Of sound, whose
+// rows are large, as many as the caller's batch has inputs.
+constexpr int64_t kTextRows = 32;
+// What post-processing reads.
+constexpr Tensor ModelOutput::*kOutputs[] = {&ModelOutput::last_hidden_state, &ModelOutput::pooler_output,
+                                             &ModelOutput::logits, &ModelOutput::start_logits,
+                                             &ModelOutput::end_logits};
 
 // The tensors of rows as one (B, …); smaller ones are padded with zeros, which attention_mask masks.
 Tensor collate(const std::string& name, const std::vector<Tensor>& rows) {
@@ -119,32 +124,58 @@ void Pipeline::run(std::span<const PipelineInput> inputs, const Json& arguments,
     std::vector<Item*> ready;
     for (Item& item : items)
       if (item.failure == nullptr) ready.push_back(&item);
-    for (size_t i = 0; i < ready.size(); i += batch_size)
-      run_batch(std::span(ready).subspan(i, std::min(batch_size, ready.size() - i)), *settings, output);
-    for (size_t i = 0; i < items.size(); i++) {
-      if (items[i].failure == nullptr) {
-        if (options.done) options.done(begin + i, std::move(items[i].result));
-      } else {
-        const Error error = error_of(items[i].failure, task_);
-        if (!options.failed) throw error;
-        options.failed(begin + i, error);
+    size_t delivered = 0;
+    auto deliver_up_to = [&](size_t end) {
+      for (; delivered < end; delivered++) {
+        Item& item = items[delivered];
+        if (item.failure == nullptr) {
+          if (options.done) options.done(begin + delivered, std::move(item.result));
+        } else {
+          const Error error = error_of(item.failure, task_);
+          if (!options.failed) throw error;
+          options.failed(begin + delivered, error);
+        }
       }
+    };
+    for (size_t i = 0; i < ready.size(); i += batch_size) {
+      const std::span<Item*> batch = std::span(ready).subspan(i, std::min(batch_size, ready.size() - i));
+      const size_t end = size_t(batch.back() - items.data()) + 1;
+      run_batch(batch, *settings, options.batch_size, output);
+      deliver_up_to(end);
     }
+    deliver_up_to(items.size());
   }
 }
 
-void Pipeline::run_batch(std::span<Item*> batch, const Settings& settings, ModelOutput& output) const {
+void Pipeline::run_batch(std::span<Item*> batch, const Settings& settings, int64_t batch_size,
+                         ModelOutput& output) const {
   try {
-    ModelInputs inputs;
-    for (const std::string& name : batch[0]->prepared->keys()) {
-      std::vector<Tensor> rows;
-      for (const Item* item : batch) {
-        const std::vector<Tensor>& own = item->prepared->list(name);
-        rows.insert(rows.end(), own.begin(), own.end());
+    int64_t count = 0;  // rows of all items
+    for (const Item* item : batch) count += item->rows();
+    const std::vector<std::string> names = batch[0]->prepared->keys();
+    const bool sound = std::ranges::find(names, "input_values") != names.end();
+    const int64_t at_once = sound ? batch_size : std::max(batch_size, kTextRows);
+    std::vector<Tensor> rows_of[std::size(kOutputs)];  // of each output, when it takes several calls
+    for (int64_t begin = 0; begin < count; begin += at_once) {
+      ModelInputs inputs;
+      for (const std::string& name : names) {
+        std::vector<Tensor> rows;
+        int64_t row = 0;
+        for (const Item* item : batch)
+          for (const Tensor& own : item->prepared->list(name))
+            if (row++ >= begin && row <= begin + at_once) rows.push_back(own);
+        inputs.set(name, collate(name, rows));
       }
-      inputs.set(name, collate(name, rows));
+      model_->forward(inputs, output, {.per_utterance = sound});
+      if (count <= at_once) break;
+      for (size_t i = 0; i < std::size(kOutputs); i++) {
+        const Tensor& part = output.*kOutputs[i];
+        for (int64_t row = 0; part.defined() && row < part.size(0); row++)
+          rows_of[i].push_back(batch_row(part, row).clone());
+      }
     }
-    model_->forward(inputs, output, {.per_utterance = inputs.input_values.defined()});
+    for (size_t i = 0; i < std::size(kOutputs); i++)
+      if (!rows_of[i].empty()) output.*kOutputs[i] = collate("output", rows_of[i]);
     int64_t first = 0;
     for (Item* item : batch) {
       item->result = postprocess(*item->input, *item->prepared, output, first, settings);
@@ -152,7 +183,7 @@ void Pipeline::run_batch(std::span<Item*> batch, const Settings& settings, Model
     }
   } catch (...) {
     if (batch.size() == 1) return void(batch[0]->failure = std::current_exception());
-    for (Item*& item : batch) run_batch({&item, 1}, settings, output);  // one of them is bad: find it
+    for (Item*& item : batch) run_batch({&item, 1}, settings, batch_size, output);  // one of them is bad: find it
   }
 }
 

@@ -45,8 +45,8 @@ struct PipelineFiles {
 struct PipelineRun {
   int64_t batch_size = 1;                                    // inputs per call of the model
   std::function<void(size_t index, Json result)> done = {};  // called for each input, in their order
-  std::function<void(size_t index, const Error& error)> failed =
-      {};  // for one that did not work; without it run() throws
+  // Called for one that did not work; without it run() throws.
+  std::function<void(size_t index, const Error& error)> failed = {};
 };
 
 /// transformers.Pipeline. Calls are const and may come from many threads at once.
@@ -65,8 +65,8 @@ class Pipeline {
                                int64_t batch_size = 1) const;
   std::vector<Json> operator()(const std::vector<std::string>& texts, const Json& arguments = {},
                                int64_t batch_size = 1) const;
-  /// The same, one by one as they are ready, and with the others done where one does not work. While the inputs of a
-  /// window are pre-processed on the runtime's threads, each on one, files and texts of many inputs cost little more
+  /// The same, batch by batch as they are ready, and with the others done where one does not work. While the inputs of
+  /// a window are pre-processed on the runtime's threads, each on one, files and texts of many inputs cost little more
   /// than the model does.
   void run(std::span<const PipelineInput> inputs, const Json& arguments, const PipelineRun& run) const;
 
@@ -101,7 +101,7 @@ class Pipeline {
 
  private:
   struct Item;
-  void run_batch(std::span<Item*> batch, const Settings& settings, ModelOutput& output) const;
+  void run_batch(std::span<Item*> batch, const Settings& settings, int64_t batch_size, ModelOutput& output) const;
 
   std::string task_;
   AnyModel model_;
@@ -114,6 +114,6 @@ Tensor batch_row(const Tensor& batch, int64_t i);
 BatchFeature pixels_of(const BaseImageProcessor& processor, const Tensor& image, Json arguments = Json::Object{});
 /// The image or sound of an input, from its file if need be.
 Tensor image_of(const PipelineInput& input, const PipelineFiles& files, bool text_is_file = true);
-Tensor audio_of(const PipelineInput& input, const PipelineFiles& files, int64_t sampling_rate);
+Tensor audio_of(const Runtime& runtime, const PipelineInput& input, const PipelineFiles& files, int64_t sampling_rate);
 
 }  // namespace caracal

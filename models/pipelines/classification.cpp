@@ -19,9 +19,8 @@ std::shared_ptr<const Pipeline::Settings> ClassificationPipeline::settings(const
   auto choices = std::make_shared<Choices>();
   choices->function = arguments.choice("function_to_apply", {"softmax", "sigmoid", "none"});
   if (choices->function.empty()) choices->function = default_function();
-  const int64_t all = int64_t(labels_.size());
   const bool none = arguments.given("top_k") && arguments.find("top_k") == nullptr;
-  choices->top_k = none ? all : arguments.integer("top_k", 1).value_or(default_top_k());
+  choices->top_k = none ? top_k_of_none() : arguments.integer("top_k", 1).value_or(default_top_k());
   return choices;
 }
 
@@ -54,7 +53,10 @@ std::string AudioClassificationPipeline::default_function() const {
 }
 
 Pipeline::Prepared AudioClassificationPipeline::preprocess(const PipelineInput& input, const Settings&) const {
-  return {extractor_({audio_of(input, files_, extractor_.sampling_rate())}, {.return_attention_mask = true}), {}, {}};
+  return {extractor_({audio_of(model().runtime(), input, files_, extractor_.sampling_rate())},
+                     {.return_attention_mask = true}),
+          {},
+          {}};
 }
 
 Json AudioClassificationPipeline::postprocess(const PipelineInput& input, const Prepared& prepared,

@@ -18,7 +18,8 @@ class ClassificationPipeline : public Pipeline {
   };
   std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   /// What top_k is when it is not given, and when it is None.
-  virtual int64_t default_top_k() const { return int64_t(labels_.size()); }
+  virtual int64_t default_top_k() const { return top_k_of_none(); }
+  virtual int64_t top_k_of_none() const { return int64_t(labels_.size()); }
   virtual std::string default_function() const;
   Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
                    const Settings& settings) const override;
@@ -40,7 +41,7 @@ class TextClassificationPipeline final : public ClassificationPipeline {
   PreTrainedTokenizerBase tokenizer_;
 };
 
-/// transformers.ImageClassificationPipeline: an image, or its file. top_k is 5 by default.
+/// transformers.ImageClassificationPipeline: an image, or its file. top_k is 5 by default, and for None.
 class ImageClassificationPipeline final : public ClassificationPipeline {
  public:
   ImageClassificationPipeline(AnyModel model, std::shared_ptr<const BaseImageProcessor> processor, PipelineFiles files)
@@ -50,6 +51,7 @@ class ImageClassificationPipeline final : public ClassificationPipeline {
 
  protected:
   int64_t default_top_k() const override { return 5; }
+  int64_t top_k_of_none() const override { return 5; }
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
 
  private:

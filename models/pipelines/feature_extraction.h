@@ -57,7 +57,7 @@ class ImageFeatureExtractionPipeline final : public Pipeline {
 };
 
 /// The cosine of each of `texts` with the source sentence `text`: a list of numbers, as sentence_transformers'
-/// similarity gives them. No arguments.
+/// similarity gives them by default (a checkpoint's similarity_fn_name and prompts are not read). No arguments.
 class SentenceSimilarityPipeline final : public Pipeline {
  public:
   explicit SentenceSimilarityPipeline(SentenceTransformer sentences)

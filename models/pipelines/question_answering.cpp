@@ -9,18 +9,6 @@
 namespace caracal {
 namespace {
 
-// Python's str.lower(), but for the final sigma.
-std::string lower(std::string_view text) {
-  std::string out;
-  char bytes[4];
-  for (const char* p = text.data(); p != text.data() + text.size();) {
-    const auto mapped = tokenizers::unicode::to_lower(tokenizers::unicode::decode(p));
-    for (size_t i = 0; i < mapped.size; i++)
-      out.append(bytes, tokenizers::unicode::encode(mapped.code_points[i], bytes));
-  }
-  return out;
-}
-
 // Where the word of token `at` begins, or ends, in the text; of what the row has of it.
 std::pair<int64_t, int64_t> word_span(std::span<const tokenizers::Token> row, size_t at) {
   auto same = [&](size_t i) { return row[i].word == row[at].word && row[i].sequence == row[at].sequence; };
@@ -41,7 +29,8 @@ ExtractivePipeline::ExtractivePipeline(std::string task, AnyModel model, const P
 std::shared_ptr<ExtractivePipeline::Choices> ExtractivePipeline::read(const Arguments& arguments, int64_t longest,
                                                                       int64_t most_shared) const {
   auto choices = std::make_shared<Choices>();
-  choices->top_k = arguments.integer("top_k", 1).value_or(1);
+  constexpr int64_t kMostAnswers = 1 << 20;
+  choices->top_k = std::min(arguments.integer("top_k", 1).value_or(1), kMostAnswers);
   choices->max_answer_len = arguments.integer("max_answer_len", 1).value_or(15);
   choices->max_seq_len = arguments.integer("max_seq_len", 1).value_or(longest);
   choices->doc_stride = arguments.integer("doc_stride", 0).value_or(std::min(choices->max_seq_len / 2, most_shared));
@@ -128,13 +117,13 @@ Json QuestionAnsweringPipeline::postprocess(const PipelineInput& input, const Pr
     const int64_t begin = align ? word_span(row, span.start).first : int64_t(row[span.start].begin),
                   end = align ? word_span(row, span.end).second : int64_t(row[span.end].end);
     const std::string answer(context.slice(size_t(begin), size_t(end)));
-    const auto known = std::ranges::find(lowered, lower(answer));
+    const auto known = std::ranges::find(lowered, tokenizers::unicode::to_lower(answer));
     if (known != lowered.end()) {
       Json& score = answers[size_t(known - lowered.begin())];
       score.set("score", score.at("score").as_double() + double(span.score));
       continue;
     }
-    lowered.push_back(lower(answer));
+    lowered.push_back(tokenizers::unicode::to_lower(answer));
     answers.emplace_back(Json{{"score", double(span.score)}, {"start", begin}, {"end", end}, {"answer", answer}});
   }
   if (choices.handle_impossible_answer)

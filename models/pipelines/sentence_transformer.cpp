@@ -119,7 +119,7 @@ Tensor SentenceTransformer::encode(const std::vector<std::string>& texts, const 
     std::copy_n(pooled.data<float>(), pooled.numel(), result.data<float>() + begin * pooled.size(1));
     if (options.progress) options.progress(end - begin);
   }
-  return result.defined() ? result : Tensor::empty({0, model_->config().to_dict().at("hidden_size").as_int()});
+  return result.defined() ? result : Tensor::empty({0, model_->config().get("hidden_size").as_int()});
 }
 
 BatchEncoding SentenceTransformer::tokenize(const std::vector<std::string>& texts) const {

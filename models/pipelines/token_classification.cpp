@@ -2,12 +2,12 @@
 
 #include <algorithm>
 
-#include <caracal/models/pipelines/code_points.h>
 #include <caracal/models/pipelines/scores.h>
 
 namespace caracal {
 namespace {
 
+// In the order of AggregationStrategy.
 constexpr std::string_view kStrategies[] = {"none", "simple", "first", "average", "max"};
 
 std::string joined(const std::vector<std::string>& words, const std::string& delimiter) {
@@ -31,7 +31,7 @@ TokenClassificationPipeline::TokenClassificationPipeline(AnyModel model, PreTrai
 
 std::shared_ptr<const Pipeline::Settings> TokenClassificationPipeline::settings(const Arguments& arguments) const {
   auto choices = std::make_shared<Choices>();
-  const std::string strategy = arguments.choice("aggregation_strategy", {"none", "simple", "first", "average", "max"});
+  const std::string strategy = arguments.choice("aggregation_strategy", kStrategies);
   if (!strategy.empty())
     choices->strategy = AggregationStrategy(std::ranges::find(kStrategies, strategy) - std::begin(kStrategies));
   if (auto labels = arguments.strings("ignore_labels")) choices->ignored = std::move(*labels);
@@ -54,15 +54,12 @@ Pipeline::Prepared TokenClassificationPipeline::preprocess(const PipelineInput& 
     options.return_overflowing_tokens = true;
   }
   if (input.words.empty()) return prepare(tokenizer_({TextInput(input.text)}, options));
-  return prepare(tokenizer_(std::vector{input.words}, options));
+  return prepare(tokenizer_(std::vector<std::vector<std::string>>{input.words}, options));
 }
 
-std::vector<TokenClassificationPipeline::Entity> TokenClassificationPipeline::tokens_of(const Prepared& prepared,
-                                                                                        size_t row,
-                                                                                        const Tensor& logits,
-                                                                                        const PipelineInput& input,
-                                                                                        const Choices& choices) const {
-  const CodePoints text(input.words.empty() ? input.text : joined(input.words, choices.delimiter));
+std::vector<TokenClassificationPipeline::Entity> TokenClassificationPipeline::tokens_of(
+    const Prepared& prepared, size_t row, const Tensor& logits, const PipelineInput& input, const CodePoints& text,
+    const Choices& choices) const {
   std::vector<int64_t> word_begins;  // of given words, in the text
   int64_t begin = 0;
   for (const std::string& word : input.words) {
@@ -163,10 +160,11 @@ Json TokenClassificationPipeline::postprocess(const PipelineInput& input, const 
                                               const ModelOutput& output, int64_t first,
                                               const Settings& settings) const {
   const auto& choices = static_cast<const Choices&>(settings);
+  const CodePoints text(input.words.empty() ? input.text : joined(input.words, choices.delimiter));
   std::vector<Entity> all;
   for (size_t row = 0; row < prepared.encoding.size(); row++) {
     const Tensor logits = batch_row(output.logits, first + int64_t(row));  // (S, C)
-    std::vector<Entity> entities = tokens_of(prepared, row, logits, input, choices);
+    std::vector<Entity> entities = tokens_of(prepared, row, logits, input, text, choices);
     if (choices.strategy == AggregationStrategy::none || choices.strategy == AggregationStrategy::simple) {
       for (Entity& entity : entities) label(entity);
     } else {

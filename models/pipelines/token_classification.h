@@ -3,6 +3,7 @@
 
 #include <caracal/models/layoutlmv2/processing_layoutlmv2.h>
 #include <caracal/models/pipelines/base.h>
+#include <caracal/models/pipelines/code_points.h>
 
 namespace caracal {
 
@@ -46,7 +47,7 @@ class TokenClassificationPipeline final : public Pipeline {
     bool continues = false;  // a part of a word that is not its first
   };
   std::vector<Entity> tokens_of(const Prepared& prepared, size_t row, const Tensor& logits, const PipelineInput& input,
-                                const Choices& choices) const;
+                                const CodePoints& text, const Choices& choices) const;
   Entity word_of(std::span<const Entity> tokens, AggregationStrategy strategy) const;
   std::vector<Entity> words_of(const std::vector<Entity>& tokens, AggregationStrategy strategy) const;
   std::vector<Entity> groups_of(const std::vector<Entity>& words) const;

@@ -47,16 +47,6 @@ class CtcNormalizer final : public tk::Normalizer {
   bool upper_;
 };
 
-std::string lower(const std::string& text) {
-  std::string out;
-  char bytes[4];
-  for (const char* p = text.data(); p != text.data() + text.size();) {
-    const tk::unicode::Mapped mapped = tk::unicode::to_lower(tk::unicode::decode(p));
-    for (size_t i = 0; i < mapped.size; ++i) out.append(bytes, tk::unicode::encode(mapped.code_points[i], bytes));
-  }
-  return out;
-}
-
 // What transformers' _get_word_offsets makes of the offsets of characters.
 std::vector<CtcOffset> words_of(const std::vector<CtcOffset>& characters, const std::string& space) {
   std::vector<CtcOffset> words;
@@ -102,7 +92,7 @@ class CtcDecoder final : public tk::Decoder {
       out.text += c.text;
     }
     out.text = tk::strip_white_space(out.text);
-    if (lower_) out.text = lower(out.text);
+    if (lower_) out.text = tk::unicode::to_lower(out.text);
     if (options.output_word_offsets) out.word_offsets = words_of(characters, space_);
     if (options.output_char_offsets) out.char_offsets = std::move(characters);
     return out;

@@ -17,6 +17,7 @@ FAULT = {"match": REGEX on "hub GET /path" or "store GET /path", "do": WHAT, "ti
   foreign          redirect to the third server, which only records    bad_range  answer another range than was asked
   plain            redirect to the same address over http
   etag value=V     another ETag on the body                            commit value=V   another X-Repo-Commit
+  endless code=C   that status, and a body without an end
   page size=N      the list of files in pages of N                     evil       names that leave the folder, in the list
 GET /_log gives the requests so far: [{"server", "method", "path", "headers", "status", "sent"}]; sent counts the bytes
 of the body that went into the socket.
@@ -156,6 +157,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if what == "status":
             retry = [("Retry-After", str(fault["retry_after"]))] if "retry_after" in fault else []
             return self.answer(fault["code"], retry, b"no")
+        if what == "endless":
+            self.entry["status"] = fault["code"]
+            self.send_response(fault["code"])
+            self.send_header("Connection", "close")
+            self.end_headers()
+            while True:
+                self.wfile.write(b"no" * 4096)
         if what == "slow":
             time.sleep(fault["seconds"])
         if what == "loop":

@@ -242,6 +242,12 @@ TEST_F(HubTest, BusyAndBrokenServersAreAskedAgain) {
   EXPECT_EQ(server->requests("store").size(), 3u);
 }
 
+TEST_F(HubTest, EndlessAnswersOfFailuresAreLeft) {
+  EXPECT_EQ(with_faults({Json{{"match", "store GET"}, {"do", "endless"}, {"code", 500}, {"times", 1}}}), std::nullopt);
+  fs::remove_all(cache());
+  EXPECT_EQ(with_faults({Json{{"match", "store GET"}, {"do", "endless"}, {"code", 404}}}), ErrorCode::not_found);
+}
+
 TEST_F(HubTest, PatienceEnds) {
   EXPECT_EQ(with_faults({Json{{"match", "store GET"}, {"do", "status"}, {"code", 500}}}), ErrorCode::io);
   EXPECT_EQ(server->requests("store").size(), 5u);
@@ -383,6 +389,9 @@ TEST_F(HubTest, NamesMayNotLeaveTheFolder) {
     EXPECT_EQ(with_faults({Json{{"match", "tree"}, {"do", "evil"}, {"names", Json::Array{name}}}}), ErrorCode::bad_file)
         << name;
   }
+  HubRequest nowhere = request("org/text");  // a name that the file system cannot take
+  nowhere.options.cache_dir += "/" + std::string(300, 'a');
+  EXPECT_THROW(download(nowhere), Error);
   for (const char* name : {"a/b/c", "..", "org/..", "-a", "a--b", "a/b.git", "a b", "org/"})
     EXPECT_THROW(download(request(name)), Error) << name;
   for (const char* revision : {"../../../etc", "/etc", "a/../b"}) {

@@ -5,34 +5,13 @@
 
 #include <thread>
 
-#include "models_testing.h"
+#include <caracal/tests/counting_malloc.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define CARACAL_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define CARACAL_SANITIZED 1
-#endif
-#endif
+#include "models_testing.h"
 
 #ifndef CARACAL_SANITIZED
 
-static std::atomic<int64_t> allocations{0};
-
 extern "C" {
-void* __libc_malloc(size_t);
-void* __libc_calloc(size_t, size_t);
-void* __libc_realloc(void*, size_t);
-void* __libc_memalign(size_t, size_t);
-
-void* malloc(size_t n) { return allocations++, __libc_malloc(n); }
-void* calloc(size_t n, size_t size) { return allocations++, __libc_calloc(n, size); }
-void* realloc(void* p, size_t n) { return allocations++, __libc_realloc(p, n); }
-void* aligned_alloc(size_t alignment, size_t n) { return allocations++, __libc_memalign(alignment, n); }
-void* memalign(size_t alignment, size_t n) { return allocations++, __libc_memalign(alignment, n); }
-int posix_memalign(void** p, size_t alignment, size_t n) {
-  return allocations++, (*p = __libc_memalign(alignment, n)) == nullptr ? 12 : 0;
-}
 void* mmap(void* p, size_t n, int protection, int flags, int fd, off_t offset) noexcept {
   allocations++;
   return reinterpret_cast<void*>(syscall(SYS_mmap, p, n, protection, flags, fd, offset));

@@ -164,13 +164,38 @@ TEST(Pipelines, RefuseBadInputs) {
   EXPECT_TRUE(has(error(speech.path, {.file = "cat.wav"}), "cat.wav"));
   EXPECT_TRUE(has(error(speech.path, {.audio = Tensor::zeros({2, 40})}), "(2, 40)"));
   EXPECT_TRUE(has(error(speech.path, {.audio = noise(5)}), "Wav2Vec2"));  // too short for one frame
-  EXPECT_TRUE(has(error(speech.path, {.audio = noise(0)}), "expected"));
+  EXPECT_TRUE(has(error(speech.path, {.audio = noise(0)}), "no samples"));
+  EXPECT_TRUE(has(message_of([&] {
+                    (*pipeline("", speech.path))(PipelineInput{.audio = noise(0)}, {{"chunk_length_s", 1}});
+                  }),
+                  "no samples"));
   EXPECT_TRUE(has(error(page.path, {.image = pixels(9, 9)}), "question"));
   EXPECT_TRUE(has(error(page.path, {.text = "who", .image = pixels(9, 9), .words = {"a"}}), "as many boxes"));
   EXPECT_TRUE(has(error(features.path, {.text = std::string(200, '.')}), "max_position_embeddings"));
   for (const char* json : {"3", R"({"colour": "red"})", R"({"words": "a"})", R"({"boxes": [[1, 2, 3]]})",
                            R"({"word_boxes": [["a"]]})", R"({"text": 7})"})
     EXPECT_TRUE(has(message_of([&] { pipeline_input(Json::parse(json, "input")); }), "[pipeline] expected")) << json;
+}
+
+TEST(Pipelines, TopK) {
+  const Checkpoint image("vit/image_classification_names", "images"), asked("bert/question_answering", "text");
+  const auto labels = pipeline("", image.path);
+  const PipelineInput picture{.image = pixels(9, 9)};
+  EXPECT_EQ((*labels)(picture, {{"top_k", nullptr}}), (*labels)(picture));
+  const Json all =
+      (*pipeline("", asked.path))(PipelineInput{.text = "who?", .text_pair = "the cat"}, {{"top_k", INT64_MAX}});
+  EXPECT_GT(all.as_array().size(), 1u);
+}
+
+// One input of more rows than go through the model at once.
+TEST(Pipelines, LongInputsAreCutIntoCalls) {
+  const Checkpoint asked("bert/question_answering", "text");
+  std::string context;
+  for (int i = 0; i < 120; i++) context += "the cat sits on the mat. ";
+  const auto pipe = pipeline("", asked.path);
+  const PipelineInput input{.text = "who?", .text_pair = context};
+  const Json arguments = {{"max_seq_len", 16}, {"doc_stride", 4}};
+  EXPECT_EQ((*pipe)(input, arguments), (*pipe)(std::vector{input}, arguments, 1000)[0]);
 }
 
 TEST(Pipelines, ABadInputLeavesTheOthersAlone) {

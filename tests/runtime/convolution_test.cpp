@@ -249,6 +249,7 @@ TEST_F(ConvolutionOps, RefuseWhatDoesNotFit) {
   Images images;
   EXPECT_THROW(conv2d(ctx, x, {1, 3, 3}, conv, &images), Error);
   EXPECT_THROW(max_pool_2d(ctx, x, {1, 2, 5}, {.kernel = 2, .stride = 0}, {}, &images), Error);
+  EXPECT_EQ(max_pool_2d(ctx, x, {1, 2, 5}, {}, {.kernel = 6}, &images).shape(), (Shape{0, 4}));  // too wide: nothing
   EXPECT_THROW(adaptive_average_pool_2d(ctx, x, {1, 2, 5}, 0, 1), Error);
   Tensor onto = random({10, 4}, 1);
   EXPECT_THROW(add_upsampled(ctx, x, {1, 2, 5}, onto), Error);

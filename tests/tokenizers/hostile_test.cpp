@@ -39,6 +39,7 @@ TEST(Hostile, Models) {
   const auto load = [](const char* model) { return [model] { tk::Tokenizer::from_json(bpe(model)); }; };
   expect_error(load(R"({"type":"BPE","vocab":{"a":0,"b":0},"merges":[]})"), ErrorCode::bad_file, "id 0");
   expect_error(load(R"({"type":"BPE","vocab":{"a":0}})"), ErrorCode::bad_file, "merges");
+  expect_error(load(R"({"type":"BPE","vocab":{"a":0,"b":1},"merges":"a b"})"), ErrorCode::bad_file, "list");
   expect_error(load(R"({"type":"BPE","vocab":{"a":0},"merges":["a b"]})"), ErrorCode::bad_file, "'b'");
   expect_error(load(R"({"type":"BPE","vocab":{"a":0,"b":1},"merges":["a b"]})"), ErrorCode::bad_file, "'ab'");
   expect_error(load(R"({"type":"BPE","vocab":{"a":0},"merges":["a"]})"), ErrorCode::bad_file, "space between");
@@ -204,10 +205,24 @@ TEST(Hostile, LargeFilesAreRefusedSoon) {
   for (size_t i = 0; i + 1 < 100000; ++i) merges += R"("t1 t2",)";
   const std::string added = R"({"id":1,"content":")" + std::string(10000000, 'x') +
                             R"(","single_word":false,"lstrip":false,"rstrip":false,"normalized":true,"special":true})";
+  // Of each node that byte whose edge lies nearest to the beginning of the trie's table.
+  std::string colliding;
+  for (uint64_t node = 0; node < 100000; ++node) {
+    char best = 'a';
+    uint64_t least = UINT64_MAX;
+    for (char byte = '0'; byte <= 'z'; ++byte) {
+      const uint64_t hash = (node << 8 | uint64_t(byte)) * 0x9E3779B97F4A7C15u;
+      if (byte != '\\' && hash < least) best = byte, least = hash;
+    }
+    colliding += best;
+  }
   const struct {
     const char* name;
     std::string text, error;
   } files[] = {
+      {"a token made to collide", with_model(R"({"type":"Unigram","unk_id":0,"vocab":[[")" + colliding + R"(",0]]})"),
+       "collide"},
+      {"merges that are no list", bpe(large, R"(,"merges":"t1 t2")"), "list"},
       {"duplicate id", bpe(open + R"(,"u":199999})", R"(,"merges":[])"), "id 199999"},
       {"missing merges", bpe(large, ""), "merges"},
       {"unknown token in merges", bpe(large, R"(,"merges":["t1 u"])"), "'u'"},
@@ -310,6 +325,17 @@ TEST(Hostile, LongRunsAreLinear) {
   for (const char* piece : {"a", " ", "\U0001F600", "\u0301", "["}) {
     EXPECT_LE(ratio_of_times(bert.backend_tokenizer(), piece, 50000 / kSlow), kMostRatio) << piece;
   }
+  const auto seconds = [&](size_t count) {
+    const std::vector<std::string> words(count, "a");
+    double least = 1e9;
+    for (int i = 0; i < 3; ++i) {
+      least = std::min(least, seconds_of([&] {
+                         EXPECT_EQ(bert(std::vector<std::vector<std::string>>{words}).row(0).size(), count + 2);
+                       }));
+    }
+    return least;
+  };
+  EXPECT_LE(seconds(80000 / kSlow), kMostRatio * seconds(10000 / kSlow)) << "words";
   Json content = bpe(R"({"type":"WordLevel","vocab":{"a":0},"unk_token":"a"})");
   content.set("pre_tokenizer",
               {{"type", "Split"}, {"pattern", Json{{"Regex", "(a+)+b"}}}, {"behavior", "Isolated"}, {"invert", false}});

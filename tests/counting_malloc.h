@@ -1,0 +1,46 @@
+// Replaces malloc and its relatives by counting ones, for a program that includes this once. Not under sanitizers,
+// which replace them too: CARACAL_SANITIZED is defined then, and nothing else.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CARACAL_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define CARACAL_SANITIZED 1
+#endif
+#endif
+
+#ifndef CARACAL_SANITIZED
+
+static std::atomic<int64_t> allocations{0}, releases{0};
+
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+void __libc_free(void*);
+
+void* malloc(size_t n) { return allocations++, __libc_malloc(n); }
+void* calloc(size_t n, size_t size) { return allocations++, __libc_calloc(n, size); }
+void* realloc(void* p, size_t n) {
+  allocations++;
+  if (p != nullptr) releases++;
+  return __libc_realloc(p, n);
+}
+void* aligned_alloc(size_t alignment, size_t n) { return allocations++, __libc_memalign(alignment, n); }
+void* memalign(size_t alignment, size_t n) { return allocations++, __libc_memalign(alignment, n); }
+int posix_memalign(void** p, size_t alignment, size_t n) {
+  return allocations++, (*p = __libc_memalign(alignment, n)) == nullptr ? 12 : 0;
+}
+void free(void* p) {
+  if (p != nullptr) releases++;
+  __libc_free(p);
+}
+}
+
+#endif
