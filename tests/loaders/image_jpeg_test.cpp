@@ -117,6 +117,9 @@ TEST(BaselineJpeg, LeavesTheRestToLibjpeg) {
 
 // Damage: whatever the fast way accepts has libjpeg's pixels (libjpeg reads what it refuses, or refuses it, too).
 TEST(BaselineJpeg, DamagedFilesEqualLibjpegs) {
+#ifndef __x86_64__
+  GTEST_SKIP() << "coefficients out of range overflow otherwise in libjpeg-turbo's transforms for other CPUs";
+#endif
   std::mt19937 engine(3);
   int accepted = 0, refused = 0;
   for (const Kind& kind : {Kind{50, 40, 3, 2, 2, 90}, Kind{50, 40, 3, 1, 1, 60}, Kind{50, 40, 1, 1, 1, 97},
