@@ -90,7 +90,8 @@ def main():
             for number, name in enumerate(FILTERS):
                 lines.append(row(f"resize {image.height} x {image.width} to {height} x {width}, {name}",
                                  lambda n: caracal("resize", path, height, width, number, n),
-                                 {"Pillow": lambda: image.resize((width, height), number)}, calls))
+                                 {"Pillow": lambda: image.resize((width, height), number)},
+                                 100 if name == "nearest" else calls))
     for file, seconds, rate in [("jfk_16k_mono_16bit.wav", 10, 16000), ("vctk_p286_011_48k.wav", 10, 48000)]:
         samples, original = soundfile.read(data / "audio" / file, dtype="int16")
         with tempfile.NamedTemporaryFile(suffix=".wav") as clip:

@@ -1,6 +1,7 @@
 #include <caracal/runtime/image_ops.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -182,20 +183,23 @@ struct GatherPlan {
   }
 };
 
-// Pixels from far apart. Four bytes are moved for three where neither row ends there. `next` is the row after this one,
-// which is fetched meanwhile: each pixel is a cache line.
+constexpr size_t kRowsAtOnce = 4;
+
+// Pixels from far apart: each is a cache line to wait for, so several rows are fetched at once. Four bytes are moved
+// for three where no row ends there.
 template <int64_t kChannels>
-void copy_pixels(uint8_t* out, const uint8_t* in, const uint8_t* next, int64_t in_size,
+void copy_pixels(std::array<uint8_t*, kRowsAtOnce> outs, std::array<const uint8_t*, kRowsAtOnce> rows, int64_t in_size,
                  const std::vector<int64_t>& positions) {
-  constexpr size_t kMove = kChannels == 3 ? 4 : size_t(kChannels);
-  const auto inner = std::lower_bound(positions.begin(), positions.end() - 1, in_size - 1) - positions.begin();
-  size_t i = 0;
-  for (; i < size_t(inner); i++, out += kChannels) {
-    std::memcpy(out, in + positions[i] * kChannels, kMove);
-    __builtin_prefetch(next + positions[i] * kChannels);
-  }
-  for (; i < positions.size(); i++, out += kChannels)
-    std::memcpy(out, in + positions[i] * kChannels, size_t(kChannels));
+  const auto copy = [&]<size_t kBytes>(size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++) {
+      for (size_t k = 0; k < kRowsAtOnce; k++)
+        std::memcpy(outs[k] + i * kChannels, rows[k] + positions[i] * kChannels, kBytes);
+    }
+  };
+  const size_t inner =
+      size_t(std::lower_bound(positions.begin(), positions.end() - 1, in_size - 1) - positions.begin());
+  copy.template operator()<kChannels == 3 ? 4 : kChannels>(0, inner);
+  copy.template operator()<kChannels>(inner, positions.size());
 }
 
 Tensor resize_nearest(const Runtime& runtime, const Tensor& in, int64_t height, int64_t width) {
@@ -204,23 +208,26 @@ Tensor resize_nearest(const Runtime& runtime, const Tensor& in, int64_t height, 
   const GatherPlan plan(xs, channels, in_bytes);
   Tensor result = Tensor::empty({height, width, channels}, DType::U8);
   runtime.parallel(height, kBytesPerTask / out_bytes, [&](int64_t begin, int64_t end, int) {
-    for (int64_t y = begin; y < end; y++) {
-      uint8_t* out = result.data<uint8_t>() + y * out_bytes;
-      const uint8_t* row = in.data<uint8_t>() + ys[size_t(y)] * in_bytes;
-      const uint8_t* next = in.data<uint8_t>() + ys[size_t(std::min(y + 1, height - 1))] * in_bytes;
-      if (y > begin && ys[size_t(y)] == ys[size_t(y - 1)])
-        std::memcpy(out, out - out_bytes, size_t(out_bytes));
-      else if (plan.windows > 0)
-        runtime.cpu().gather_bytes_u8(out, row, plan.begin.data(), plan.patterns.data(), int64_t(plan.begin.size()),
-                                      plan.windows, plan.last);
-      else if (channels == 1)
-        copy_pixels<1>(out, row, next, in.size(1), xs);
-      else if (channels == 2)
-        copy_pixels<2>(out, row, next, in.size(1), xs);
-      else if (channels == 3)
-        copy_pixels<3>(out, row, next, in.size(1), xs);
+    const auto out = [&](int64_t y) { return result.data<uint8_t>() + y * out_bytes; };
+    const auto row = [&](int64_t y) { return in.data<uint8_t>() + ys[size_t(y)] * in_bytes; };
+    for (int64_t y = begin; plan.windows > 0 && y < end; y++) {
+      if (y > begin && row(y) == row(y - 1))
+        std::memcpy(out(y), out(y - 1), size_t(out_bytes));
       else
-        copy_pixels<4>(out, row, next, in.size(1), xs);
+        runtime.cpu().gather_bytes_u8(out(y), row(y), plan.begin.data(), plan.patterns.data(),
+                                      int64_t(plan.begin.size()), plan.windows, plan.last);
+    }
+    constexpr auto copy = [](int64_t n) {
+      return n == 1 ? copy_pixels<1> : n == 2 ? copy_pixels<2> : n == 3 ? copy_pixels<3> : copy_pixels<4>;
+    };
+    for (int64_t y = begin; plan.windows == 0 && y < end; y += int64_t(kRowsAtOnce)) {
+      std::array<uint8_t*, kRowsAtOnce> outs;
+      std::array<const uint8_t*, kRowsAtOnce> rows;
+      for (size_t k = 0; k < kRowsAtOnce; k++) {  // the last row again where there are no four
+        outs[k] = out(std::min(y + int64_t(k), end - 1));
+        rows[k] = row(std::min(y + int64_t(k), end - 1));
+      }
+      copy(channels)(outs, rows, in.size(1), xs);
     }
   });
   return result;

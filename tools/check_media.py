@@ -154,7 +154,7 @@ class Checker:
         processor = LayoutLMv2ImageProcessorPil()
         for path in self.readable:
             image = self.reference(path)
-            if image.width * image.height > 6e6 or image.width < 3 or image.height < 3:
+            if image.width < 3 or image.height < 3:
                 continue
             want = processor(image, return_tensors="np")
             got = self.caracal("layoutlmv2", "image", [path])
