@@ -4,11 +4,13 @@
     python peers.py PEER --model DIR --work DIR --threads N
 
 Reads one JSON request a line on stdin and answers each with one JSON line (any other output goes to stderr):
-    {"do": "prepare", "cell": FILE}    load inputs, compile for their shape    -> {"ready_s": ...}
+    {"do": "prepare", "cell": FILE}    load inputs, compile for their shape    -> {"first_ms": ..., "groups": [...]}
     {"do": "output", "file": FILE}     write the outputs                       -> {"convolutions": {...}} from PyTorch
-    {"do": "time", "warmup_s": ..., "seconds": ...}    -> {"p50_ms", "p90_ms", "p99_ms", "min_ms", "mean_ms", "calls"}
+    {"do": "time", "warmup_s": ..., "seconds": ..., "every_ms": 0}    -> {"p50_ms", "p90_ms", "p99_ms", "min_ms", "mean_ms", "calls"}
 The cell file holds input_ids and attention_mask (B, S) I64 (and, for LayoutLMv2, bbox (B, S, 4) I64 and image
-(B, 3, 224, 224) U8), or pixel_values (B, C, height, width) F32, or input_values (B, N) F32. Every peer returns what transformers' AutoModel does: last_hidden_state and, where there is a pooler, pooler_output.
+(B, 3, 224, 224) U8), or pixel_values (B, C, height, width) F32, or input_values (B, N) F32. Every peer returns what transformers' AutoModel does: last_hidden_state and, where there is a
+pooler, pooler_output. Texts of unequal lengths are padded together, or sorted by length and called in 2, 4 or 8 groups:
+whichever this peer does fastest.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from safetensors.numpy import load_file, save_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "goldens" / "standin"))  # detectron2, of LayoutLMv2
 
-NAMES = ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino"]
+NAMES = ["torch", "compile", "compile-dynamic", "compile-max", "ort", "ort-fused", "openvino", "openvino-dynamic"]
 OUTPUTS = ["last_hidden_state", "pooler_output"]
 DTYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
 
@@ -44,19 +46,23 @@ class Torch:
         model = load_model(args, "sdpa")
         self.model = model.eval()
 
-    def prepare(self, inputs):
-        self.inputs = {name: self.torch.from_numpy(array) for name, array in inputs.items()}
-        mask = self.inputs.get("attention_mask")
-        if mask is not None and mask.all():  # without a mask SDPA takes its fastest path
-            del self.inputs["attention_mask"]
+    def start(self):
         self.function = self.model
 
-    def call(self):
-        with self.torch.inference_mode():
-            return self.function(**self.inputs)
+    def prepare(self, inputs):
+        self.inputs = inputs = {name: self.torch.from_numpy(array) for name, array in inputs.items()}
+        mask = inputs.get("attention_mask")
+        if mask is not None and mask.all():  # without a mask SDPA takes its fastest path
+            del inputs["attention_mask"]
 
-    def output(self):
-        return {name: value.numpy() for name, value in self.call().items() if name in OUTPUTS}
+        def call():
+            with self.torch.inference_mode():
+                return self.function(**inputs)
+
+        return call
+
+    def arrays(self, result):
+        return {name: value.numpy() for name, value in result.items() if name in OUTPUTS}
 
     def count_convolutions(self):
         """FLOP and weights of the convolutions of a call, which no formula of the encoder counts. Of LayoutLMv2's pyramid
@@ -80,7 +86,7 @@ class Torch:
 
 class Compile(Torch):
     """torch.compile with the weights frozen into the graph, and so packed: by MKL where the shape is static, by oneDNN
-    where it is dynamic. Which is faster depends on the CPU."""
+    where it is dynamic. Which is faster depends on the CPU. compile-max also times C++ templates for each product."""
 
     def __init__(self, args):
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(args.work) / "inductor"))
@@ -89,13 +95,12 @@ class Compile(Torch):
         import torch._inductor.config
 
         torch._inductor.config.freezing = True
-        self.dynamic = args.peer == "compile-dynamic"
+        torch._dynamo.config.recompile_limit = 16  # a shape each
 
-    def prepare(self, inputs):
-        super().prepare(inputs)
+    def start(self):
         self.torch._dynamo.reset()
-        self.function = self.torch.compile(self.model, dynamic=self.dynamic)
-        self.call()
+        mode = "max-autotune" if self.args.peer == "compile-max" else None
+        self.function = self.torch.compile(self.model, dynamic=self.args.peer == "compile-dynamic", mode=mode)
 
 
 def load_model(args, attention):
@@ -132,18 +137,19 @@ class Onnx:
         self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         self.outputs = [output.name for output in self.session.get_outputs()]
 
+    def start(self):
+        pass
+
     def prepare(self, inputs):
-        self.inputs = {i.name: inputs[i.name].astype(DTYPES[i.type]) for i in self.session.get_inputs()}
+        inputs = {i.name: inputs[i.name].astype(DTYPES[i.type]) for i in self.session.get_inputs()}
+        return lambda: self.session.run(self.outputs, inputs)
 
-    def call(self):
-        return self.session.run(self.outputs, self.inputs)
-
-    def output(self):
-        return dict(zip(self.outputs, self.call()))
+    def arrays(self, result):
+        return dict(zip(self.outputs, result))
 
 
 class OpenVino:
-    """OpenVINO in float32, compiled for the cell's static shape, one stream."""
+    """OpenVINO in float32, one stream; compiled for the cell's static shape, or once for any shape."""
 
     def __init__(self, args):
         import openvino
@@ -156,33 +162,37 @@ class OpenVino:
         self.core = openvino.Core()
         self.file = file
 
-    def prepare(self, inputs):
+    def start(self):
+        self.compiled = self.compile({}) if self.args.peer == "openvino-dynamic" else None
+
+    def compile(self, shapes):
         model = self.core.read_model(self.file)
-        model.reshape({name: list(array.shape) for name, array in inputs.items()})
+        if shapes:
+            model.reshape(shapes)
+        self.outputs = [output.get_any_name() for output in model.outputs]
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on CPUs that have it
             "INFERENCE_NUM_THREADS": self.args.threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
         }
-        self.request = self.core.compile_model(model, "CPU", settings).create_infer_request()
-        self.inputs = inputs
-        self.outputs = [output.get_any_name() for output in model.outputs]
+        return self.core.compile_model(model, "CPU", settings)
 
-    def call(self):
-        return self.request.infer(self.inputs, share_inputs=True, share_outputs=True)
+    def prepare(self, inputs):
+        compiled = self.compiled or self.compile({name: list(array.shape) for name, array in inputs.items()})
+        request = compiled.create_infer_request()
+        return lambda: request.infer(inputs, share_inputs=True, share_outputs=True)
 
-    def output(self):
-        out = self.call()
-        return {name: np.array(out[name]) for name in self.outputs}
+    def arrays(self, result):
+        return {name: np.array(result[name]) for name in self.outputs}
 
 
 def make_peer(args):
     if args.peer == "torch":
         return Torch(args)
-    if args.peer in ("compile", "compile-dynamic"):
+    if args.peer.startswith("compile"):
         return Compile(args)
-    if args.peer == "openvino":
+    if args.peer.startswith("openvino"):
         return OpenVino(args)
     return Onnx(args, fused=args.peer == "ort-fused")
 
@@ -291,8 +301,52 @@ def export_openvino(args):
 STEPS = {"export": export_onnx, "fuse": fuse_onnx, "export-openvino": export_openvino}
 
 
-def measure(call, warmup_s, seconds):
-    """Back to back calls: at least 3 and warmup_s not counted, then at least 3 and `seconds` counted."""
+class Batch:
+    """A cell's inputs as the peer is called with them: one padded batch, or groups of like lengths."""
+
+    def __init__(self, peer, inputs, groups):
+        self.peer, self.groups, self.shape = peer, groups, inputs[next(iter(inputs))].shape
+        begin = time.perf_counter()
+        self.calls = []
+        for rows in groups:
+            part = {name: array[rows] for name, array in inputs.items()}
+            if len(groups) > 1:
+                longest = part["attention_mask"].sum(axis=1).max()
+                part = {name: np.ascontiguousarray(array[:, :longest]) for name, array in part.items()}
+            self.calls.append(peer.prepare(part))
+        self()
+        self.first_ms = (time.perf_counter() - begin) * 1e3
+
+    def __call__(self):
+        return [call() for call in self.calls]
+
+    def output(self):
+        if len(self.groups) == 1:
+            return self.peer.arrays(self.calls[0]())
+        merged = {}
+        for rows, result in zip(self.groups, self()):
+            for name, array in self.peer.arrays(result).items():
+                shape = self.shape[: array.ndim - 1] + array.shape[-1:]
+                into = merged.setdefault(name, np.zeros(shape, array.dtype))
+                into[(rows, slice(array.shape[1])) if array.ndim == 3 else rows] = array
+        return merged
+
+
+def groupings(inputs):
+    """All rows at once; of texts of unequal lengths also 2, 4 and 8 groups of neighbours in length."""
+    mask = inputs.get("attention_mask")
+    batch = len(next(iter(inputs.values())))
+    yield [np.arange(batch)]
+    if mask is not None and not mask.all():
+        by_length = np.argsort(mask.sum(axis=1), kind="stable")
+        for count in (2, 4, 8):
+            if count <= batch:
+                yield np.array_split(by_length, count)
+
+
+def measure(call, warmup_s, seconds, every_ms=0):
+    """At least 3 calls and warmup_s not counted, then at least 3 and `seconds` counted: back to back, or one each
+    every_ms, between which the caller sleeps."""
     begin = time.perf_counter()
     calls = 0
     while calls < 3 or time.perf_counter() - begin < warmup_s:
@@ -301,6 +355,9 @@ def measure(call, warmup_s, seconds):
     times = []
     begin = last = time.perf_counter()
     while len(times) < 3 or last - begin < seconds:
+        if every_ms:
+            time.sleep(max(0, begin + (len(times) + 1) * every_ms / 1e3 - time.perf_counter()))
+            last = time.perf_counter()
         call()
         now = time.perf_counter()
         times.append((now - last) * 1e3)
@@ -316,20 +373,21 @@ def measure(call, warmup_s, seconds):
 def serve(args, answer):
     begin = time.perf_counter()
     peer = make_peer(args)
-    answer({"version": peer.version, "load_s": time.perf_counter() - begin})
+    answer({"version": peer.version, "load_ms": (time.perf_counter() - begin) * 1e3})
     for line in sys.stdin:
         request = json.loads(line)
         if request["do"] == "prepare":
-            begin = time.perf_counter()
-            peer.prepare(load_file(request["cell"]))
-            peer.call()
-            answer({"ready_s": time.perf_counter() - begin})
+            inputs = load_file(request["cell"])
+            peer.start()
+            batches = [Batch(peer, inputs, groups) for groups in groupings(inputs)]
+            batch = min(batches, key=lambda each: measure(each, 0.1, 0.5)["p50_ms"]) if len(batches) > 1 else batches[0]
+            answer({"first_ms": batch.first_ms, "groups": [len(rows) for rows in batch.groups]})
+            del batches
         elif request["do"] == "output":
-            arrays = {name: np.ascontiguousarray(array) for name, array in peer.output().items()}
-            save_file(arrays, request["file"])
+            save_file({name: np.ascontiguousarray(array) for name, array in batch.output().items()}, request["file"])
             answer({"convolutions": peer.count_convolutions()} if args.peer == "torch" else {})
         elif request["do"] == "time":
-            answer(measure(peer.call, request["warmup_s"], request["seconds"]))
+            answer(measure(batch, request["warmup_s"], request["seconds"], request["every_ms"]))
 
 
 def main():

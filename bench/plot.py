@@ -8,9 +8,11 @@ COLORS = {
     "torch": "#8d99ae",
     "compile": "#6c7a92",
     "compile-dynamic": "#56637a",
+    "compile-max": "#434f63",
     "ort": "#9fb8a0",
     "ort-fused": "#73946f",
     "openvino": "#a79ac0",
+    "openvino-dynamic": "#8a7ba8",
 }
 LABELS = {
     "caracal-onednn": "caracal on oneDNN",
@@ -18,9 +20,11 @@ LABELS = {
     "torch": "PyTorch eager",
     "compile": "torch.compile, static",
     "compile-dynamic": "torch.compile, dynamic",
+    "compile-max": "torch.compile, max-autotune",
     "ort": "ONNX Runtime",
     "ort-fused": "ONNX Runtime, fused",
     "openvino": "OpenVINO f32",
+    "openvino-dynamic": "OpenVINO f32, dynamic",
 }
 
 

@@ -62,6 +62,14 @@ TEST_F(Cli, BenchReportsAsPromised) {
   EXPECT_GE(report.at("peak_rss_mb").as_double(), report.at("rss_mb").as_double());
 }
 
+TEST_F(Cli, BenchPacesItsCalls) {  // 5 calls or more, 20 ms apart
+  const Result r = caracal("bench --random " + model + "/config.json --seq 4 --seconds 0.1 --every-ms 20 --json");
+  ASSERT_EQ(r.status, 0) << r.err;
+  const Json report = Json::parse(r.out, "bench");
+  EXPECT_EQ(report.at("every_ms").as_double(), 20);
+  EXPECT_EQ(report.at("calls"), Json(5));  // back to back it would be thousands
+}
+
 TEST_F(Cli, BenchGivesEveryTaskWhatItNeeds) {
   struct Case {
     const char *model, *task;

@@ -1,12 +1,14 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <exception>
 #include <fstream>
 #include <mutex>
 #include <random>
+#include <thread>
 
 #include <caracal/models/auto.h>
 #include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
@@ -23,7 +25,7 @@ struct Options {
   std::string model, random, task = "AutoModel", tokenize;
   int64_t batch = 0, seq = 128;  // batch 0: as many as lengths, or 1
   std::vector<int64_t> lengths;
-  double seconds = 2;
+  double seconds = 2, every_ms = 0;
   bool json = false;
 };
 
@@ -172,6 +174,8 @@ void bench_model(const Options& o) {
   std::vector<double> ms;
   const double start = now();
   while (ms.size() < 5 || now() - start < o.seconds) {
+    const double due = start + double(ms.size() + 1) * o.every_ms * 1e-3;
+    if (due > now() && o.every_ms > 0) std::this_thread::sleep_for(std::chrono::duration<double>(due - now()));
     const double before = now();
     model->forward(inputs, output);
     ms.push_back((now() - before) * 1e3);
@@ -192,6 +196,7 @@ void bench_model(const Options& o) {
                                    {"dtype", o.common.dtype},
                                    {"isa", runtime.isa()},
                                    {"backend", runtime.backend()},
+                                   {"every_ms", o.every_ms},
                                    {"load_ms", rounded(load_ms)},
                                    {"first_call_ms", rounded(first_ms)},
                                    {"p50_ms", rounded(percentile(ms, 0.5))},
@@ -282,6 +287,9 @@ void add_bench(CLI::App& app) {
       ->excludes(seq)
       ->check(CLI::PositiveNumber);
   sub->add_option("--seconds", o->seconds, "how long to measure")->capture_default_str()->check(CLI::PositiveNumber);
+  sub->add_option("--every-ms", o->every_ms, "a call each so many milliseconds, asleep between; 0: back to back")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   sub->add_option("--tokenize", o->tokenize, "text file: time the tokenizer alone on its lines")->excludes(random);
   sub->add_flag("--json", o->json, "one line of JSON");
   sub->callback([o] {
