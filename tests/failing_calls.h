@@ -25,9 +25,11 @@ namespace caracal {
 
 inline std::atomic<int64_t> calls_left{-1};
 inline std::atomic<int> call_error{0};
+inline std::atomic<const char*> failed_call{""};
 
-inline bool call_fails() {
+inline bool call_fails(const char* name) {
   if (calls_left < 0 || calls_left-- != 0) return false;
+  failed_call = name;
   errno = call_error;
   return true;
 }
@@ -39,6 +41,8 @@ class FailedCall {
   ~FailedCall() { calls_left = -1; }
   FailedCall(const FailedCall&) = delete;
   bool hit() const { return calls_left < 0; }
+  /// The function that failed last.
+  static const char* name() { return failed_call; }
 };
 
 }  // namespace caracal
@@ -49,7 +53,7 @@ class FailedCall {
   extern "C" result caracal_failing_##name parameters __asm__(#name);                         \
   extern "C" result caracal_failing_##name parameters {                                       \
     static const auto real = reinterpret_cast<result(*) parameters>(dlsym(RTLD_NEXT, #name)); \
-    if (caracal::call_fails()) return failure;                                                \
+    if (caracal::call_fails(#name)) return failure;                                           \
     return real arguments;                                                                    \
   }
 
@@ -82,7 +86,7 @@ CARACAL_FAILING(int, madvise, -1, (void* at, size_t n, int advice), (at, n, advi
 extern "C" int caracal_failing_close(int fd) __asm__("close");
 extern "C" int caracal_failing_close(int fd) {
   static const auto real = reinterpret_cast<int (*)(int)>(dlsym(RTLD_NEXT, "close"));
-  const bool fails = caracal::call_fails();
+  const bool fails = caracal::call_fails("close");
   const int error = errno, result = real(fd);
   if (!fails) return result;
   errno = error;
@@ -93,7 +97,7 @@ extern "C" int caracal_failing_close(int fd) {
 extern "C" long caracal_failing_syscall(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
 extern "C" long caracal_failing_syscall(long number, long a, long b, long c, long d, long e, long f) {
   static const auto real = reinterpret_cast<long (*)(long, ...)>(dlsym(RTLD_NEXT, "syscall"));
-  if (number == SYS_openat2 && caracal::call_fails()) return -1;
+  if (number == SYS_openat2 && caracal::call_fails("openat2")) return -1;
   return real(number, a, b, c, d, e, f);
 }
 

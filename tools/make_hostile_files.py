@@ -254,8 +254,8 @@ def make_configs():
 
 # --- tokenizer.json ---------------------------------------------------------------------------------------------------
 
-DEVICE = {"tokenizer.json": (UNSUPPORTED, "tokenizer.json"), "tokenizer_config.json": (IO, ""),
-          "special_tokens_map.json": (IO, "")}
+DEVICE = {"tokenizer.json": (UNSUPPORTED, "tokenizer.json"), "tokenizer_config.json": (OK,),
+          "special_tokens_map.json": (OK,)}
 
 
 def make_tokenizers():

@@ -63,7 +63,7 @@ class Faults : public testing::TestWithParam<Subject> {
       }
       check(n, failed);
       if (testing::Test::HasFailure()) {
-        ADD_FAILURE() << "fault " << n;
+        ADD_FAILURE() << "fault " << n << ", call " << FailedCall::name();
         return n;
       }
     }
