@@ -200,11 +200,18 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path) {
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd_ < 0 && (errno != EEXIST || attempt == 1000)) fail("create");
   }
-  if (exists && ::fchmod(fd_, status.st_mode & 0777) != 0) fail("set the mode of");
+  if (exists && ::fchmod(fd_, status.st_mode & 0777) != 0) {
+    const int error = errno;
+    discard();  // no destructor follows
+    errno = error;
+    fail("set the mode of");
+  }
 }
 
-AtomicFile::~AtomicFile() {
-  if (fd_ >= 0) ::close(fd_);
+AtomicFile::~AtomicFile() { discard(); }
+
+void AtomicFile::discard() noexcept {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 

@@ -81,6 +81,7 @@ class AtomicFile {
 
  private:
   [[noreturn]] void fail(const char* step) const;
+  void discard() noexcept;
   std::string path_, temporary_;  // path_ is behind all links
   int fd_ = -1;
 };

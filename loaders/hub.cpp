@@ -154,7 +154,10 @@ class Snapshot {
       HttpOptions patience = options_.http;  // little of it where the cache may do
       if (!request_.options.force_download && !cached_snapshot(request_.name, request_.options).empty())
         patience.attempts = 1;
-      HttpSession session(patience);
+      const std::string nothing;
+      HttpSession session(patience, [&] {
+        if (options_.progress) options_.progress({nothing, 0, 0, 0, 0});
+      });
       commit_ = is_commit(revision_) ? revision_ : ask_commit(session);
       tree_ = read_tree(tree_path());
       if (tree_.empty()) ask_tree(session);
@@ -378,17 +381,20 @@ class Snapshot {
     std::atomic<size_t> next{0};
     std::atomic<bool> stop{false};
     auto work = [&] {
-      HttpSession session(options_.http);
-      for (size_t i; !stop && (i = next++) < names.size();) {
+      size_t i = 0;
+      uint64_t mine = 0;
+      auto report = [&](uint64_t now) {
+        if (stop) throw Error(ErrorCode::io, names[i], "expected to go on but another file failed");
+        const std::lock_guard lock(mutex);
+        done += now - mine;  // wraps when `now` is less, and comes out right
+        mine = now;
+        if (options_.progress) options_.progress({names[i], now, tree_.at(names[i]).size, done, total});
+      };
+      HttpSession session(options_.http, [&] { report(mine); });
+      for (; !stop && (i = next++) < names.size();) {
         try {
-          uint64_t mine = 0;
-          fetch(session, names[i], [&](uint64_t now) {
-            if (stop) throw Error(ErrorCode::io, names[i], "expected to go on but another file failed");
-            const std::lock_guard lock(mutex);
-            done += now - mine;  // wraps when `now` is less, and comes out right
-            mine = now;
-            if (options_.progress) options_.progress({names[i], now, tree_.at(names[i]).size, done, total});
-          });
+          mine = 0;
+          fetch(session, names[i], report);
         } catch (...) {
           const std::lock_guard lock(mutex);
           if (first == nullptr) first = std::current_exception();

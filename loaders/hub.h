@@ -16,7 +16,8 @@
 namespace caracal {
 
 /// How far a download is. Bytes; `done` and `total` are of all files of a request, those in the cache not counted.
-/// Counts go back when a server starts a file again.
+/// Counts go back when a server starts a file again. While the hub is asked what there is, `file` is empty and `total`
+/// is 0.
 struct DownloadProgress {
   const std::string& file;
   uint64_t file_done, file_total, done, total;
@@ -27,7 +28,9 @@ struct DownloadOptions {
   std::string endpoint = {};   // default: hub_settings().endpoint
   int parallel = 4;            // files at a time, a thread each that ends with the download
   hub::HttpOptions http = {};  // attempts and patience
-  std::function<void(const DownloadProgress&)> progress = {};  // one call at a time, from any thread; may throw to stop
+  // One call at a time, from any thread, with every piece that arrives and every 100 ms or so while nothing does (also
+  // while another process holds a lock, or the server has asked to wait). May throw to stop.
+  std::function<void(const DownloadProgress&)> progress = {};
 };
 
 /// Gets what `request` names into the cache, unless it is there, and returns the folder of its snapshot (without the

@@ -61,14 +61,15 @@ void read_all(int fd, const fs::path& path, F take) {
   }
 }
 
-// What dead downloads of this blob left behind. The flock that each holds on its own file tells the dead from the
-// living; where that lies, a living one loses its name, notices, and starts again.
-std::vector<Partial> leftovers(const fs::path& blobs, const std::string& etag) {
+// What dead downloads of this blob left behind, beside our `own` file. The flock that each holds on its own file tells
+// the dead from the living; where that lies, a living one loses its name, notices, and starts again.
+std::vector<Partial> leftovers(const fs::path& blobs, const std::string& etag, const fs::path& own) {
   std::vector<Partial> found;
   std::error_code error;
   for (fs::directory_iterator entry(blobs, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (!name.starts_with(etag + std::string(kPartial)) || !name.ends_with(kIncomplete)) continue;
+    if (!name.starts_with(etag + std::string(kPartial)) || !name.ends_with(kIncomplete) || entry->path() == own)
+      continue;
     const int fd = ::open(entry->path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) continue;
     if (::flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
@@ -122,7 +123,7 @@ class Download {
                                "expected " + std::to_string(blob_.size) + " bytes but got " + std::to_string(done_));
       } catch (const TransientError& error) {
         failures = done_ > furthest ? 1 : failures + 1;
-        wait_or_throw(error, failures, http.options());
+        http.wait_or_throw(error, failures);
       } catch (const RangeError&) {
         if (before == 0) throw;
         restart();
@@ -188,15 +189,23 @@ class Download {
   // Copies the longest leftover, so that no two processes ever hold one file, and removes all of them.
   void take_over(const fs::path& blobs) {
     Partial* longest = nullptr;
-    std::vector<Partial> found = leftovers(blobs, blob_.etag);
-    for (Partial& each : found) {
-      if (each.path == file_.path) continue;
-      each.keep = false;
+    std::vector<Partial> found = leftovers(blobs, blob_.etag, file_.path);
+    for (Partial& each : found)
       if (size_of(each.fd) > (longest == nullptr ? 0 : size_of(longest->fd))) longest = &each;
+    auto remove = [&] {
+      for (Partial& each : found) each.keep = false;
+    };
+    try {
+      if (longest != nullptr && size_of(longest->fd) <= blob_.size)
+        read_all(longest->fd, longest->path, [&](std::span<const uint8_t> bytes) {
+          append(bytes);
+          progress_(done_);
+        });
+    } catch (...) {
+      if (!file_.keep) remove();  // the disk is full; a caller who stopped may come back for them
+      throw;
     }
-    if (longest == nullptr) return;
-    if (size_of(longest->fd) <= blob_.size)
-      read_all(longest->fd, longest->path, [&](std::span<const uint8_t> bytes) { append(bytes); });
+    remove();
     resumed_ = done_ > 0;
   }
 
@@ -281,12 +290,18 @@ std::string hash_of_file(int descriptor, std::string_view etag, uint64_t size, c
   return hash.finish();
 }
 
-FileLock::FileLock(const std::string& path) {
+FileLock::FileLock(const std::string& path, const Waiting& waiting) {
+  constexpr double kPoll = 0.02;
   while (true) {
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0664);
     if (fd_ < 0) throw_errno(path, "open the lock file");
     int status = 0;
-    while ((status = ::flock(fd_, LOCK_EX)) != 0 && errno == EINTR) {
+    try {
+      while ((status = ::flock(fd_, LOCK_EX | LOCK_NB)) != 0 && (errno == EWOULDBLOCK || errno == EINTR))
+        wait_seconds(kPoll, waiting);
+    } catch (...) {
+      ::close(fd_);
+      throw;
     }
     struct stat ours {
     }, named{};
@@ -311,7 +326,7 @@ void fetch_blob(HttpSession& http, const Blob& blob, bool force, const BlobProgr
   if (!force && there()) return progress(blob.size);
   make_directories(blobs);
   make_directories(blob.lock.parent_path());
-  const FileLock lock(blob.lock.string());
+  const FileLock lock(blob.lock.string(), http.waiting());
   if (!force && there()) return progress(blob.size);  // another process fetched it while we waited
   constexpr int kAttempts = 10;
   for (int attempt = 1; attempt <= kAttempts; attempt++) {

@@ -36,7 +36,7 @@ std::string hash_of_file(int descriptor, std::string_view etag, uint64_t size, c
 /// a file system without locks it does nothing: what depends on it is only who fetches.
 class FileLock {
  public:
-  explicit FileLock(const std::string& path);
+  explicit FileLock(const std::string& path, const Waiting& waiting = {});
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;

@@ -15,6 +15,7 @@ namespace caracal::hub {
 namespace {
 
 constexpr int kMostRedirects = 10;
+constexpr double kTick = 0.1;  // seconds between two calls of Waiting
 constexpr size_t kLongestHeaders = 64 << 10, kLongestMessage = 200;
 constexpr size_t kLongestUnwanted = 64 << 10;  // body of a response whose status says that it is none of ours
 
@@ -98,7 +99,9 @@ std::string shown(const std::string& url) { return url.substr(0, std::min(url.fi
 
 struct HttpSession::State {
   HttpOptions options;
+  Waiting waiting;
   CURL* curl = nullptr;
+  CURLM* multi = nullptr;  // holds the connection; lets us look up every kTick while nothing comes
 
   // Of the attempt that is running.
   HttpHeaders headers;
@@ -109,6 +112,12 @@ struct HttpSession::State {
   const std::function<void(const HttpHeaders&)>* start = nullptr;
   const std::function<void(std::span<const uint8_t>)>* data = nullptr;
   std::exception_ptr thrown;
+
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State();
+  CURLcode perform();
 
   bool wanted() const { return headers.status == 200 || headers.status == 206; }
   void start_once() {
@@ -174,19 +183,44 @@ struct HttpSession::State {
   }
 };
 
-HttpSession::HttpSession(const HttpOptions& options) : state_(std::make_unique<State>()) {
+HttpSession::HttpSession(const HttpOptions& options, Waiting waiting) : state_(std::make_unique<State>()) {
   static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
   state_->options = options;
-  state_->curl = initialised == CURLE_OK ? curl_easy_init() : nullptr;
-  if (state_->curl == nullptr) throw Error(ErrorCode::io, "hub", "expected libcurl to start but it did not");
+  state_->waiting = std::move(waiting);
+  if (initialised == CURLE_OK) state_->curl = curl_easy_init(), state_->multi = curl_multi_init();
+  if (state_->curl == nullptr || state_->multi == nullptr)
+    throw Error(ErrorCode::io, "hub", "expected libcurl to start but it did not");
 }
 
-HttpSession::~HttpSession() {
+HttpSession::~HttpSession() = default;
+
+HttpSession::State::~State() {
   const NoSigpipe guard;
-  curl_easy_cleanup(state_->curl);
+  curl_easy_cleanup(curl);
+  curl_multi_cleanup(multi);
 }
 
-const HttpOptions& HttpSession::options() const noexcept { return state_->options; }
+// curl_easy_perform, but that waiting() is called.
+CURLcode HttpSession::State::perform() {
+  if (curl_multi_add_handle(multi, curl) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
+  const std::unique_ptr<State, void (*)(State*)> remove(this,
+                                                        [](State* s) { curl_multi_remove_handle(s->multi, s->curl); });
+  auto looked_up = std::chrono::steady_clock::now();
+  for (int running = 1;;) {
+    if (curl_multi_perform(multi, &running) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
+    if (running == 0) break;
+    if (curl_multi_poll(multi, nullptr, 0, int(kTick * 1000), nullptr) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - looked_up < std::chrono::duration<double>(kTick)) continue;
+    looked_up = now;
+    if (waiting) waiting();
+  }
+  int left = 0;
+  const CURLMsg* message = curl_multi_info_read(multi, &left);
+  return message == nullptr ? CURLE_OUT_OF_MEMORY : message->data.result;
+}
+
+const Waiting& HttpSession::waiting() const noexcept { return state_->waiting; }
 
 HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<void(const HttpHeaders&)>& start,
                              const std::function<void(std::span<const uint8_t>)>& data) {
@@ -231,7 +265,7 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, &state);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, State::on_data);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &state);
-    const CURLcode code = curl_easy_perform(curl);
+    const CURLcode code = state.perform();
     if (state.thrown) std::rethrow_exception(state.thrown);
 
     const std::string where = shown(url.text);
@@ -287,12 +321,13 @@ std::string HttpSession::get_text(const HttpRequest& request, size_t most, HttpH
       if (headers != nullptr) *headers = got;
       return text;
     } catch (const TransientError& error) {
-      wait_or_throw(error, failures, options());
+      wait_or_throw(error, failures);
     }
   }
 }
 
-void wait_or_throw(const TransientError& error, int failures, const HttpOptions& options) {
+void HttpSession::wait_or_throw(const TransientError& error, int failures) const {
+  const HttpOptions& options = state_->options;
   if (failures >= options.attempts || error.wait > options.longest_retry_after) throw error;
   double seconds = options.first_wait;
   for (int i = 1; i < failures && seconds < options.longest_wait; i++) seconds *= 2;
@@ -300,7 +335,14 @@ void wait_or_throw(const TransientError& error, int failures, const HttpOptions&
   std::random_device random;
   seconds =
       std::min(seconds, options.longest_wait) * (0.5 + 0.5 * double(random()) / double(std::random_device::max()));
-  std::this_thread::sleep_for(std::chrono::duration<double>(std::max(seconds, error.wait)));
+  wait_seconds(std::max(seconds, error.wait), waiting());
+}
+
+void wait_seconds(double seconds, const Waiting& waiting) {
+  for (; seconds > 0; seconds -= kTick) {
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(seconds, kTick)));
+    if (waiting) waiting();
+  }
 }
 
 std::string url_quote(std::string_view text, bool keep_slashes) {

@@ -50,10 +50,13 @@ struct HttpRequest {
   std::string if_range = {};  // only if this is still the ETag
 };
 
+/// Called every 100 ms or so while a download waits: for a server, another attempt, a lock. May throw to stop it.
+using Waiting = std::function<void()>;
+
 /// One connection at a time, kept alive between requests. For one thread at a time.
 class HttpSession {
  public:
-  explicit HttpSession(const HttpOptions& options);
+  explicit HttpSession(const HttpOptions& options, Waiting waiting = {});
   ~HttpSession();
   HttpSession(const HttpSession&) = delete;
   HttpSession& operator=(const HttpSession&) = delete;
@@ -67,15 +70,17 @@ class HttpSession {
   /// The body of at most `most` bytes, with retries.
   std::string get_text(const HttpRequest& request, size_t most, HttpHeaders* headers = nullptr);
 
-  const HttpOptions& options() const noexcept;
+  /// Waits before attempt number `failures` + 1, as `error` and the options say. Throws `error` when it was the last.
+  void wait_or_throw(const TransientError& error, int failures) const;
+  const Waiting& waiting() const noexcept;
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
 
-/// Waits before attempt number `failures` + 1, as `error` and `options` say. Throws `error` when it was the last one.
-void wait_or_throw(const TransientError& error, int failures, const HttpOptions& options);
+/// Sleeps, and calls `waiting`, if any, meanwhile.
+void wait_seconds(double seconds, const Waiting& waiting);
 
 /// `text` for a part of a path or query: all but letters, digits and "-_.~" (and '/' if `keep_slashes`) as %XX.
 std::string url_quote(std::string_view text, bool keep_slashes);

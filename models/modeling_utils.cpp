@@ -53,6 +53,9 @@ ForwardOptions PreTrainedModel::with_defaults(ForwardOptions options) const {
 void PreTrainedModel::finish(const Weights& w, const std::string& path) {
   w.finish();
   loading_info_ = {w.missing(), w.unread(), w.mismatched(), w.warnings()};
+  if (config().extra.contains("auto_map"))
+    loading_info_.warnings.push_back(
+        "auto_map in config.json names Python code to run in the place of this class: ignored");
   std::ranges::sort(loading_info_.mismatched_keys, {}, &MismatchedKey::name);
   if (!w.found_any())
     throw Error(ErrorCode::bad_file, path,

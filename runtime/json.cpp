@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -310,8 +311,18 @@ Json Json::parse(std::string_view text, std::string_view where, Duplicates dupli
 }
 
 Json Json::parse_file(const std::string& path) {
+  // A device or a pipe would never end, or never begin.
+  constexpr uintmax_t kMostBytes = uintmax_t(128) << 20;
+  std::error_code error;
+  const auto type = std::filesystem::status(path, error).type();
+  if (type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found &&
+      type != std::filesystem::file_type::none)
+    throw Error(ErrorCode::io, path, "expected a regular file but got a directory, device, pipe or socket");
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(ErrorCode::not_found, path, "expected a readable file but got none");
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  if (!error && size > kMostBytes)
+    throw Error(ErrorCode::bad_file, path, "expected at most 128 MiB but got " + std::to_string(size) + " bytes");
   std::ostringstream text;
   if (file.peek() != std::ifstream::traits_type::eof()) text << file.rdbuf();
   if (file.bad() || text.fail()) throw Error(ErrorCode::io, path, "expected to read the file but the read failed");

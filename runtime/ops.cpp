@@ -235,14 +235,16 @@ Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const Relative
   }
   Tensor out = ctx.empty({count});
   Ctx::Scope scope(ctx);
-  // Buckets of all distances; those beyond max_distance share the last.
+  // Buckets of the distances that occur; those beyond max_distance share the last. A configuration may name any
+  // max_distance: it must not cost memory.
+  constexpr int64_t kTable = 4096;
   std::array<int32_t*, 8> buckets{};
   if (terms.size() > buckets.size()) fail("relative_bias", "at most 8 terms", std::to_string(terms.size()));
   for (size_t i = 0; i < terms.size(); i++) {
-    const int64_t most = terms[i].max_distance;
+    const int64_t most = std::min(terms[i].max_distance, kTable);
     buckets[i] = static_cast<int32_t*>(ctx.scratch(size_t(2 * most + 1) * sizeof(int32_t))) + most;
     for (int64_t d = -most; d <= most; d++)
-      buckets[i][d] = int32_t(relative_position_bucket(d, terms[i].table.size(1), most));
+      buckets[i][d] = int32_t(relative_position_bucket(d, terms[i].table.size(1), terms[i].max_distance));
   }
   const size_t index_bytes = size_t(sequences.longest + 15) / 16 * 16 * sizeof(int32_t);
   char* indices = static_cast<char*>(ctx.scratch(index_bytes * size_t(ctx.runtime().max_tasks())));
@@ -258,8 +260,12 @@ Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const Relative
                    for (size_t i = 0; i < terms.size(); i++) {
                      const int64_t* position = terms[i].positions.data<int64_t>();
                      const int64_t most = terms[i].max_distance, bins = terms[i].table.size(1);
-                     for (int64_t k = 0; k < keys; k++)
-                       index[k] = buckets[i][std::clamp(position[first + k] - position[t], -most, most)];
+                     for (int64_t k = 0; k < keys; k++) {
+                       const int64_t distance = std::clamp(position[first + k] - position[t], -most, most);
+                       index[k] = std::abs(distance) <= kTable
+                                      ? buckets[i][distance]
+                                      : int32_t(relative_position_bucket(distance, bins, most));
+                     }
                      for (int64_t h = 0; h < heads; h++)
                        ctx.cpu().lookup_f32(to + start[b] + (h * rows + t - first) * keys,
                                             terms[i].table.data<float>() + h * bins, index, keys, i > 0);

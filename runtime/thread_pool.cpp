@@ -1,5 +1,7 @@
 #include <caracal/runtime/thread_pool.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <exception>
@@ -36,7 +38,7 @@ uint64_t pack_range(uint32_t job, int tasks, int self, int threads) {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads, int spin_us)
-    : queues_(size_t(std::clamp(threads, 1, kMaxThreads))), spin_us_(spin_us) {
+    : queues_(size_t(std::clamp(threads, 1, kMaxThreads))), spin_us_(spin_us), process_(::getpid()) {
   if (threads < 1 || threads > kMaxThreads)
     throw Error(ErrorCode::invalid_argument, "ThreadPool",
                 "expected 1 to " + std::to_string(kMaxThreads) + " threads but got " + std::to_string(threads));
@@ -53,6 +55,10 @@ ThreadPool::ThreadPool(int threads, int spin_us)
 ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::stop() {
+  if (::getpid() != process_) {  // after fork(): nobody to join, and a std::thread must not be destroyed unjoined
+    new std::vector<std::thread>(std::move(threads_));
+    return;
+  }
   stop_.store(true, std::memory_order_relaxed);
   epoch_.fetch_add(1, std::memory_order_release);
   epoch_.notify_all();

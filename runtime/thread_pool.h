@@ -26,6 +26,8 @@ class Executor {
 ///
 /// Neighbouring tasks go to the same thread, and to the same one each time, so that a thread streams one range of
 /// weights; a thread that is done takes tasks of those that lag (or that the system has put to sleep).
+///
+/// A child of fork() has none of the threads: there the caller does everything. Fork while no call is running.
 class ThreadPool final : public Executor {
  public:
   static constexpr int kMaxThreads = 1024;
@@ -52,6 +54,7 @@ class ThreadPool final : public Executor {
   std::vector<Queue> queues_;  // one per thread, [0] the caller's
   std::vector<std::thread> threads_;
   int spin_us_;
+  int process_;                                 // whose threads they are
   alignas(64) std::atomic<uint32_t> epoch_{0};  // counts jobs; workers wait for it to change
   std::atomic<void (*)(void*, int)> task_{nullptr};
   std::atomic<void*> context_{nullptr};

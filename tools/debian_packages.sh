@@ -8,6 +8,7 @@ declare -A package_of=(
   [jpeglib.h]=libjpeg62-turbo-dev [png.h]=libpng-dev [webp/demux.h]=libwebp-dev [FLAC/stream_decoder.h]=libflac-dev
   [curl/curl.h]=libcurl4-openssl-dev [openssl/evp.h]=libssl-dev
   [tesseract/baseapi.h]=libtesseract-dev [leptonica/allheaders.h]=libleptonica-dev [eng.traineddata]=tesseract-ocr-eng
+  [clang++]=clang [libclang_rt.fuzzer]=libclang-rt-14-dev
   [Eigen/Core]=libeigen3-dev [dnnl.hpp]=libdnnl-dev
   [aarch64-linux-gnu-g++]=g++-aarch64-linux-gnu [qemu-aarch64]=qemu-user
   [gtest/gtest.h]=libgtest-dev [benchmark/benchmark.h]=libbenchmark-dev
@@ -18,6 +19,7 @@ have() {
     c++) command -v "${CXX:-c++}" ;;
     ninja) command -v ninja || command -v make ;;
     pip) python3 -m pip --version ;;
+    libclang_rt.fuzzer) compgen -G "$(clang++ -print-resource-dir)/lib/linux/libclang_rt.fuzzer-$(uname -m).a" ;;
     *.traineddata) [[ -e ${TESSDATA_PREFIX:-/usr/share/tesseract-ocr/5/tessdata}/$1 ]] ;;
     jpeglib.h) printf '#include <stdio.h>\n#include <jpeglib.h>\n' | "${CXX:-c++}" -E -x c++ - ;;
     Eigen/Core) echo '#include <eigen3/Eigen/Core>' | "${CXX:-c++}" -E -x c++ - ;;

@@ -16,6 +16,8 @@ void expect(bool holds, const std::string& expected, const std::string& got) {
     throw Error(ErrorCode::invalid_argument, Wav2Vec2Config::kClassName, "expected " + expected + " but got " + got);
 }
 
+constexpr int64_t kMostSamplesPerFrame = 1 << 14;  // a second; Wav2Vec2 has 320
+
 // Refuses what cannot be run before any weight is read.
 const Wav2Vec2Config& checked(const Wav2Vec2Config& config) {
   for (const auto& [name, value] : {std::pair{"hidden_size", config.hidden_size},
@@ -31,7 +33,9 @@ const Wav2Vec2Config& checked(const Wav2Vec2Config& config) {
                                      {"conv_kernel", &config.conv_kernel},
                                      {"conv_stride", &config.conv_stride}})
     for (int64_t value : *values) expect_positive(config, name, value);
-  config.inputs_to_logits_ratio();
+  expect(config.inputs_to_logits_ratio() <= kMostSamplesPerFrame,
+         "conv_stride of at most " + std::to_string(kMostSamplesPerFrame) + " samples a frame",
+         std::to_string(config.inputs_to_logits_ratio()));
   expect(config.feat_extract_norm == "group" || config.feat_extract_norm == "layer",
          "feat_extract_norm 'group' or 'layer'", "'" + config.feat_extract_norm + "'");
   expect(config.hidden_size % config.num_attention_heads == 0, "hidden_size divisible by num_attention_heads",

@@ -2,7 +2,7 @@
 // never more. The JSON's members are the arguments of the call, too.
 #include <caracal/models/wav2vec2/feature_extraction_wav2vec2.h>
 
-#include "config_fuzz.h"
+#include "fuzzing.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace caracal;

@@ -3,7 +3,7 @@
 #include <caracal/models/layoutlmv2/image_processing_layoutlmv2.h>
 #include <caracal/models/vit/image_processing_vit.h>
 
-#include "config_fuzz.h"
+#include "fuzzing.h"
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include <caracal/loaders/ocr_tesseract_config.h>
 #include <caracal/models/layoutlmv2/image_processing_layoutlmv2.h>
 
-#include "config_fuzz.h"
+#include "fuzzing.h"
 
 namespace {
 

@@ -1,4 +1,6 @@
 // caracal::hub against a loopback hub: what is fetched, what the cache then looks like, and every fault of a server.
+#include <sys/file.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -443,6 +445,47 @@ TEST_F(HubTest, ProgressAddsUpAndMayStop) {
   server->reset();
   download(request("org/large"));  // goes on from there
   EXPECT_FALSE(server->requests("store")[0].range.empty());
+}
+
+// A caller who wants to stop need not wait for a server, another attempt or another process.
+TEST_F(HubTest, WaitingMayBeStopped) {
+  using Clock = std::chrono::steady_clock;
+  download(request("org/large"));
+  fs::path lock;  // of a file
+  for (const auto& entry : fs::directory_iterator(cache() / ".locks/models--org--large"))
+    if (entry.path().filename().string().size() == 64 + 5) lock = entry.path();
+  ASSERT_FALSE(lock.empty());
+  const Json::Array nothing;
+  const std::pair<const char*, Json::Array> cases[] = {
+      {"the hub is silent", {Json{{"match", "hub GET /api"}, {"do", "slow"}, {"seconds", 4}}}},
+      {"the store is silent", {Json{{"match", "store GET"}, {"do", "slow"}, {"seconds", 4}}}},
+      {"asked to wait", {Json{{"match", "store GET"}, {"do", "status"}, {"code", 429}, {"retry_after", 5}}}},
+      {"asked to wait by the hub",
+       {Json{{"match", "hub GET /api"}, {"do", "status"}, {"code", 503}, {"retry_after", 5}}}},
+      {"another process has the lock", nothing}};
+  for (const auto& [name, faults] : cases) {
+    SCOPED_TRACE(name);
+    for (const char* folder : {"blobs", "snapshots", "trees"}) fs::remove_all(cache() / "models--org--large" / folder);
+    server->faults(faults);
+    const int held = faults.empty() ? ::open(lock.c_str(), O_RDWR | O_CLOEXEC) : -1;
+    if (held >= 0) {
+      ASSERT_EQ(::flock(held, LOCK_EX), 0);
+    }
+    const auto begin = Clock::now(), enough = begin + std::chrono::milliseconds(300);
+    auto called = begin;
+    Clock::duration longest{};
+    DownloadOptions options = quick(*server);
+    options.progress = [&](const DownloadProgress&) {
+      const auto now = Clock::now();
+      longest = std::max(longest, now - called);
+      called = now;
+      if (now > enough) throw std::runtime_error("enough");
+    };
+    EXPECT_THROW(download_snapshot(request("org/large"), options), std::runtime_error);
+    EXPECT_LT(Clock::now() - begin, std::chrono::milliseconds(1500));  // 300, 100, and a busy machine
+    EXPECT_LT(longest, std::chrono::milliseconds(1000));
+    if (held >= 0) ::close(held);
+  }
 }
 
 TEST_F(HubTest, TheCacheIsListedAndEmptied) {

@@ -12,6 +12,7 @@ namespace {
 class Bar {
  public:
   void show(const DownloadProgress& progress) {
+    if (progress.total == 0) return;
     constexpr uint64_t kUnit = 1000;  // bytes; a kB at least, so that a bar of small files moves
     if (bar_ == nullptr || progress.total != total_) {
       bar_ = std::make_unique<Progress>(int64_t((progress.total + kUnit - 1) / kUnit), "kB");
