@@ -54,7 +54,8 @@ class Transformers:
         if self.embedding:  # the mean of the tokens, of length 1
             features = [x[0] for x in self.pipe(inputs, batch_size=batch, return_tensors=True)]
             return [(x.mean(0) / x.mean(0).norm()).tolist() for x in features]
-        return list(self.pipe(inputs if self.sound else list(inputs), batch_size=batch))
+        results = self.pipe(inputs if self.sound else list(inputs), batch_size=batch)
+        return [[x] if isinstance(x, dict) and "label" in x else x for x in results]
 
 
 class OnnxRuntime:
