@@ -33,7 +33,8 @@ int main(int argc, char** argv) try {
   const std::string task = argv[1];
   const double start = seconds();
   std::vector<std::string> inputs;
-  for (const Json& each : Json::parse_file(argv[4]).as_array()) inputs.push_back(each.as_string());
+  const Json given_inputs = Json::parse_file(argv[4]);
+  for (const Json& each : given_inputs.as_array()) inputs.push_back(each.as_string());
   const caracal::LoadOptions load{
       .runtime = std::make_shared<caracal::Runtime>(caracal::RuntimeOptions{.threads = std::stoi(argv[3])})};
 

@@ -138,7 +138,7 @@ def main():
         dy, dx = rng.randint(0, 8), rng.randint(0, 8)
         return dict(batch) | {"image": shift[:, :, dy : dy + 64, dx : dx + 64]}
 
-    fit(model, batches_of(4 * train + more, 8, rng, collate), steps=6000, learning_rate=1e-3)
+    fit(model, batches_of(4 * train + more, 8, rng, collate), steps=3200, learning_rate=1e-3)
     for places in places_of(model):
         parametrize.remove_parametrizations(places, "weight")
     right = exact = total = 0
