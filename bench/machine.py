@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def choose_cores(threads):
             taken.add(core)
             chosen.append(cpu)
     if len(chosen) < threads:
-        sys.exit(f"compare.py: {threads} threads asked for, but only {len(chosen)} cores are allowed")
+        sys.exit(f"{threads} threads asked for, but only {len(chosen)} cores are allowed")
     return chosen[:threads]
 
 

@@ -55,7 +55,28 @@ SOUND = {
     "preprocessor_config.json": json.dumps({"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True, "sampling_rate": 16000, "return_attention_mask": False}),
 }
 IMAGES = {"preprocessor_config.json": json.dumps({"image_processor_type": "ViTImageProcessor", "size": {"height": 12, "width": 12}, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.25]})}
+
+
+def sentences(pooling, **settings):
+    """A sentence-transformers directory."""
+    types = ["Transformer", "Pooling", "Normalize"][: 2 if settings.get("similarity_fn_name") in ("euclidean", "manhattan") else 3]
+    modules = [{"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"sentence_transformers.models.{kind}"} for i, kind in enumerate(types)]
+    return TEXT | {
+        "modules.json": json.dumps(modules),
+        "1_Pooling/config.json": json.dumps({"word_embedding_dimension": 32} | pooling),
+        "config_sentence_transformers.json": json.dumps(settings),
+    }
+
+
+PROMPTS = {"prompts": {"query": "where is ", "passage": "the house: "}}
 FILES = {"text": TEXT, "distil": DISTIL, "layout": LAYOUT, "sound": SOUND, "images": IMAGES}
+FILES |= {
+    "cosine": sentences({"pooling_mode_mean_tokens": True}, **PROMPTS),
+    "dot": sentences({"pooling_mode_cls_token": True}, similarity_fn_name="dot", default_prompt_name="passage", **PROMPTS),
+    "euclidean": sentences({"pooling_mode_mean_tokens": True, "include_prompt": False}, similarity_fn_name="euclidean", default_prompt_name="query", **PROMPTS),
+    "manhattan": sentences({"pooling_mode_cls_token": True, "include_prompt": False}, similarity_fn_name="manhattan", **PROMPTS),
+    "maximum": sentences({"pooling_mode_max_tokens": True, "include_prompt": False}, similarity_fn_name=None, **PROMPTS),
+}
 
 TEXTS = ["the cat sits on the mat.", "Anna is in New York, Bob is in Paris", "cats unaffable caf\u00e9", "x \u4e2d\u6587 \U0001f600 dog?"]
 LONG = "anna sits on the red cats in paris. bob is in new york, the big dog sits on the mat in the house. where is it?"
@@ -145,7 +166,22 @@ def mark(path):
     return pipe
 
 
+def compare(path):
+    """sentence_transformers' similarity of what encode makes of the texts."""
+    from sentence_transformers import SentenceTransformer  # not with transformers 4
+
+    model = SentenceTransformer(str(path), device="cpu")
+
+    def pipe(x, **arguments):
+        embeddings = model.encode([x["source_sentence"], *x["sentences"]], **arguments)
+        return model.similarity(embeddings[:1], embeddings[1:])[0].tolist()
+
+    return pipe
+
+
 def make(task, path):
+    if task == "sentence-similarity":
+        return compare(path)
     if task == "multiple-choice":
         return choose(path)
     if task == "document-token-classification":
@@ -162,6 +198,7 @@ def checkpoint(folder, case):
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").symlink_to(source / "model.safetensors")
     for name, content in FILES[case["files"]].items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content)
     return folder
 
@@ -193,7 +230,16 @@ def cases():
     page = {"pixels": [50, 40], "words": words[:9], "boxes": boxes[:9]}
     long_page = {"pixels": [33, 64], "words": words, "boxes": boxes}
     asked = [x | {"question": q} for x, q in ((page, "where is anna?"), (long_page, "total"), (page, "who is bob"))]
+    cut = [{"truncation": True}, {"truncation": "only_first", "max_length": 9, "top_k": 2}, {"max_length": 8}, {"add_special_tokens": False, "truncation": True, "padding": True}]
+    alike = [{"source_sentence": "the cat sits on the mat.", "sentences": ["cats sit on a mat", "anna is in paris", "", LONG]}]
+    prompted = [{}, {"prompt_name": "query"}, {"prompt": "in new york, "}]
     return [
+        *(case("bert/base", files, "sentence-similarity", alike, prompted) for files in ("cosine", "dot", "euclidean", "manhattan", "maximum")),
+        case("bert/sequence_5", "text", "text-classification", [LONG, TEXTS[0]], cut),
+        case("bert/sequence_5", "text", "text-classification", [{"text": TEXTS[0], "text_pair": LONG}, pair], [{"truncation": True}, {"truncation": "only_second", "max_length": 14}]),
+        case("bert/mlm_relu", "text", "fill-mask", [f"the [MASK] {LONG}", masked[0]], [{"tokenizer_kwargs": {"truncation": True}, "top_k": 3}, {"tokenizer_kwargs": {"truncation": True, "max_length": 7, "add_special_tokens": False}, "targets": ["cat", "unaffable"]}]),
+        case("bert/base", "text", "feature-extraction", [LONG], [{"truncation": True}, {"tokenize_kwargs": {"truncation": True, "max_length": 6}}]),
+        case("vit/pooler_relu", "images", "image-feature-extraction", images[1:2], [{"image_processor_kwargs": {"do_normalize": False}}]),
         case("bert/mlm_relu", "text", "fill-mask", masked, fill),
         case("distilbert/mlm_relu", "distil", "fill-mask", masked[:2], fill[:2]),
         case("bert/sequence_5", "text", "text-classification", [*TEXTS, pair, ""], classify),

@@ -55,6 +55,13 @@ std::string Arguments::choice(const char* name, std::span<const std::string_view
   refuse(name, "expected one of " + list + " but got " + value->dump());
 }
 
+std::optional<std::string> Arguments::text(const char* name) const {
+  const Json* value = find(name);
+  if (value == nullptr) return {};
+  if (!value->is_string()) refuse(name, "expected a string but got " + value->dump());
+  return value->as_string();
+}
+
 std::optional<std::vector<std::string>> Arguments::strings(const char* name) const {
   const Json* value = find(name);
   if (value == nullptr) return {};
@@ -67,6 +74,31 @@ std::optional<std::vector<std::string>> Arguments::strings(const char* name) con
   if (!value->is_array() || list.size() != value->as_array().size())
     refuse(name, "expected a list of strings but got " + value->dump());
   return list;
+}
+
+Truncate Arguments::truncation() const {
+  const Json* value = find("truncation");
+  if (value == nullptr) return {};
+  if (value->is_bool()) return value->as_bool();
+  return choice("truncation", {"longest_first", "only_first", "only_second", "do_not_truncate"}).c_str();
+}
+
+TokenizeOptions Arguments::tokenizer_options() const {
+  TokenizeOptions options{.truncation = truncation()};
+  options.max_length = integer("max_length", 0);
+  options.add_special_tokens = flag("add_special_tokens", true);
+  if (const Json* value = find("padding"))
+    options.padding =
+        value->is_bool() ? Padding(value->as_bool()) : Padding(choice("padding", {"longest", "do_not_pad"}).c_str());
+  return options;
+}
+
+TokenizeOptions Arguments::tokenizer_options(const char* name) const {
+  const Json none, *values = find(name);
+  const Arguments nested(values != nullptr ? *values : none, where_ + ": " + name);
+  TokenizeOptions options = nested.tokenizer_options();
+  nested.finish();
+  return options;
 }
 
 void Arguments::finish() const {

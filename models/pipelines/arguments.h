@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <caracal/runtime/json.h>
+#include <caracal/tokenizers/tokenization_utils.h>
 
 namespace caracal {
 
@@ -28,9 +29,17 @@ class Arguments {
   std::string choice(const char* name, std::initializer_list<std::string_view> choices) const {
     return choice(name, std::span(choices.begin(), choices.size()));
   }
+  std::optional<std::string> text(const char* name) const;
   /// A string or a list of strings.
   std::optional<std::vector<std::string>> strings(const char* name) const;
   [[noreturn]] void refuse(const std::string& name, const std::string& what) const;
+
+  /// The tokenizer's own arguments that tasks on text pass on to it: truncation, max_length, add_special_tokens, and
+  /// padding, which changes nothing for one text.
+  Truncate truncation() const;
+  TokenizeOptions tokenizer_options() const;
+  /// The same, of an object of arguments.
+  TokenizeOptions tokenizer_options(const char* name) const;
 
   void finish() const;
 

@@ -92,9 +92,8 @@ Pipeline::Prepared AutomaticSpeechRecognitionPipeline::preprocess(const Pipeline
   return prepared;
 }
 
-Json AutomaticSpeechRecognitionPipeline::postprocess(const PipelineInput&, const Prepared& prepared,
-                                                     const ModelOutput& output, int64_t first,
-                                                     const Settings& settings) const {
+Json AutomaticSpeechRecognitionPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  const auto& [input, prepared, output, first] = outcome;
   const auto& choices = static_cast<const Choices&>(settings);
   const int64_t align = config_.inputs_to_logits_ratio();
   const double ratio = 1 / double(align);

@@ -22,8 +22,7 @@ class AutomaticSpeechRecognitionPipeline final : public Pipeline {
   };
   std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   Wav2Vec2Processor processor_;

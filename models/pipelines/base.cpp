@@ -1,9 +1,12 @@
 #include <caracal/models/pipelines/base.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <exception>
+#include <future>
 #include <optional>
+#include <system_error>
 
 namespace caracal {
 namespace {
@@ -70,6 +73,48 @@ struct Pipeline::Item {
   int64_t rows() const { return int64_t(prepared->list(prepared->keys().at(0)).size()); }
 };
 
+// Inputs that are made ready together: each by whichever thread claims it first.
+struct Pipeline::Window {
+  Window(const Pipeline& pipeline, std::span<const PipelineInput> inputs, const Settings& settings)
+      : items(inputs.size()), pipeline_(pipeline), settings_(settings) {
+    for (size_t i = 0; i < items.size(); i++) items[i].input = &inputs[i];
+  }
+  ~Window() {
+    next_ = items.size();  // when an error ends the call: nothing more than the item at hand
+  }
+
+  /// Begins on a thread of its own, if the system gives one.
+  void start() {
+    try {
+      ahead_ = std::async(std::launch::async, [this] { work(); });
+    } catch (const std::system_error&) {
+    }
+  }
+  /// Does what is left on the runtime's threads.
+  void finish(const Runtime& runtime) {
+    runtime.parallel(int64_t(items.size()), 1, [&](int64_t, int64_t, int) { work(); });
+    if (ahead_.valid()) ahead_.get();
+  }
+
+  std::vector<Item> items;
+
+ private:
+  void work() {
+    for (size_t i; (i = next_++) < items.size();) {
+      try {
+        items[i].prepared = pipeline_.preprocess(*items[i].input, settings_);
+      } catch (...) {
+        items[i].failure = std::current_exception();
+      }
+    }
+  }
+
+  const Pipeline& pipeline_;
+  const Settings& settings_;
+  std::atomic<size_t> next_ = 0;
+  std::future<void> ahead_;  // joined by its destructor, before anything that it uses goes
+};
+
 Json Pipeline::operator()(const PipelineInput& input, const Json& arguments) const {
   Json result;
   run({&input, 1}, arguments, {.done = [&](size_t, Json each) { result = std::move(each); }});
@@ -106,21 +151,19 @@ void Pipeline::run(std::span<const PipelineInput> inputs, const Json& arguments,
   const Runtime& runtime = model_->runtime();
   const size_t batch_size = size_t(std::min<int64_t>(options.batch_size, int64_t(std::max<size_t>(inputs.size(), 1))));
   const size_t busy = runtime.threads() == 1 ? 1 : 4 * size_t(runtime.threads());
-  const size_t window = (busy + batch_size - 1) / batch_size * batch_size;
+  const size_t size = (busy + batch_size - 1) / batch_size * batch_size;
+  auto window_at = [&](size_t begin) {
+    return std::make_unique<Window>(*this, inputs.subspan(begin, std::min(size, inputs.size() - begin)), *settings);
+  };
+  const bool overlap =
+      inputs.size() > size && options.overlap.value_or(runtime.threads() > 1 && available_cpus() > runtime.threads());
   ModelOutput output;
-  for (size_t begin = 0; begin < inputs.size(); begin += window) {
-    std::vector<Item> items(std::min(window, inputs.size() - begin));
-    runtime.parallel(int64_t(items.size()), 1, [&](int64_t from, int64_t to, int) {
-      for (int64_t i = from; i < to; i++) {
-        Item& item = items[size_t(i)];
-        item.input = &inputs[begin + size_t(i)];
-        try {
-          item.prepared = preprocess(*item.input, *settings);
-        } catch (...) {
-          item.failure = std::current_exception();
-        }
-      }
-    });
+  std::unique_ptr<Window> window = inputs.empty() ? nullptr : window_at(0);
+  for (size_t begin = 0; begin < inputs.size(); begin += size) {
+    window->finish(runtime);
+    std::unique_ptr<Window> next = begin + size < inputs.size() ? window_at(begin + size) : nullptr;
+    if (overlap && next != nullptr) next->start();
+    std::vector<Item>& items = window->items;
     std::vector<Item*> ready;
     for (Item& item : items)
       if (item.failure == nullptr) ready.push_back(&item);
@@ -144,6 +187,7 @@ void Pipeline::run(std::span<const PipelineInput> inputs, const Json& arguments,
       deliver_up_to(end);
     }
     deliver_up_to(items.size());
+    window = std::move(next);
   }
 }
 
@@ -178,7 +222,7 @@ void Pipeline::run_batch(std::span<Item*> batch, const Settings& settings, int64
       if (!rows_of[i].empty()) output.*kOutputs[i] = collate("output", rows_of[i]);
     int64_t first = 0;
     for (Item* item : batch) {
-      item->result = postprocess(*item->input, *item->prepared, output, first, settings);
+      item->result = postprocess({*item->input, *item->prepared, output, first}, settings);
       first += item->rows();
     }
   } catch (...) {

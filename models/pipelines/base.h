@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,7 +44,10 @@ struct PipelineFiles {
 
 /// How many inputs are dealt with. Results do not depend on any of it.
 struct PipelineRun {
-  int64_t batch_size = 1;                                    // inputs per call of the model
+  int64_t batch_size = 1;  // inputs per call of the model
+  // Whether a thread of its own, gone when run() returns, makes the next inputs ready while the model works. By default
+  // where the process may use more CPUs than the runtime has threads, if those are more than one.
+  std::optional<bool> overlap = {};
   std::function<void(size_t index, Json result)> done = {};  // called for each input, in their order
   // Called for one that did not work; without it run() throws.
   std::function<void(size_t index, const Error& error)> failed = {};
@@ -65,9 +69,8 @@ class Pipeline {
                                int64_t batch_size = 1) const;
   std::vector<Json> operator()(const std::vector<std::string>& texts, const Json& arguments = {},
                                int64_t batch_size = 1) const;
-  /// The same, batch by batch as they are ready, and with the others done where one does not work. While the inputs of
-  /// a window are pre-processed on the runtime's threads, each on one, files and texts of many inputs cost little more
-  /// than the model does.
+  /// The same, batch by batch as they are ready, and with the others done where one does not work. Files and texts are
+  /// read and pre-processed a window at a time on the runtime's threads, each on one, and the next window meanwhile.
   void run(std::span<const PipelineInput> inputs, const Json& arguments, const PipelineRun& run) const;
 
   const std::string& task() const noexcept { return task_; }
@@ -86,14 +89,21 @@ class Pipeline {
                                                   // the row before and the row after
   };
 
+  /// What came of an input: its rows in `output`, a batch, begin at `first`.
+  struct Outcome {
+    const PipelineInput& input;
+    const Prepared& prepared;
+    const ModelOutput& output;
+    int64_t first;
+  };
+
   Pipeline(std::string task, AnyModel model) : task_(std::move(task)), model_(std::move(model)) {}
 
-  virtual std::shared_ptr<const Settings> settings(const Arguments& arguments) const = 0;
+  /// By default a task has no arguments.
+  virtual std::shared_ptr<const Settings> settings(const Arguments&) const { return std::make_shared<Settings>(); }
   /// Called from several threads at once.
   virtual Prepared preprocess(const PipelineInput& input, const Settings& settings) const = 0;
-  /// `rows` are the input's rows in `output`, from `first` on.
-  virtual Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output,
-                           int64_t first, const Settings& settings) const = 0;
+  virtual Json postprocess(const Outcome& outcome, const Settings& settings) const = 0;
 
   /// The rows of an encoding as a model takes them.
   static Prepared prepare(BatchEncoding encoding);
@@ -101,6 +111,7 @@ class Pipeline {
 
  private:
   struct Item;
+  struct Window;
   void run_batch(std::span<Item*> batch, const Settings& settings, int64_t batch_size, ModelOutput& output) const;
 
   std::string task_;

@@ -15,17 +15,15 @@ std::string ClassificationPipeline::default_function() const {
   return problem == Json("multi_label_classification") || labels_.size() == 1 ? "sigmoid" : "softmax";
 }
 
-std::shared_ptr<const Pipeline::Settings> ClassificationPipeline::settings(const Arguments& arguments) const {
-  auto choices = std::make_shared<Choices>();
-  choices->function = arguments.choice("function_to_apply", {"softmax", "sigmoid", "none"});
-  if (choices->function.empty()) choices->function = default_function();
+void ClassificationPipeline::read(const Arguments& arguments, Choices& choices) const {
+  choices.function = arguments.choice("function_to_apply", {"softmax", "sigmoid", "none"});
+  if (choices.function.empty()) choices.function = default_function();
   const bool none = arguments.given("top_k") && arguments.find("top_k") == nullptr;
-  choices->top_k = none ? top_k_of_none() : arguments.integer("top_k", 1).value_or(default_top_k());
-  return choices;
+  choices.top_k = none ? top_k_of_none() : arguments.integer("top_k", 1).value_or(default_top_k());
 }
 
-Json ClassificationPipeline::postprocess(const PipelineInput&, const Prepared&, const ModelOutput& output,
-                                         int64_t first, const Settings& settings) const {
+Json ClassificationPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  const auto& [input, prepared, output, first] = outcome;
   const auto& choices = static_cast<const Choices&>(settings);
   const Tensor row = batch_row(output.logits, first);  // (C)
   const std::span<const float> logits = row.values<float>();
@@ -38,9 +36,16 @@ Json ClassificationPipeline::postprocess(const PipelineInput&, const Prepared&, 
   return result;
 }
 
-Pipeline::Prepared TextClassificationPipeline::preprocess(const PipelineInput& input, const Settings&) const {
-  return prepare(input.text_pair.empty() ? tokenizer_({TextInput(input.text)})
-                                         : tokenizer_({TextInput(input.text, input.text_pair)}));
+std::shared_ptr<const Pipeline::Settings> TextClassificationPipeline::settings(const Arguments& arguments) const {
+  auto choices = std::make_shared<TextChoices>();
+  read(arguments, *choices);
+  choices->tokenize = arguments.tokenizer_options();
+  return choices;
+}
+
+Pipeline::Prepared TextClassificationPipeline::preprocess(const PipelineInput& input, const Settings& settings) const {
+  const TextInput text = input.text_pair.empty() ? TextInput(input.text) : TextInput(input.text, input.text_pair);
+  return prepare(tokenizer_({text}, static_cast<const TextChoices&>(settings).tokenize));
 }
 
 Pipeline::Prepared ImageClassificationPipeline::preprocess(const PipelineInput& input, const Settings&) const {
@@ -59,10 +64,8 @@ Pipeline::Prepared AudioClassificationPipeline::preprocess(const PipelineInput& 
           {}};
 }
 
-Json AudioClassificationPipeline::postprocess(const PipelineInput& input, const Prepared& prepared,
-                                              const ModelOutput& output, int64_t first,
-                                              const Settings& settings) const {
-  Json result = ClassificationPipeline::postprocess(input, prepared, output, first, settings);
+Json AudioClassificationPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  Json result = ClassificationPipeline::postprocess(outcome, settings);
   for (Json& each : result.as_array()) std::ranges::reverse(each.as_object());
   return result;
 }
@@ -76,8 +79,8 @@ Pipeline::Prepared MultipleChoicePipeline::preprocess(const PipelineInput& input
   return prepared;
 }
 
-Json MultipleChoicePipeline::postprocess(const PipelineInput& input, const Prepared&, const ModelOutput& output,
-                                         int64_t first, const Settings&) const {
+Json MultipleChoicePipeline::postprocess(const Outcome& outcome, const Settings&) const {
+  const auto& [input, prepared, output, first] = outcome;
   const Tensor row = batch_row(output.logits, first);  // (choices), perhaps with those of longer neighbours behind
   const std::vector<float> scores = softmax(row.values<float>().subspan(0, input.texts.size()));
   Json::Array result;

@@ -16,24 +16,33 @@ class ClassificationPipeline : public Pipeline {
     std::string function;
     int64_t top_k = 0;
   };
-  std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
+  std::shared_ptr<const Settings> settings(const Arguments& arguments) const override {
+    auto choices = std::make_shared<Choices>();
+    read(arguments, *choices);
+    return choices;
+  }
+  void read(const Arguments& arguments, Choices& choices) const;
   /// What top_k is when it is not given, and when it is None.
   virtual int64_t default_top_k() const { return top_k_of_none(); }
   virtual int64_t top_k_of_none() const { return int64_t(labels_.size()); }
   virtual std::string default_function() const;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
   std::vector<std::string> labels_;
 };
 
-/// transformers.TextClassificationPipeline: `text`, or a pair with `text_pair`. top_k is 1 by default, None: all.
+/// transformers.TextClassificationPipeline: `text`, or a pair with `text_pair`. top_k is 1 by default, None: all. Takes
+/// the tokenizer's arguments too (Arguments::tokenizer_options): without truncation a text that is too long throws.
 class TextClassificationPipeline final : public ClassificationPipeline {
  public:
   TextClassificationPipeline(AnyModel model, PreTrainedTokenizerBase tokenizer)
       : ClassificationPipeline("text-classification", std::move(model)), tokenizer_(std::move(tokenizer)) {}
 
  protected:
+  struct TextChoices : Choices {
+    TokenizeOptions tokenize;
+  };
+  std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   int64_t default_top_k() const override { return 1; }
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
 
@@ -70,8 +79,7 @@ class AudioClassificationPipeline final : public ClassificationPipeline {
  protected:
   std::string default_function() const override;
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   Wav2Vec2FeatureExtractor extractor_;
@@ -87,10 +95,8 @@ class MultipleChoicePipeline final : public Pipeline {
       : Pipeline("multiple-choice", std::move(model)), tokenizer_(std::move(tokenizer)) {}
 
  protected:
-  std::shared_ptr<const Settings> settings(const Arguments&) const override { return std::make_shared<Settings>(); }
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   PreTrainedTokenizerBase tokenizer_;

@@ -40,31 +40,43 @@ std::vector<Tensor> FeatureExtractionPipeline::features(const std::vector<std::s
 
 std::shared_ptr<const Pipeline::Settings> FeatureExtractionPipeline::settings(const Arguments& arguments) const {
   auto choices = std::make_shared<Choices>();
-  choices->truncation = arguments.flag("truncation", false);
+  choices->tokenize = arguments.tokenizer_options("tokenize_kwargs");
+  if (const Truncate truncation = arguments.truncation(); truncation.given()) {
+    if (choices->tokenize.truncation.given())
+      arguments.refuse("truncation", "expected it once but got it in tokenize_kwargs too");
+    choices->tokenize.truncation = truncation;
+  }
   return choices;
 }
 
 Pipeline::Prepared FeatureExtractionPipeline::preprocess(const PipelineInput& input, const Settings& settings) const {
-  return prepare(tokenizer_({TextInput(input.text)}, {.truncation = static_cast<const Choices&>(settings).truncation}));
+  return prepare(tokenizer_({TextInput(input.text)}, static_cast<const Choices&>(settings).tokenize));
 }
 
-Json FeatureExtractionPipeline::postprocess(const PipelineInput&, const Prepared& prepared, const ModelOutput& output,
-                                            int64_t first, const Settings&) const {
+Json FeatureExtractionPipeline::postprocess(const Outcome& outcome, const Settings&) const {
+  const auto& [input, prepared, output, first] = outcome;
   return nested(batch_row(output.last_hidden_state, first), int64_t(prepared.encoding.row(0).size()));
 }
 
 std::shared_ptr<const Pipeline::Settings> ImageFeatureExtractionPipeline::settings(const Arguments& arguments) const {
   auto choices = std::make_shared<Choices>();
   choices->pool = arguments.flag("pool", false);
+  if (const Json* values = arguments.find("image_processor_kwargs")) {
+    if (!values->is_object())
+      arguments.refuse("image_processor_kwargs", "expected an object but got " + values->dump());
+    choices->image_processor_kwargs = *values;
+  }
   return choices;
 }
 
-Pipeline::Prepared ImageFeatureExtractionPipeline::preprocess(const PipelineInput& input, const Settings&) const {
-  return {pixels_of(*processor_, image_of(input, files_)), {}, {}};
+Pipeline::Prepared ImageFeatureExtractionPipeline::preprocess(const PipelineInput& input,
+                                                              const Settings& settings) const {
+  const Json& kwargs = static_cast<const Choices&>(settings).image_processor_kwargs;
+  return {pixels_of(*processor_, image_of(input, files_), kwargs), {}, {}};
 }
 
-Json ImageFeatureExtractionPipeline::postprocess(const PipelineInput&, const Prepared&, const ModelOutput& output,
-                                                 int64_t first, const Settings& settings) const {
+Json ImageFeatureExtractionPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  const auto& [input, prepared, output, first] = outcome;
   if (!static_cast<const Choices&>(settings).pool) {
     const Tensor features = batch_row(output.last_hidden_state, first);  // (S, H)
     return nested(features, features.size(0));
@@ -73,19 +85,26 @@ Json ImageFeatureExtractionPipeline::postprocess(const PipelineInput&, const Pre
   return nested(batch_row(output.pooler_output, first));
 }
 
-Pipeline::Prepared SentenceSimilarityPipeline::preprocess(const PipelineInput& input, const Settings&) const {
+std::shared_ptr<const Pipeline::Settings> SentenceSimilarityPipeline::settings(const Arguments& arguments) const {
+  auto choices = std::make_shared<Choices>();
+  choices->prompt =
+      sentences_.prompt_of({.prompt_name = arguments.text("prompt_name"), .prompt = arguments.text("prompt")});
+  return choices;
+}
+
+Pipeline::Prepared SentenceSimilarityPipeline::preprocess(const PipelineInput& input, const Settings& settings) const {
   if (input.texts.empty()) refuse("expected a source sentence and at least one other but got no other");
   std::vector<std::string> texts{input.text};
   texts.insert(texts.end(), input.texts.begin(), input.texts.end());
-  return prepare(sentences_.tokenize(texts));
+  return prepare(sentences_.tokenize(texts, static_cast<const Choices&>(settings).prompt));
 }
 
-Json SentenceSimilarityPipeline::postprocess(const PipelineInput&, const Prepared& prepared, const ModelOutput& output,
-                                             int64_t first, const Settings&) const {
+Json SentenceSimilarityPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  const auto& [input, prepared, output, first] = outcome;
   const int64_t count = int64_t(prepared.encoding.size());
-  const Tensor embeddings =
-      sentences_.pool(output.last_hidden_state.rows(first, first + count), prepared.encoding);  // (count, H)
-  const Tensor scores = cosine_similarity(embeddings.rows(0, 1), embeddings.rows(1, count));
+  const Tensor embeddings = sentences_.pool(output.last_hidden_state.rows(first, first + count), prepared.encoding,
+                                            static_cast<const Choices&>(settings).prompt);  // (count, H)
+  const Tensor scores = sentences_.similarity(embeddings.rows(0, 1), embeddings.rows(1, count));
   Json::Array result;
   for (float score : scores.values<float>()) result.emplace_back(double(score));
   return result;

@@ -9,7 +9,8 @@
 namespace caracal {
 
 /// transformers.FeatureExtractionPipeline: the last hidden state of a text's tokens as nested lists, (1, S, H). Texts
-/// are not cut: one longer than the model allows throws, unless the argument truncation (false) is true.
+/// are not cut: one longer than the model allows throws, unless the argument truncation is given. Arguments:
+/// truncation, tokenize_kwargs (Arguments::tokenizer_options).
 class FeatureExtractionPipeline final : public Pipeline {
  public:
   FeatureExtractionPipeline(AnyModel model, PreTrainedTokenizerBase tokenizer)
@@ -21,19 +22,19 @@ class FeatureExtractionPipeline final : public Pipeline {
 
  protected:
   struct Choices : Settings {
-    bool truncation = false;
+    TokenizeOptions tokenize;
   };
   std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   PreTrainedTokenizerBase tokenizer_;
 };
 
 /// transformers.ImageFeatureExtractionPipeline: the last hidden state of an image as nested lists, (1, S, H), or with
-/// the argument pool (false) the pooled output, (1, H). Throws invalid_argument for pool without a pooler.
+/// the argument pool (false) the pooled output, (1, H). Another argument: image_processor_kwargs. Throws
+/// invalid_argument for pool without a pooler.
 class ImageFeatureExtractionPipeline final : public Pipeline {
  public:
   ImageFeatureExtractionPipeline(AnyModel model, std::shared_ptr<const BaseImageProcessor> processor,
@@ -45,29 +46,31 @@ class ImageFeatureExtractionPipeline final : public Pipeline {
  protected:
   struct Choices : Settings {
     bool pool = false;
+    Json image_processor_kwargs = Json::Object{};
   };
   std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   std::shared_ptr<const BaseImageProcessor> processor_;
   PipelineFiles files_;
 };
 
-/// The cosine of each of `texts` with the source sentence `text`: a list of numbers, as sentence_transformers'
-/// similarity gives them by default (a checkpoint's similarity_fn_name and prompts are not read). No arguments.
+/// How near each of `texts` is to the source sentence `text`: a list of numbers, as sentence_transformers' similarity
+/// gives them for what encode makes of the texts. Arguments: prompt_name and prompt, as encode takes them.
 class SentenceSimilarityPipeline final : public Pipeline {
  public:
   explicit SentenceSimilarityPipeline(SentenceTransformer sentences)
       : Pipeline("sentence-similarity", sentences.any_model()), sentences_(std::move(sentences)) {}
 
  protected:
-  std::shared_ptr<const Settings> settings(const Arguments&) const override { return std::make_shared<Settings>(); }
+  struct Choices : Settings {
+    SentenceTransformer::Prompt prompt;
+  };
+  std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   SentenceTransformer sentences_;

@@ -33,6 +33,7 @@ std::vector<int32_t> FillMaskPipeline::target_ids(const std::vector<std::string>
 std::shared_ptr<const Pipeline::Settings> FillMaskPipeline::settings(const Arguments& arguments) const {
   auto choices = std::make_shared<Choices>();
   choices->top_k = arguments.integer("top_k", 1).value_or(5);
+  choices->tokenize = arguments.tokenizer_options("tokenizer_kwargs");
   if (const auto targets = arguments.strings("targets")) {
     choices->targets = target_ids(*targets);
     if (choices->targets.empty()) arguments.refuse("targets", "expected at least one target but got none");
@@ -40,16 +41,16 @@ std::shared_ptr<const Pipeline::Settings> FillMaskPipeline::settings(const Argum
   return choices;
 }
 
-Pipeline::Prepared FillMaskPipeline::preprocess(const PipelineInput& input, const Settings&) const {
-  Prepared prepared = prepare(tokenizer_({TextInput(input.text)}));
+Pipeline::Prepared FillMaskPipeline::preprocess(const PipelineInput& input, const Settings& settings) const {
+  Prepared prepared = prepare(tokenizer_({TextInput(input.text)}, static_cast<const Choices&>(settings).tokenize));
   const std::vector<int32_t> ids = prepared.encoding.input_ids(0);
   if (std::ranges::find(ids, *tokenizer_.mask_token_id()) == ids.end())
     refuse("expected a text with a mask token (" + *tokenizer_.mask_token() + ") but found none");
   return prepared;
 }
 
-Json FillMaskPipeline::postprocess(const PipelineInput&, const Prepared& prepared, const ModelOutput& output,
-                                   int64_t first, const Settings& settings) const {
+Json FillMaskPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  const auto& [input, prepared, output, first] = outcome;
   const auto& choices = static_cast<const Choices&>(settings);
   const std::vector<int32_t> ids = prepared.encoding.input_ids(0);
   const int32_t mask = *tokenizer_.mask_token_id();

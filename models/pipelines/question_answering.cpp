@@ -103,8 +103,8 @@ Pipeline::Prepared QuestionAnsweringPipeline::preprocess(const PipelineInput& in
       tokenizer_({TextInput(input.text, input.text_pair)}, tokenize_options(static_cast<const Choices&>(settings))));
 }
 
-Json QuestionAnsweringPipeline::postprocess(const PipelineInput& input, const Prepared& prepared,
-                                            const ModelOutput& output, int64_t first, const Settings& settings) const {
+Json QuestionAnsweringPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  const auto& [input, prepared, output, first] = outcome;
   const auto& choices = static_cast<const Choices&>(settings);
   const CodePoints context(input.text_pair);
   float null_score;
@@ -142,23 +142,26 @@ DocumentQuestionAnsweringPipeline::DocumentQuestionAnsweringPipeline(AnyModel mo
 
 std::shared_ptr<const Pipeline::Settings> DocumentQuestionAnsweringPipeline::settings(
     const Arguments& arguments) const {
-  return read(arguments, processor_.tokenizer().model_max_length(), 256);
+  auto choices = read(arguments, processor_.tokenizer().model_max_length(), 256);
+  if (const auto lang = arguments.text("lang")) choices->ocr.set("ocr_lang", *lang);
+  if (const auto config = arguments.text("tesseract_config")) choices->ocr.set("tesseract_config", *config);
+  return choices;
 }
 
 Pipeline::Prepared DocumentQuestionAnsweringPipeline::preprocess(const PipelineInput& input,
                                                                  const Settings& settings) const {
   if (input.text.empty()) refuse("expected a question about the page but it is empty");
-  BatchFeature page = read_page(input, processor_.image_processor(), files_, false);
-  Prepared prepared = prepare(processor_.tokenizer()(
-      {input.text}, page.words, page.boxes, {.tokenize = tokenize_options(static_cast<const Choices&>(settings))}));
+  const auto& choices = static_cast<const Choices&>(settings);
+  BatchFeature page = read_page(input, processor_.image_processor(), files_, false, choices.ocr);
+  Prepared prepared =
+      prepare(processor_.tokenizer()({input.text}, page.words, page.boxes, {.tokenize = tokenize_options(choices)}));
   prepared.set("image", std::vector<Tensor>(prepared.encoding.size(), page.list("pixel_values")[0]));
   prepared.words = std::move(page.words);
   return prepared;
 }
 
-Json DocumentQuestionAnsweringPipeline::postprocess(const PipelineInput&, const Prepared& prepared,
-                                                    const ModelOutput& output, int64_t first,
-                                                    const Settings& settings) const {
+Json DocumentQuestionAnsweringPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  const auto& [input, prepared, output, first] = outcome;
   const auto& choices = static_cast<const Choices&>(settings);
   float null_score;
   Json::Array answers;

@@ -17,6 +17,7 @@ class ExtractivePipeline : public Pipeline {
     int64_t top_k = 1, max_answer_len = 15;
     int64_t max_seq_len = 0, doc_stride = 0;
     bool handle_impossible_answer = false, align_to_words = true;
+    Json ocr = Json::Object{};  // arguments of the image processor
   };
   struct Span {
     size_t row = 0, start = 0, end = 0;  // the row of the input, the first and the last token
@@ -47,8 +48,7 @@ class QuestionAnsweringPipeline final : public ExtractivePipeline {
  protected:
   std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   PreTrainedTokenizerBase tokenizer_;
@@ -56,7 +56,8 @@ class QuestionAnsweringPipeline final : public ExtractivePipeline {
 
 /// transformers.DocumentQuestionAnsweringPipeline for LayoutLMv2: `text` is the question, `image` or `file` the page,
 /// whose words come from OCR (PipelineFiles::ocr) or are `words` and `boxes`. A list of
-/// `{"score", "answer", "start", "end"}`, start and end are the first and last word.
+/// `{"score", "answer", "start", "end"}`, start and end are the first and last word. Two arguments more, for OCR: lang
+/// and tesseract_config.
 class DocumentQuestionAnsweringPipeline final : public ExtractivePipeline {
  public:
   DocumentQuestionAnsweringPipeline(AnyModel model, LayoutLMv2Processor processor, PipelineFiles files);
@@ -64,8 +65,7 @@ class DocumentQuestionAnsweringPipeline final : public ExtractivePipeline {
  protected:
   std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   LayoutLMv2Processor processor_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 
 #include <caracal/loaders/file.h>
 #include <caracal/models/tokenization_auto.h>
@@ -19,6 +20,9 @@ bool exists(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
+
+// In the order of SimilarityFunction.
+constexpr std::string_view kSimilarities[] = {"cosine", "dot", "euclidean", "manhattan"};
 
 // The type and folder of each module, in order. Folder names come from a file: they may not leave the directory.
 struct Module {
@@ -46,6 +50,11 @@ std::vector<Module> read_modules(const std::string& root) {
   return modules;
 }
 
+EncodeOptions prompted(EncodeOptions options, const char* prompt_name) {
+  if (!options.prompt && !options.prompt_name) options.prompt_name = prompt_name;
+  return options;
+}
+
 // The one pooling mode that is on: "cls", "mean" or "max".
 std::string pooling_mode(const Json& config, const std::string& where) {
   if (const Json* mode = config.find("pooling_mode"); mode != nullptr && mode->is_string()) return mode->as_string();
@@ -63,7 +72,8 @@ std::string pooling_mode(const Json& config, const std::string& where) {
 }  // namespace
 
 SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path, const LoadOptions& options) {
-  const std::vector<Module> modules = read_modules(checkpoint_directory(path, options, HubPart::sentence_transformer));
+  const std::string root = checkpoint_directory(path, options, HubPart::sentence_transformer);
+  const std::vector<Module> modules = read_modules(root);
   const std::string transformer = modules[0].folder.string();
   LoadOptions base = options;
   base.subfolder.clear();
@@ -81,6 +91,8 @@ SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path
       result.pooling_ = Pooling::max;
     else if (mode != "mean")
       throw Error(ErrorCode::unsupported, file, "expected pooling mode cls, mean or max but got '" + mode + "'");
+    if (const Json* include = settings.find("include_prompt"); include != nullptr && !include->is_null())
+      result.include_prompt_ = in_file(file, [&] { return include->as_bool(); });
   }
 
   // What the tokenizer and the model allow, unless the Transformer module says less.
@@ -100,21 +112,59 @@ SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path
       throw Error(ErrorCode::unsupported, file,
                   "expected do_lower_case false but got true: let the tokenizer lower the case");
   }
+  if (const std::string file = root + "/config_sentence_transformers.json"; exists(file)) result.read_config(file);
   return result;
+}
+
+void SentenceTransformer::read_config(const std::string& file) {
+  const Json config = Json::parse_file(file);
+  in_file(file, [&] {
+    if (const Json* prompts = config.find("prompts"); prompts != nullptr && !prompts->is_null())
+      for (const auto& [name, text] : prompts->as_object()) prompts_[name] = text.is_null() ? "" : text.as_string();
+    if (const Json* name = config.find("default_prompt_name"); name != nullptr && !name->is_null()) {
+      default_prompt_name_ = name->as_string();
+      prompt_of({});
+    }
+    if (const Json* name = config.find("similarity_fn_name"); name != nullptr && !name->is_null()) {
+      const auto known = std::ranges::find(kSimilarities, name->as_string());
+      if (known != std::end(kSimilarities)) similarity_ = SimilarityFunction(known - std::begin(kSimilarities));
+    }
+  });
+}
+
+SentenceTransformer::Prompt SentenceTransformer::prompt_of(const EncodeOptions& options) const {
+  Prompt prompt{options.prompt.value_or("")};
+  const std::optional<std::string>& name = options.prompt_name ? options.prompt_name : default_prompt_name_;
+  if (!options.prompt && name) {
+    const auto known = prompts_.find(*name);
+    if (known == prompts_.end()) {
+      std::string names;
+      for (const auto& [each, unused] : prompts_) names += (names.empty() ? "" : ", ") + each;
+      throw Error(ErrorCode::invalid_argument, "SentenceTransformer",
+                  "expected a prompt among " + names + " but got '" + *name + "'");
+    }
+    prompt.text = known->second;
+  }
+  if (prompt.text.empty() || include_prompt_) return prompt;
+  const BatchEncoding encoding = tokenize({prompt.text}, {});
+  const std::span<const tokenizers::Token> tokens = encoding.row(0);
+  prompt.tokens = int64_t(tokens.size()) - int64_t(!tokens.empty() && tokens.back().special);  // without its [SEP]
+  return prompt;
 }
 
 Tensor SentenceTransformer::encode(const std::vector<std::string>& texts, const EncodeOptions& options) const {
   if (options.batch_size < 1)
     throw Error(ErrorCode::invalid_argument, "SentenceTransformer::encode",
                 "expected batch_size of at least 1 but got " + std::to_string(options.batch_size));
+  const Prompt prompt = prompt_of(options);
   Tensor result;
   ModelOutput output;
   const int64_t count = int64_t(texts.size());
   for (int64_t begin = 0; begin < count; begin += options.batch_size) {
     const int64_t end = std::min(count, begin + options.batch_size);
-    const BatchEncoding encoding = tokenize(std::vector<std::string>(texts.begin() + begin, texts.begin() + end));
+    const BatchEncoding encoding = tokenize({texts.begin() + begin, texts.begin() + end}, prompt);
     model_->forward(encoding, output);
-    const Tensor pooled = pool(output.last_hidden_state, encoding);  // (batch, H)
+    const Tensor pooled = pool(output.last_hidden_state, encoding, prompt);  // (batch, H)
     if (!result.defined()) result = Tensor::empty({count, pooled.size(1)});
     std::copy_n(pooled.data<float>(), pooled.numel(), result.data<float>() + begin * pooled.size(1));
     if (options.progress) options.progress(end - begin);
@@ -122,18 +172,32 @@ Tensor SentenceTransformer::encode(const std::vector<std::string>& texts, const 
   return result.defined() ? result : Tensor::empty({0, model_->config().get("hidden_size").as_int()});
 }
 
-BatchEncoding SentenceTransformer::tokenize(const std::vector<std::string>& texts) const {
-  return tokenizer_(texts, {.truncation = true, .max_length = max_seq_length_});
+Tensor SentenceTransformer::encode_query(const std::vector<std::string>& texts, const EncodeOptions& options) const {
+  return encode(texts, prompted(options, "query"));
 }
 
-Tensor SentenceTransformer::pool(const Tensor& last_hidden_state, const BatchEncoding& encoding) const {
+Tensor SentenceTransformer::encode_document(const std::vector<std::string>& texts, const EncodeOptions& options) const {
+  return encode(texts, prompted(options, "document"));
+}
+
+BatchEncoding SentenceTransformer::tokenize(const std::vector<std::string>& texts, const Prompt& prompt) const {
+  const TokenizeOptions options{.truncation = true, .max_length = max_seq_length_};
+  if (prompt.text.empty()) return tokenizer_(texts, options);
+  std::vector<std::string> prompted;
+  for (const std::string& text : texts) prompted.push_back(prompt.text + text);
+  return tokenizer_(prompted, options);
+}
+
+Tensor SentenceTransformer::pool(const Tensor& last_hidden_state, const BatchEncoding& encoding,
+                                 const Prompt& prompt) const {
   // The padded output as sequences that begin S rows apart.
   const int64_t batch = last_hidden_state.size(0), length = last_hidden_state.size(1),
                 hidden = last_hidden_state.size(2);
   std::vector<int64_t> offsets, keys;
   for (int64_t b = 0; b < batch; b++) {
-    offsets.push_back(b * length);
-    keys.push_back(pooling_ == Pooling::cls ? 1 : int64_t(encoding.row(size_t(b)).size()));
+    const int64_t tokens = int64_t(encoding.row(size_t(b)).size()), skipped = std::min(prompt.tokens, tokens - 1);
+    offsets.push_back(b * length + skipped);
+    keys.push_back(pooling_ == Pooling::cls ? 1 : tokens - skipped);
   }
   Arena arena;
   Ctx ctx(model_->runtime(), arena);
@@ -145,25 +209,32 @@ Tensor SentenceTransformer::pool(const Tensor& last_hidden_state, const BatchEnc
   return pooled.clone();
 }
 
-Tensor cosine_similarity(const Tensor& a, const Tensor& b) {
+Tensor similarity(SimilarityFunction function, const Tensor& a, const Tensor& b) {
   if (a.rank() != 2 || b.rank() != 2 || a.size(1) != b.size(1))
-    throw Error(ErrorCode::invalid_argument, "cosine_similarity",
+    throw Error(ErrorCode::invalid_argument, "similarity",
                 "expected shapes (N, H) and (M, H) but got " + a.shape().str() + " and " + b.shape().str());
   const int64_t n = a.size(0), m = b.size(0), hidden = a.size(1);
-  auto dot = [hidden](const float* x, const float* y) {
-    double sum = 0;
-    for (int64_t i = 0; i < hidden; i++) sum += double(x[i]) * double(y[i]);
-    return sum;
+  auto sum = [hidden](const float* x, const float* y, auto term) {
+    double total = 0;
+    for (int64_t i = 0; i < hidden; i++) total += term(double(x[i]), double(y[i]));
+    return total;
+  };
+  auto dot = [&](const float* x, const float* y) { return sum(x, y, std::multiplies<>()); };
+  auto length = [&](const float* x) { return std::max(std::sqrt(dot(x, x)), 1e-12); };
+  auto score = [&](const float* x, const float* y) {
+    switch (function) {
+      case SimilarityFunction::cosine: return dot(x, y) / (length(x) * length(y));
+      case SimilarityFunction::dot: return dot(x, y);
+      case SimilarityFunction::euclidean:
+        return -std::sqrt(sum(x, y, [](double p, double q) { return (p - q) * (p - q); }));
+      case SimilarityFunction::manhattan: return -sum(x, y, [](double p, double q) { return std::abs(p - q); });
+    }
+    return 0.0;
   };
   Tensor result = Tensor::empty({n, m});
-  for (int64_t i = 0; i < n; i++) {
-    const float* x = a.data<float>() + i * hidden;
-    for (int64_t j = 0; j < m; j++) {
-      const float* y = b.data<float>() + j * hidden;
-      const double lengths = std::max(std::sqrt(dot(x, x)), 1e-12) * std::max(std::sqrt(dot(y, y)), 1e-12);
-      result.data<float>()[i * m + j] = float(dot(x, y) / lengths);
-    }
-  }
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < m; j++)
+      result.data<float>()[i * m + j] = float(score(a.data<float>() + i * hidden, b.data<float>() + j * hidden));
   return result;
 }
 

@@ -156,9 +156,8 @@ std::vector<TokenClassificationPipeline::Entity> TokenClassificationPipeline::gr
   return groups;
 }
 
-Json TokenClassificationPipeline::postprocess(const PipelineInput& input, const Prepared& prepared,
-                                              const ModelOutput& output, int64_t first,
-                                              const Settings& settings) const {
+Json TokenClassificationPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  const auto& [input, prepared, output, first] = outcome;
   const auto& choices = static_cast<const Choices&>(settings);
   const CodePoints text(input.words.empty() ? input.text : joined(input.words, choices.delimiter));
   std::vector<Entity> all;
@@ -201,12 +200,13 @@ Json TokenClassificationPipeline::postprocess(const PipelineInput& input, const 
 }
 
 BatchFeature read_page(const PipelineInput& input, const LayoutLMv2ImageProcessor& processor,
-                       const PipelineFiles& files, bool text_is_file) {
+                       const PipelineFiles& files, bool text_is_file, Json arguments) {
   if (input.words.size() != input.boxes.size())
     throw Error(ErrorCode::invalid_argument, "pipeline",
                 "expected as many boxes as words but got " + std::to_string(input.boxes.size()) + " and " +
                     std::to_string(input.words.size()));
-  BatchFeature page = pixels_of(processor, image_of(input, files, text_is_file), {{"apply_ocr", input.words.empty()}});
+  arguments.set("apply_ocr", input.words.empty());
+  BatchFeature page = pixels_of(processor, image_of(input, files, text_is_file), std::move(arguments));
   if (!input.words.empty()) {
     page.words = {input.words};
     page.boxes = {input.boxes};
@@ -239,9 +239,8 @@ Pipeline::Prepared DocumentTokenClassificationPipeline::preprocess(const Pipelin
   return prepared;
 }
 
-Json DocumentTokenClassificationPipeline::postprocess(const PipelineInput&, const Prepared& prepared,
-                                                      const ModelOutput& output, int64_t first,
-                                                      const Settings& settings) const {
+Json DocumentTokenClassificationPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {
+  const auto& [input, prepared, output, first] = outcome;
   const bool simple = static_cast<const Choices&>(settings).simple;
   struct Group {
     std::string kind, words;

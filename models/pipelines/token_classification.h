@@ -33,8 +33,7 @@ class TokenClassificationPipeline final : public Pipeline {
   };
   std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   // A token, a word of several or a group of words, on the way from logits to entities.
@@ -73,8 +72,7 @@ class DocumentTokenClassificationPipeline final : public Pipeline {
   };
   std::shared_ptr<const Settings> settings(const Arguments& arguments) const override;
   Prepared preprocess(const PipelineInput& input, const Settings& settings) const override;
-  Json postprocess(const PipelineInput& input, const Prepared& prepared, const ModelOutput& output, int64_t first,
-                   const Settings& settings) const override;
+  Json postprocess(const Outcome& outcome, const Settings& settings) const override;
 
  private:
   LayoutLMv2Processor processor_;
@@ -82,9 +80,9 @@ class DocumentTokenClassificationPipeline final : public Pipeline {
   std::vector<std::string> labels_;
 };
 
-/// The image processor's result for a page, with `words` and `boxes` as given or as OCR reads them. Throws
-/// invalid_argument when there is a box too many or too few, not_built for OCR without an engine.
+/// The image processor's result for a page, with `words` and `boxes` as given or as OCR reads them; `arguments` are the
+/// processor's. Throws invalid_argument when there is a box too many or too few, not_built for OCR without an engine.
 BatchFeature read_page(const PipelineInput& input, const LayoutLMv2ImageProcessor& processor,
-                       const PipelineFiles& files, bool text_is_file);
+                       const PipelineFiles& files, bool text_is_file, Json arguments = Json::Object{});
 
 }  // namespace caracal

@@ -1,6 +1,11 @@
-// The real all-MiniLM-L6-v2 against sentence-transformers' embeddings. The model (90 MB) is not stored: its directory
-// is given by CARACAL_MINILM, or lies where tools/quickstart.sh and tools/test.sh put it.
+// The real all-MiniLM-L6-v2 against sentence-transformers' embeddings, and at work: searching the README. The model (90
+// MB) is not stored: its directory is given by CARACAL_MINILM, or lies where tools/quickstart.sh and tools/test.sh put
+// it.
+#include <caracal/models/pipelines/pipeline.h>
 #include <caracal/models/pipelines/sentence_transformer.h>
+
+#include <algorithm>
+#include <fstream>
 
 #include "models_testing.h"
 
@@ -36,6 +41,44 @@ TEST(MiniLM, EqualsSentenceTransformers) {
   // Any batch size gives the same bytes.
   sentences.resize(std::min<size_t>(sentences.size(), 12));
   EXPECT_TRUE(bytes_equal(model.encode(sentences, {.batch_size = 5}), got.rows(0, int64_t(sentences.size()))));
+}
+
+// The README's paragraphs and points, without code and tables, each on one line.
+std::vector<std::string> readme_paragraphs() {
+  std::vector<std::string> paragraphs(1);
+  bool code = false;
+  std::ifstream readme(data_path("../../README.md"));
+  for (std::string line; std::getline(readme, line);) {
+    if (line.starts_with("```")) code = !code;
+    if (code || line.empty() || line.starts_with("- ") || line.starts_with("#")) paragraphs.emplace_back();
+    if (!code && !line.empty() && std::string_view("`#|!").find(line[0]) == std::string_view::npos)
+      paragraphs.back() += (paragraphs.back().empty() ? "" : " ") + line;
+  }
+  std::erase(paragraphs, "");
+  return paragraphs;
+}
+
+TEST(MiniLM, SearchesTheReadme) {
+  if (!std::filesystem::exists(minilm_directory())) GTEST_SKIP() << "no model at " << minilm_directory();
+  const auto search = pipeline("", minilm_directory());
+  if (std::string_view(search->model().runtime().isa()) == "scalar") GTEST_SKIP() << "plain loops would take a minute";
+  ASSERT_EQ(search->task(), "sentence-similarity");
+  const std::vector<std::string> paragraphs = readme_paragraphs();
+  ASSERT_GT(paragraphs.size(), 30u);
+  const std::pair<const char*, const char*> known[] = {
+      {"What happens when the connection drops in the middle of a download?", "Connections that drop"},
+      {"How do I keep it from starting threads of its own?", "`threads = 1` starts no thread"},
+      {"Are the tokens the same as those of Hugging Face?", "Tokens and offsets equal"},
+      {"Which compilers and libraries is it built with?", "utf8proc (Unicode normalisation)"},
+  };
+  std::vector<PipelineInput> queries;
+  for (const auto& [query, unused] : known) queries.push_back({.text = query, .texts = paragraphs});
+  const std::vector<Json> results = (*search)(queries);
+  for (size_t q = 0; q < results.size(); q++) {
+    const Json::Array& scores = results[q].as_array();
+    const auto best = std::ranges::max_element(scores, {}, &Json::as_double) - scores.begin();
+    EXPECT_NE(paragraphs[size_t(best)].find(known[q].second), std::string::npos) << paragraphs[size_t(best)];
+  }
 }
 
 }  // namespace

@@ -2,6 +2,10 @@
 #include <caracal/models/pipelines/feature_extraction.h>
 #include <caracal/models/pipelines/pipeline.h>
 
+#include <atomic>
+#include <mutex>
+#include <thread>
+
 #include "pipelines_testing.h"
 
 namespace caracal {
@@ -21,8 +25,10 @@ void put_together(const std::string& folder, const std::string& model, const std
   for (const auto& [key, value] : config.as_object()) whole.set(key, value);
   std::ofstream(folder + "/config.json") << whole.dump();
   fs::copy_file(data_path("models/" + model + "/model.safetensors"), folder + "/model.safetensors");
-  for (const auto& [name, content] : goldens().at("files").at(files).as_object())
+  for (const auto& [name, content] : goldens().at("files").at(files).as_object()) {
+    fs::create_directories(fs::path(folder + "/" + name).parent_path());
     std::ofstream(folder + "/" + name) << content.as_string();
+  }
 }
 
 struct Checkpoint : TemporaryDirectory {
@@ -40,8 +46,7 @@ TEST(Pipelines, EqualTransformersAloneAndInBatches) {
     expect_rows(checkpoint.path, c.at("rows"));
     for (const Json& row : c.at("rows").as_array()) tasks.insert(row.at("task").as_string());
   }
-  for (const std::string& task : pipeline_tasks())
-    EXPECT_TRUE(task == "sentence-similarity" || tasks.count(task) == 1) << task;
+  for (const std::string& task : pipeline_tasks()) EXPECT_EQ(tasks.count(task), 1u) << task;
 }
 
 TEST(Pipelines, SentenceSimilarityIsThatOfEmbeddings) {
@@ -116,17 +121,30 @@ TEST(Pipelines, RefuseCheckpointsOfOtherTasks) {
 
 TEST(Pipelines, RefuseArgumentsBeforeAnyWork) {
   const Checkpoint classifier("bert/sequence_5", "text"), token("bert/token", "text"), masked("bert/mlm_relu", "text"),
-      asked("bert/question_answering", "text"), speech("wav2vec2/ctc", "sound");
+      asked("bert/question_answering", "text"), speech("wav2vec2/ctc", "sound"), features("bert/base", "text"),
+      pixels("vit/pooler_relu", "images"), alike("bert/base", "cosine"), page("layoutlmv2/document_question", "layout");
   const struct {
     std::string path;
     Json arguments;
     const char* part;
   } cases[] = {
-      {classifier.path, {{"top_n", 1}}, "expected an argument among function_to_apply, top_k but got 'top_n'"},
+      {classifier.path,
+       {{"top_n", 1}},
+       "function_to_apply, top_k, truncation, max_length, add_special_tokens, padding but got 'top_n'"},
       {classifier.path, {{"top_k", 0}}, "top_k"},
       {classifier.path, {{"top_k", "3"}}, "top_k"},
       {classifier.path, {{"function_to_apply", "relu"}}, "softmax, sigmoid, none"},
       {classifier.path, Json::Array{}, "expected an object"},
+      {classifier.path, {{"truncation", "first"}}, "longest_first, only_first, only_second, do_not_truncate"},
+      {classifier.path, {{"max_length", -1}}, "max_length"},
+      {classifier.path, {{"padding", "max_length"}}, "longest, do_not_pad"},
+      {features.path, {{"truncation", true}, {"tokenize_kwargs", Json{{"truncation", true}}}}, "expected it once"},
+      {features.path, {{"tokenize_kwargs", Json{{"top_k", 3}}}}, "tokenize_kwargs] expected an argument among"},
+      {features.path, {{"tokenize_kwargs", 3}}, "expected an object"},
+      {masked.path, {{"tokenizer_kwargs", Json{{"truncation", 3}}}}, "tokenizer_kwargs: truncation"},
+      {pixels.path, {{"image_processor_kwargs", 3}}, "image_processor_kwargs"},
+      {alike.path, {{"prompt_name", "answer"}}, "expected a prompt among document, passage, query but got 'answer'"},
+      {alike.path, {{"prompt", 3}}, "expected a string"},
       {token.path, {{"stride", 2}}, "aggregation_strategy"},
       {token.path, {{"stride", 20}, {"aggregation_strategy", "simple"}}, "model_max_length"},
       {token.path, {{"aggregation_strategy", "median"}}, "median"},
@@ -135,6 +153,7 @@ TEST(Pipelines, RefuseArgumentsBeforeAnyWork) {
       {asked.path, {{"doc_stride", 30}}, "doc_stride"},
       {asked.path, {{"handle_impossible_answer", "yes"}}, "true or false"},
       {asked.path, {{"max_answer_len", 0}}, "max_answer_len"},
+      {page.path, {{"lang", 3}}, "lang"},
       {speech.path, {{"return_timestamps", true}}, "char, word"},
       {speech.path, {{"chunk_length_s", 1}, {"stride_length_s", 0.5}}, "longer than its strides"},
       {speech.path, {{"chunk_length_s", 1e300}}, "86400"},
@@ -222,6 +241,93 @@ TEST(Pipelines, ABadInputLeavesTheOthersAlone) {
     }
     EXPECT_THROW((*pipe)(inputs, {}, 0), Error);
   }
+}
+
+// With a thread that works ahead, results, failures and their order are the same, to the bit.
+TEST(Pipelines, WorkingAheadChangesNothing) {
+  const Checkpoint checkpoint("bert/sequence_5", "text");
+  std::vector<PipelineInput> inputs(70);
+  for (size_t i = 0; i < inputs.size(); i++)
+    inputs[i].text = i % 9 == 4 ? std::string(200, '.') : "anna sits on the mat " + std::string(i % 7, 'x');
+  for (const int threads : {1, 2, 3}) {
+    const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = threads});
+    const auto pipe = pipeline("", checkpoint.path, {.load = {.runtime = runtime}});
+    auto all = [&](std::optional<bool> overlap, int64_t batch) {
+      std::vector<std::pair<size_t, std::string>> told;
+      pipe->run(inputs, {{"top_k", nullptr}},
+                {.batch_size = batch,
+                 .overlap = overlap,
+                 .done = [&](size_t i, Json result) { told.emplace_back(i, result.dump()); },
+                 .failed = [&](size_t i, const Error& error) { told.emplace_back(i, error.what()); }});
+      return told;
+    };
+    const auto want = all(false, 1);
+    ASSERT_EQ(want.size(), inputs.size());
+    for (const int64_t batch : {1, 4, 100})
+      for (const std::optional<bool> overlap : {std::optional<bool>(true), std::optional<bool>()})
+        EXPECT_EQ(all(overlap, batch), want) << threads << " threads, batches of " << batch;
+  }
+}
+
+std::atomic<int> reading = 0;
+
+// The next images are read while the model works on those before; an error ends the call without a thread left.
+TEST(Pipelines, WorkAheadOnAThreadThatEndsWithTheCall) {
+  const Checkpoint checkpoint("vit/image_classification_names", "images");
+  std::mutex mutex;
+  std::set<std::thread::id> readers;
+  int read = 0;
+  PipelineFiles files;
+  files.image = [&](const std::string&) {
+    reading++;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    const std::lock_guard lock(mutex);
+    readers.insert(std::this_thread::get_id());
+    read++;
+    reading--;
+    return pixels(12, 12);
+  };
+  const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1});
+  const auto pipe = pipeline("", checkpoint.path, {.load = {.runtime = runtime}, .files = files});
+  const std::vector<PipelineInput> inputs(12, {.file = "a.png"});
+  auto run = [&](std::optional<bool> overlap, const std::function<void(size_t, Json)>& done) {
+    readers.clear();
+    read = 0;
+    pipe->run(inputs, {}, {.overlap = overlap, .done = done});
+  };
+  run({}, {});
+  EXPECT_EQ(readers.size(), 1u) << "a runtime of one thread starts none unless asked";
+  run(true, [](size_t, const Json&) { std::this_thread::sleep_for(std::chrono::milliseconds(10)); });
+  EXPECT_GT(readers.size(), 1u);
+  EXPECT_EQ(read, 12);
+  auto stop = [](size_t i, const Json&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (i == 2) throw std::runtime_error("enough");
+  };
+  EXPECT_THROW(run(true, stop), std::runtime_error);
+  EXPECT_EQ(reading, 0);
+  EXPECT_LE(read, 4);  // no further than one window ahead
+}
+
+// Languages and flags of a call reach the OCR engine.
+TEST(Pipelines, DocumentsPassOnWhatOcrIsToDo) {
+  struct Engine : OcrEngine {
+    std::vector<OcrWord> recognize(const Tensor&, const OcrOptions& options) override {
+      asked = options;
+      return {{.text = "total", .width = 5, .height = 5}, {.text = "12", .left = 9, .width = 5, .height = 5}};
+    }
+    OcrOptions asked;
+  };
+  const Checkpoint checkpoint("layoutlmv2/document_question", "layout");
+  const auto engine = std::make_shared<Engine>();
+  PipelineFiles files;
+  files.ocr = engine;
+  const auto pipe = pipeline("", checkpoint.path, {.files = files});
+  const Json answers = (*pipe)(PipelineInput{.text = "total", .image = pixels(20, 20)},
+                               {{"lang", "deu"}, {"tesseract_config", "--psm 6"}});
+  EXPECT_EQ(answers.as_array().size(), 1u);
+  EXPECT_EQ(engine->asked.lang, "deu");
+  EXPECT_EQ(engine->asked.config, "--psm 6");
 }
 
 }  // namespace

@@ -101,6 +101,8 @@ def console(readme, caracal):
     rounded = lambda text: re.sub(r"\d\.\d{3,}", lambda m: f"{float(m[0]):.3f}", text)
     for part in shown:
         line, want = part.split("\n", 1)
+        if MODEL in line and not os.path.exists(MODEL):
+            continue
         done = subprocess.run(["bash", "-c", line.replace("caracal", caracal, 1)], capture_output=True, text=True)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert rounded(done.stdout) == rounded(want), f"{line}\nREADME says\n{want}\nbut it prints\n{done.stdout}"

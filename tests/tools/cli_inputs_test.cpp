@@ -97,9 +97,51 @@ TEST_F(Cli, PipelineReportsBadInputsAndDoesTheOthers) {
   expect_one_line_error(caracal(command + " --set top_n=2 < " + good), "got 'top_n'");
   expect_one_line_error(caracal("pipeline question-answering --model " + folder.string() + " a"),
                         "BertForSequenceClassification");
+  expect_one_line_error(caracal("pipeline sentence-similarity --model " + folder.string() + " a ''"), "an empty one");
   const Result shown = caracal("pipeline sentiment-analysis --set top_k=2 --model " + folder.string() + " 'a cat'");
   EXPECT_TRUE(shown.out.starts_with("a cat\n  0.")) << shown.out;
   EXPECT_EQ(std::count(shown.out.begin(), shown.out.end(), '\n'), 3);
+}
+
+TEST_F(Cli, PipelineReportsBadFilesAndDoesTheOthers) {
+#ifdef CARACAL_HAS_MEDIA
+  const std::string trained = data_path("trained/"), missing = folder / "missing.png";
+  const struct {
+    std::string task, model, good, wrong, answer;
+  } cases[] = {
+      {"image-classification", "vit-digits", "7a.png", "vit-digits/config.json", "7"},
+      {"auto", "wav2vec2-spoken-digits", "pi.wav", "vit-digits/7a.png", "three one four"},
+  };
+  for (const auto& c : cases) {
+    const std::string good = trained + c.model + "/" + c.good, wrong = trained + c.wrong;
+    const Result r = caracal("pipeline " + c.task + " --batch 2 --model " + trained + c.model + " " + missing + " " +
+                             good + " " + wrong + " " + trained + " " + good);
+    EXPECT_EQ(r.status, 1);
+    EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 3) << r.err;
+    EXPECT_NE(r.err.find("[" + missing + "] expected a readable file"), std::string::npos) << r.err;
+    EXPECT_NE(r.err.find("[" + wrong + "] expected"), std::string::npos) << r.err;
+    EXPECT_NE(r.err.find("but got a directory"), std::string::npos) << r.err;
+    const size_t first = r.out.find(c.answer + "\n");
+    EXPECT_NE(r.out.find(c.answer + "\n", first + 1), std::string::npos) << r.out;
+  }
+#else
+  GTEST_SKIP() << "built without caracal::media";
+#endif
+}
+
+// A bar for many files, on a terminal only (script makes one of both streams).
+TEST_F(Cli, PipelineShowsItsProgress) {
+#ifdef CARACAL_HAS_MEDIA
+  const std::string model = data_path("trained/wav2vec2-spoken-digits");
+  std::string command = "pipeline automatic-speech-recognition --threads 1 --model " + model;
+  for (int i = 0; i < 90; i++) command += " " + model + "/phone.flac";
+  const std::string shown = folder / "shown";
+  ASSERT_EQ(std::system(("script -qec '" CARACAL_CLI " " + command + "' /dev/null > " + shown).c_str()), 0);
+  EXPECT_NE(slurp(shown).find("/90 files, "), std::string::npos);
+  EXPECT_EQ(caracal(command).err, "");
+#else
+  GTEST_SKIP() << "built without caracal::media";
+#endif
 }
 
 TEST_F(Cli, TokenizeAndBack) {

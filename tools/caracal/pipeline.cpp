@@ -138,6 +138,8 @@ std::vector<PipelineInput> one_of_many(const std::string& task, const std::vecto
                 std::string("expected ") +
                     (choice ? "a prompt and at least one choice" : "a source sentence and at least one other") +
                     " but got " + std::to_string(given.size()) + " texts");
+  if (std::ranges::find(given, "") != given.end())
+    throw Error(ErrorCode::invalid_argument, task, "expected texts but got an empty one");
   return {{.text = given[0], .texts = {given.begin() + 1, given.end()}}};
 }
 

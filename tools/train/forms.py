@@ -1,5 +1,6 @@
-"""Invoices: invented, drawn with Pillow in Debian's DejaVu fonts, and read by Tesseract."""
+"""Invoices: invented, drawn with Pillow in Debian's DejaVu fonts, and read by Tesseract or by its likeness."""
 
+import functools
 import json
 import os
 import random
@@ -160,12 +161,17 @@ def form(rng, held_out):
     return sheet, field
 
 
+@functools.cache
+def font_of(family, bold, size):
+    return ImageFont.truetype(f"{FONTS}{family}{'-Bold' if bold else ''}.ttf", size)
+
+
 def draw(sheet):
     """(image, [(x0, y0, x1, y1, field)]): a box for each part that belongs to a field."""
     image = Image.new("L", SIZE, 255)
     pen, boxes = ImageDraw.Draw(image), []
     for x, y, parts, size, bold, right in sheet.words:
-        font = ImageFont.truetype(f"{FONTS}{sheet.family}{'-Bold' if bold else ''}.ttf", size)
+        font = font_of(sheet.family, bold, size)
         if right:
             x -= sum(font.getlength(text) for text, _ in parts)
         for text, field in parts:
@@ -182,13 +188,75 @@ def read(image, boxes):
     from transformers.models.layoutlmv2.image_processing_pil_layoutlmv2 import apply_tesseract
 
     words, places = apply_tesseract(numpy.array(image.convert("RGB")), None)
-    labels, before = [], None
+    fields = []
     for x0, y0, x1, y1 in places:
         x, y = (x0 + x1) / 2000 * SIZE[0], (y0 + y1) / 2000 * SIZE[1]
-        field = next((field for a, b, c, d, field in boxes if a - 2 <= x <= c + 2 and b - 4 <= y <= d + 4), None)
-        labels.append(f"{'I' if field == before else 'B'}-{field}" if field else "O")
-        before = field
-    return dict(words=words, boxes=places, labels=labels)
+        fields.append(next((field for a, b, c, d, field in boxes if a - 2 <= x <= c + 2 and b - 4 <= y <= d + 4), None))
+    return dict(words=words, boxes=places, labels=labels_of(fields))
+
+
+def labels_of(fields):
+    """A label for each word's field, or None."""
+    before = [None, *fields]
+    return [f"{'I' if field == last else 'B'}-{field}" if field else "O" for last, field in zip(before, fields)]
+
+
+def words_of(sheet):
+    """[(word, [x0, y0, x1, y1] in pixels, field or None)] of all lines."""
+    for x, y, parts, size, bold, right in sheet.words:
+        font = font_of(sheet.family, bold, size)
+        x -= sum(font.getlength(text) for text, _ in parts) * right
+        for text, field in parts:
+            end = 0
+            for word in text.split():
+                begin = text.index(word, end)
+                end = begin + len(word)
+                left, (x0, y0, x1, y1) = x + font.getlength(text[:begin]), font.getbbox(word)
+                yield word, [left + x0, y + y0, left + x1, y + y1], field
+            x += font.getlength(text)
+
+
+def misread(word, box, rng):
+    """[(word, box)] that a reader makes of a word: now and then a letter is another one, or the word falls apart."""
+    if len(word) > 3 and rng.random() < 0.02:
+        at = rng.randrange(len(word))
+        word = word[:at] + rng.choice(["", *"eiolr1.,|"]) + word[at + 1 :]
+    if len(word) <= 5 or rng.random() > 0.02:
+        return [(word, box)]
+    at = rng.randint(2, len(word) - 2)
+    middle = box[0] + (box[2] - box[0]) * at / len(word)
+    return [(word[:at], [*box[:2], middle, box[3]]), (word[at:], [middle, *box[1:]])]
+
+
+def imagine_reading(sheet, rng):
+    """What read() would give, without Tesseract, and so for as many forms as one likes: words in lines, or in columns as
+    Tesseract sees them, with small faults of letters and places."""
+    cuts = rng.sample(range(150, 560), 2) if rng.random() < 0.6 else []
+    found = []
+    for word, box, field in words_of(sheet):
+        place = (sum(box[0] > cut for cut in cuts), box[1], box[0])
+        found += [(place, *piece, field) for piece in misread(word, box, rng)]
+    found.sort(key=lambda each: each[0])
+    if rng.random() < 0.05:
+        found.pop(rng.randrange(len(found)))  # overlooked
+    boxes = []
+    for _, _, box, _ in found:
+        tall = rng.uniform(0, 25) if rng.random() < 0.03 else 0
+        moves = [rng.gauss(0, 1.5) + grown for grown in (0, -tall, 0, tall)]
+        x0, y0, x1, y1 = (min(1000, max(0, round(1000 * at / side + by))) for at, side, by in zip(box, SIZE * 2, moves))
+        boxes.append([min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)])
+    words, fields = [word for _, word, _, _ in found], [field for *_, field in found]
+    return dict(words=words, boxes=boxes, labels=labels_of(fields))
+
+
+def imagined(count):
+    """Training forms like those of dataset(), without Tesseract."""
+    forms = []
+    for i in range(count):
+        rng = random.Random(f"imagined {i}")
+        sheet, fields = form(rng, held_out=False)
+        forms.append(imagine_reading(sheet, rng) | dict(fields=fields, image=draw(sheet)[0]))
+    return forms
 
 
 def dataset(count, held_out, cache):
