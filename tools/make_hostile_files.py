@@ -4,8 +4,8 @@ usage: python3 tools/make_hostile_files.py      (Python's standard library alone
 
 A line is one case: {"kind", "name", "files": {path: content}, "links": {path: target}, "code", "parts"}. `kind` says
 who reads the directory that holds the files (tests/models/hostile_files_test.cpp), `code` is the ErrorCode or "ok",
-`parts` are pieces of the message. Content is a list of pieces: a text, {"base64": …} or {"repeat": text, "times": n}, so
-that bombs are small here.
+`parts` are pieces of the message. Content is a list of pieces: a text, {"base64": …} or {"repeat": text, "times": n},
+so that bombs are small here.
 """
 
 import base64

@@ -54,7 +54,7 @@ def run():
     seeds = [bytes([model, options]) for model in range(16) for options in (0, 3, 7, 11, 27, 59)]
     for model in range(16):
         for argument in range(13):
-            for rest in ([0, 0, 0, 0, 1, 250, 1, 2, 3], [1, 3, 2, 3, 0], [2, 0, 1, 1, 1, 1], [2, 0, 0, 0, 0, 0, 1, *[7] * 40]):
+            for rest in ([0, 0, 0, 0, 1, 250, 1, 2, 3], [1, 3, 2, 3, 0], [2, 0, 1, 1, 1, 1], [2, *[0] * 5, 1, *[7] * 40]):
                 seeds.append(bytes([model, 3] + [0] * argument + [2] + rest))
         seeds.append(bytes([model, 51] + [0] * 13 + [2] + [0] * 40))
     return seeds, []
