@@ -9,7 +9,8 @@ source tools/debian_packages.sh
 
 export seconds=${1:?usage: bash tools/fuzz.sh SECONDS [TARGET...]} build=build/fuzz
 shift
-need clang++ libclang_rt.fuzzer cmake ninja pkg-config python3 utf8proc.h re2/re2.h nlohmann/json.hpp CLI/CLI.hpp
+need clang++ libclang_rt.fuzzer cmake ninja pkg-config python3 utf8proc.h re2/re2.h nlohmann/json.hpp Eigen/Core CLI/CLI.hpp
+need jpeglib.h png.h webp/demux.h FLAC/stream_decoder.h tesseract/baseapi.h leptonica/allheaders.h
 use_ninja
 cmake --preset fuzz >/dev/null
 targets=("$@")
