@@ -2,9 +2,9 @@
 
 usage: python3 tools/make_hostile_files.py      (Python's standard library alone)
 
-A line is one case: {"kind", "name", "files": {path: content}, "links": {path: target}, "code", "parts"}. `kind` says who
-reads the directory that holds the files (tests/models/hostile_files_test.cpp), `code` is the ErrorCode or "ok", `parts`
-are pieces of the message. Content is a list of pieces: a text, {"hex": …}, {"base64": …} or {"repeat": text, "times": n},
+A line is one case: {"kind", "name", "files": {path: content}, "links": {path: target}, "code", "parts"}. `kind` says
+who reads the directory that holds the files (tests/models/hostile_files_test.cpp), `code` is the ErrorCode or "ok",
+`parts` are pieces of the message. Content is a list of pieces: a text, {"base64": …} or {"repeat": text, "times": n},
 so that bombs are small here.
 """
 
@@ -171,15 +171,15 @@ def make_weights():
     index("link to itself", {"weight_map": {"a": "loop"}}, IO, "loop", links={"loop": "loop"})
     index("link inside", {"weight_map": {"a": "in.safetensors"}}, OK, links={"in.safetensors": "sub/../a.safetensors"},
           files={"sub/x": ""})
+    here, blobs = "models--o--n/snapshots/c0", "../../blobs"
+    named_x = {"models--o--n/blobs/0b": json.dumps({"weight_map": {"a": "x.safetensors"}})}
+    linked_index = {f"{here}/model.safetensors.index.json": f"{blobs}/0b", "@": here}
     case("weights", "links of a cache into its blobs", {"models--o--n/blobs/0a": a, "models--o--n/refs/main": "c0"}, OK,
-         links={"models--o--n/snapshots/c0/model.safetensors": "../../blobs/0a", "@": "models--o--n/snapshots/c0"})
-    case("weights", "index of a cache with links into its blobs", {"models--o--n/blobs/0a": a,
-                                                                   "models--o--n/blobs/0b": json.dumps({"weight_map": {"a": "x.safetensors"}})}, OK, links={"models--o--n/snapshots/c0/model.safetensors.index.json": "../../blobs/0b", "models--o--n/snapshots/c0/x.safetensors": "../../blobs/0a", "@": "models--o--n/snapshots/c0"})
-    case("weights", "index of a cache with a link to another repository",
-         {"models--p--q/blobs/0a": a, "models--o--n/blobs/0b": json.dumps({"weight_map": {"a": "x.safetensors"}})}, BAD,
-        "leaves", links={"models--o--n/snapshots/c0/model.safetensors.index.json": "../../blobs/0b",
-                         "models--o--n/snapshots/c0/x.safetensors": "../../../models--p--q/blobs/0a",
-        "@": "models--o--n/snapshots/c0"})
+         links={f"{here}/model.safetensors": f"{blobs}/0a", "@": here})
+    case("weights", "index of a cache with links into its blobs", {"models--o--n/blobs/0a": a, **named_x}, OK,
+         links={f"{here}/x.safetensors": f"{blobs}/0a", **linked_index})
+    case("weights", "index of a cache with a link to another repository", {"models--p--q/blobs/0a": a, **named_x}, BAD,
+         "leaves", links={f"{here}/x.safetensors": "../../../models--p--q/blobs/0a", **linked_index})
 
     case("weights", "nothing", {"readme": "x"}, NOT_FOUND, "model.safetensors")
     case("weights", "other safetensors", {"adapter.safetensors": a}, NOT_FOUND, "it has", "adapter.safetensors")
@@ -191,11 +191,11 @@ def make_weights():
     for name, part in [("weights.npz", "zip"), ("tf_model.h5", "HDF5"), ("model.gguf", "GGUF"),
                        ("flax_model.msgpack", "TensorFlow, Flax"), ("model.onnx", "ONNX")]:
         case("weights", f"only {name}", {name: "x"}, UNSUPPORTED, part, "safetensors", name)
+    lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n"
     for name, content, part in [("a pickle of protocol 2", b"\x80\x02}q\0.", "pickle"),
                                 ("a pickle of protocol 5", b"\x80\x05\x95\0\0\0\0\0\0\0\0.", "pickle"),
         ("a zip", b"PK\x03\x04" + b"\0" * 40, "zip"), ("HDF5", b"\x89HDF\r\n\x1a\n" + b"\0" * 40, "HDF5"),
-        ("GGUF", b"GGUF\x03\0\0\0" + b"\0" * 40, "GGUF"), ("a Git LFS pointer",
-                                                           b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n", "git lfs pull")]:
+        ("GGUF", b"GGUF\x03\0\0\0" + b"\0" * 40, "GGUF"), ("a Git LFS pointer", lfs, "git lfs pull")]:
         case("weights", f"{name} under a safetensors' name", {"model.safetensors": content}, UNSUPPORTED, part)
 
 
@@ -352,8 +352,8 @@ def make_processors():
     case("image_processor", "no file", {"readme": "x"}, NOT_FOUND, "preprocessor_config.json")
 
     def sound(name, value, code=ARGUMENT, *parts):
-        text = (value if isinstance(value, (str,
-                                            list)) else json.dumps({"feature_extractor_type": "Wav2Vec2FeatureExtractor", **value}))
+        whole = {"feature_extractor_type": "Wav2Vec2FeatureExtractor"}
+        text = value if isinstance(value, (str, list)) else json.dumps({**whole, **value})
         case("feature_extractor", name, {"preprocessor_config.json": text}, code, *parts)
 
     sound("good", {}, OK)
@@ -408,16 +408,13 @@ def make_images():
     image("png cut in its pixels", png()[:50], BAD, "whole image")
     image("png with a wrong checksum", png()[:-16] + b"\0\0\0\0" + png()[-12:])
     image("png with a chunk of 2^31 bytes", png(before=struct.pack(">I", 2**31) + b"tEXt"))
-    image("png with a profile that inflates to 20 MB", png(before=chunk(b"iCCP",
-                                                                        b"x\0\0" + zlib.compress(b"\0" * 20_000_000,
-                                                                                                 9))), OK)
-    image("png with a text that inflates to 20 MB", png(before=chunk(b"zTXt",
-                                                                     b"x\0\0" + zlib.compress(b"\0" * 20_000_000, 9))),
-        OK)
-    image("png with EXIF that points at itself", png(before=chunk(b"eXIf",
-                                                                  b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff\xff\x08\0\0\0" * 20)), OK)
+    bomb, looping = zlib.compress(b"\0" * 20_000_000, 9), b"\x12\x01\x03\0\xff\xff\xff\xff\x08\0\0\0"
+    image("png with a profile that inflates to 20 MB", png(before=chunk(b"iCCP", b"x\0\0" + bomb)), OK)
+    image("png with a text that inflates to 20 MB", png(before=chunk(b"zTXt", b"x\0\0" + bomb)), OK)
+    exif = b"II*\0\x08\0\0\0\xff\xff" + looping * 20
+    image("png with EXIF that points at itself", png(before=chunk(b"eXIf", exif)), OK)
 
-    jpeg = ((DATA / "media/images/gray.jpg").read_bytes() if (DATA / "media/images/gray.jpg").exists() else sorted((DATA / "media/images").glob("*.jpg"))[0].read_bytes())
+    jpeg = (DATA / "media/images/gray.jpg").read_bytes()
     sof = next(i for i in range(2, len(jpeg)) if jpeg[i] == 0xFF and jpeg[i + 1] in (0xC0, 0xC2))
     image("good jpeg", jpeg, OK)
     for name, content in [("cut in its tables", jpeg[: sof - 3]), ("cut behind its frame", jpeg[: sof + 12]),
@@ -446,8 +443,8 @@ def wav(codec=1, channels=1, rate=16_000, bits=16, data=b"\0\0" * 8, align=None,
         kind=b"RIFF"):
     align = channels * bits // 8 if align is None else align
     fmt = struct.pack("<HHIIHH", codec, channels, rate, min(rate * align, 2**32 - 1), align, bits) + extra
-    body = (b"WAVE" + b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I",
-                                                                                          len(data) if size is None else size) + data)
+    size = len(data) if size is None else size
+    body = b"WAVE" + b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", size) + data
     return kind + struct.pack("<I", len(body) if riff is None else riff) + body
 
 

@@ -1,5 +1,5 @@
-"""Writes the seeds of a fuzz target to a folder, from tests/data; and a dictionary beside it (FOLDER.dict) of words that
-bytes alone would find late.
+"""Writes the seeds of a fuzz target to a folder, from tests/data; and a dictionary beside it (FOLDER.dict) of words
+that bytes alone would find late.
 
 usage: python3 corpus.py TARGET FOLDER
 """
@@ -37,14 +37,15 @@ def safetensors():
 def index():
     shards = {"a": "a.safetensors", "b": "a.safetensors", "c": "b.safetensors", "e": "sub/c.safetensors"}
     seeds = [{"metadata": {"total_size": 64}, "weight_map": shards}, {"weight_map": {"a": "a.safetensors"}}]
-    names = ["link", "inner", "pickle", "up/outside.safetensors", "../outside.safetensors", "/etc/passwd", "sub", "x\\y"]
+    names = ["link", "inner", "pickle", "up/outside.safetensors", "../outside.safetensors", "/etc/passwd", "sub"]
     seeds += [{"weight_map": {"a": name}} for name in names]
     seeds = [json.dumps(seed) for seed in seeds]
     return seeds + files("models/*/sharded/*.index.json"), words(seeds) + ['".."', '"../"', '"\\u0000"']
 
 
 def config():
-    seeds = [seed.decode() for seed in files("models/*/*/config.json", most=4000) + files("configs/*/config.json", most=8000)]
+    found = files("models/*/*/config.json", most=4000) + files("configs/*/config.json", most=8000)
+    seeds = [seed.decode() for seed in found]
     return seeds, words(seeds)
 
 
@@ -53,7 +54,7 @@ def run():
     seeds = [bytes([model, options]) for model in range(16) for options in (0, 3, 7, 11, 27, 59)]
     for model in range(16):
         for argument in range(13):
-            for rest in ([0, 0, 0, 0, 1, 250, 1, 2, 3], [1, 3, 2, 3, 0], [2, 0, 1, 1, 1, 1], [2, 0, 0, 0, 0, 0, 1] + [7] * 40):
+            for rest in ([0, 0, 0, 0, 1, 250, 1, 2, 3], [1, 3, 2, 3, 0], [2, 0, 1, 1, 1, 1], [2, *[0] * 5, 1, *[7] * 40]):
                 seeds.append(bytes([model, 3] + [0] * argument + [2] + rest))
         seeds.append(bytes([model, 51] + [0] * 13 + [2] + [0] * 40))
     return seeds, []
@@ -84,7 +85,8 @@ def feature_extractor():
 
 
 def ocr_config():
-    seeds = ["--psm 6\neng", "--oem 1 --dpi 300 -l eng+deu", "-c tessedit_char_whitelist='a b' --tessdata-dir \"/x y\"\n",
+    seeds = ["--psm 6\neng", "--oem 1 --dpi 300 -l eng+deu",
+             "-c tessedit_char_whitelist='a b' --tessdata-dir \"/x y\"\n",
              json.dumps({"apply_ocr": True, "ocr_lang": "eng", "tesseract_config": "--psm 11 -c a=b\\ c"})]
     return seeds, words(seeds)
 
