@@ -261,8 +261,8 @@ def cases():
         case("wav2vec2/ctc", "sound", "automatic-speech-recognition", sounds, [{}, *stamps]),
         case("wav2vec2/ctc", "sound", "automatic-speech-recognition", long_sound, [*chunks, chunks[0] | stamps[0], chunks[1] | stamps[1]]),
         case("wav2vec2/ctc_stable", "sound", "automatic-speech-recognition", long_sound, [{}, chunks[1] | stamps[0]]),
-        case("layoutlmv2/document_question", "layout", "document-question-answering", asked, [{}, {"top_k": 3}, {"handle_impossible_answer": True, "top_k": 2}, {"max_answer_len": 2}, {"doc_stride": 2, "max_seq_len": 18}]),
-        case("layoutlmv2/token", "layout", "document-token-classification", [page, long_page], [{}, {"aggregation_strategy": "simple"}], labels("O", "B-TOTAL", "I-TOTAL", "B-DATE", "I-DATE", "B-NAME", "I-NAME")),
+        case("layoutlmv2/document_question", "layout", "document-question-answering", asked, [{}, {"top_k": 3}, {"handle_impossible_answer": True, "top_k": 2}, {"max_answer_len": 2}, {"doc_stride": 2, "max_seq_len": 18}, {"doc_stride": 2, "max_seq_len": 18, "top_k": 76, "handle_impossible_answer": True}]),
+        case("layoutlmv2/token", "layout", "document-token-classification", [page, long_page, page | {"boxes": boxes[8::-1]}], [{}, {"aggregation_strategy": "simple"}], labels("O", "B-TOTAL", "I-TOTAL", "B-DATE", "I-DATE", "B-NAME", "I-NAME")),
     ]  # fmt: skip
 
 

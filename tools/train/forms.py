@@ -202,17 +202,17 @@ def labels_of(fields):
 
 
 def words_of(sheet):
-    """[(word, [x0, y0, x1, y1] in pixels, field or None)] of all lines."""
+    """[(word, [x0, y0, x1, y1] in pixels, field or None, where its line begins (x, y))] of all lines."""
     for x, y, parts, size, bold, right in sheet.words:
         font = font_of(sheet.family, bold, size)
-        x -= sum(font.getlength(text) for text, _ in parts) * right
+        start = x = x - sum(font.getlength(text) for text, _ in parts) * right
         for text, field in parts:
             end = 0
             for word in text.split():
                 begin = text.index(word, end)
                 end = begin + len(word)
                 left, (x0, y0, x1, y1) = x + font.getlength(text[:begin]), font.getbbox(word)
-                yield word, [left + x0, y + y0, left + x1, y + y1], field
+                yield word, [left + x0, y + y0, left + x1, y + y1], field, (start, y)
             x += font.getlength(text)
 
 
@@ -233,8 +233,8 @@ def imagine_reading(sheet, rng):
     Tesseract sees them, with small faults of letters and places."""
     cuts = rng.sample(range(150, 560), 2) if rng.random() < 0.6 else []
     found = []
-    for word, box, field in words_of(sheet):
-        place = (sum(box[0] > cut for cut in cuts), box[1], box[0])
+    for word, box, field, (x, y) in words_of(sheet):
+        place = (sum(x > cut for cut in cuts), y, box[0])
         found += [(place, *piece, field) for piece in misread(word, box, rng)]
     found.sort(key=lambda each: each[0])
     if rng.random() < 0.05:

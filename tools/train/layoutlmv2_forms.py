@@ -67,6 +67,13 @@ class Interpolated(torch.nn.Module):
         return weight[:: self.step].clone()
 
 
+def look_along_lines(model):
+    """Two heads begin with an eye for what stands on the same line, where a value has its label."""
+    bias = model.layoutlmv2.encoder.rel_pos_y_bias.weight  # (heads, 32 distances up, then 32 down)
+    with torch.no_grad():
+        bias[:2, :12] = bias[:2, 32:44] = 3
+
+
 def places_of(model):
     """The embeddings of boxes' corners, heights and widths."""
     for name, module in model.layoutlmv2.embeddings.named_children():
@@ -123,6 +130,7 @@ def main():
     characters = string.ascii_lowercase + string.digits + string.punctuation
     tokenizer = train_wordpiece("LayoutLMv2Tokenizer", texts, 700, True, 256, alphabet=characters)
     model = make_model(tokenizer)
+    look_along_lines(model)
     for places in places_of(model):
         torch.nn.init.normal_(places.weight, std=0.05)
         parametrize.register_parametrization(places, "weight", Interpolated(places.weight.shape[0]), unsafe=True)
@@ -138,7 +146,7 @@ def main():
         dy, dx = rng.randint(0, 8), rng.randint(0, 8)
         return dict(batch) | {"image": shift[:, :, dy : dy + 64, dx : dx + 64]}
 
-    fit(model, batches_of(4 * train + more, 8, rng, collate), steps=3200, learning_rate=1e-3)
+    fit(model, batches_of(4 * train + more, 8, rng, collate), steps=3000, learning_rate=1e-3)
     for places in places_of(model):
         parametrize.remove_parametrizations(places, "weight")
     right = exact = total = 0
