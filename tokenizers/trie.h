@@ -58,7 +58,7 @@ void Trie::insert_all(size_t count, const TextAt& text_at) {
     uint32_t node = kRoot;
     int32_t value = 0;
   };
-  std::array<Walk, 12> walks;
+  std::array<Walk, 24> walks;
   size_t next_text = 0;
   // Of equal texts the later one arrives later: it starts later, or behind the other in each round.
   for (bool any = true; any;) {

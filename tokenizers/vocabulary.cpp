@@ -22,9 +22,9 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
   int64_t id_end = 0;
   for (const Entry& e : entries) {
     if (e.id < 0) {
-      bad("expected an id of at least 0 for token '" + std::string(e.token) + "' but got " + std::to_string(e.id));
+      bad("expected an id of at least 0 for token '" + std::string(e.token()) + "' but got " + std::to_string(e.id));
     }
-    bytes += e.token.size();
+    bytes += e.size;
     id_end = std::max(id_end, int64_t(e.id) + 1);
   }
   if (entries.size() > kMaxTokens) {
@@ -42,30 +42,37 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
   present_.resize(slots / 8 + 1);
   by_id_.assign(size_t(id_end), -1);
   uint64_t hashes[kAhead];  // of the entries that come next
-  for (size_t i = 0; i < std::min(kAhead, entries.size()); ++i) hashes[i] = mix(hash(kSeed, entries[i].token));
+  for (size_t i = 0; i < std::min(kAhead, entries.size()); ++i) hashes[i] = mix(hash(kSeed, entries[i].token()));
+  bool is_clean = true;  // no token and no id comes twice
   for (size_t i = 0; i < entries.size(); ++i) {
-    const Entry& e = entries[i];
+    const std::string_view token = entries[i].token();
+    const int32_t id = entries[i].id;
     const uint64_t mixed = hashes[i % kAhead];
     if (i + kAhead < entries.size()) {
-      const uint64_t next = hashes[i % kAhead] = mix(hash(kSeed, entries[i + kAhead].token));
+      const uint64_t next = hashes[i % kAhead] = mix(hash(kSeed, entries[i + kAhead].token()));
       __builtin_prefetch(&slots_[slot_of(next)], 1);
     }
     const auto fingerprint = uint32_t(mixed);
     size_t slot = slot_of(mixed), probes = 0;
     for (; slots_[slot].id >= 0; slot = (slot + 1) & (slots - 1)) {
-      if (slots_[slot].fingerprint == fingerprint && text_of(slots_[slot]) == e.token) break;
+      if (slots_[slot].fingerprint == fingerprint && text_of(slots_[slot]) == token) break;
       if (++probes > kLongestProbe) bad("expected an ordinary vocabulary but got tokens that collide");
     }
     if (slots_[slot].id >= 0) {
-      slots_[slot].id = e.id;
+      slots_[slot].id = id;
+      is_clean = false;
       continue;
     }
-    slots_[slot] = {fingerprint, e.id, uint32_t(characters_.size()), uint32_t(e.token.size())};
-    characters_ += e.token;
+    slots_[slot] = {fingerprint, id, uint32_t(characters_.size()), uint32_t(token.size())};
+    characters_ += token;
     present_[bit_of(mixed) / 64] |= uint64_t(1) << bit_of(mixed) % 64;
-    longest_ = std::max(longest_, e.token.size());
+    longest_ = std::max(longest_, token.size());
     ++size_;
+    is_clean = is_clean && by_id_[size_t(id)] < 0;
+    by_id_[size_t(id)] = int32_t(slot);
   }
+  if (is_clean) return;
+  by_id_.assign(size_t(id_end), -1);
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].id < 0) continue;
     int32_t& slot = by_id_[size_t(slots_[i].id)];

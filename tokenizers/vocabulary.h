@@ -12,9 +12,12 @@ namespace caracal::tokenizers {
 /// prefixes of a word are hashed in one pass.
 class Vocabulary {
  public:
-  /// A token and its id. A view: the text must live until the vocabulary is made.
+  /// A token and its id, in 16 bytes. A view: the text must live until the vocabulary is made.
   struct Entry {
-    std::string_view token;
+    Entry(std::string_view token, int32_t id_) : text(token.data()), size(uint32_t(token.size())), id(id_) {}
+    std::string_view token() const noexcept { return {text, size}; }
+    const char* text;
+    uint32_t size;
     int32_t id;
   };
   /// More tokens than any real vocabulary has.

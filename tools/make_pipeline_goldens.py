@@ -112,6 +112,24 @@ def pipelines(data, out):
     print("random pipelines:", kinds)
 
 
+def components(out):
+    """Each behaviour of what splits, and decoders, alone."""
+    pieces = ["[UNK]", *"abcdefghijklmnopqrstuvwxyz .,!?-'1234567890\u00e9\u4e2d\u2581", "the", "an", "er", " a", "..", "##er"]
+    model = {"type": "Unigram", "unk_id": 0, "vocab": [[p, -1.0 - 0.01 * i] for i, p in enumerate(pieces)], "byte_fallback": False}
+    base = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None, "model": model}
+    behaviors = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
+    cases = [{"pre_tokenizer": {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert}} for pattern in ({"String": " "}, {"Regex": "[aeiou .]"}) for behavior in behaviors for invert in (False, True)]
+    cases += [{"pre_tokenizer": {"type": "Punctuation", "behavior": behavior}} for behavior in behaviors]
+    cases += [{"decoder": {"type": "Strip", "content": content, "start": start, "stop": stop}} for content, start, stop in (("a", 1, 0), (" ", 0, 1), (".", 2, 0), ("\u2581", 1, 0))]
+    cases += [{"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Strip", "content": content, "start": 2, "stop": 3}]}} for content in " a."]
+    texts = ["", " ", "a", "the anteater, an era", "a.b..c...d", "  aa  bb  ", "...", "don't - stop!?", "aeiou", "\u4e2d\u00e9 1,234.5 ", " .a. ", "x\u2581y \u2581\u2581z", "aaa. . .aaa", "..a b..", "\u3002a\u3002"]
+    rows = []
+    for case in cases:
+        content = {**base, **case}
+        rows += [content, *rows_of(Tokenizer.from_str(json.dumps(content)), texts)]
+    dump(out / "pipelines" / "components.jsonl", rows)
+
+
 def ctc(data, out):
     folder = out / "classes" / "wav2vec2"
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,6 +220,7 @@ def main():
     assert transformers.__version__ == "5.23.0", "see tools/requirements.txt"
     transformers.logging.set_verbosity_error()
     pipelines(arguments.data, arguments.output)
+    components(arguments.output)
     ctc(arguments.data, arguments.output)
     layout(arguments.output)
     from_files(arguments.data, arguments.output)

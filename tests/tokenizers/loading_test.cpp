@@ -200,6 +200,22 @@ TEST(Loading, ModelTypeAndOverrides) {
   expect_error([&] { AutoTokenizer::from_pretrained(folder.path()); }, ErrorCode::invalid_argument, "'up'");
 }
 
+// A class that builds its own pipeline keeps what the file says of truncation and padding, too.
+TEST(Loading, SavingKeepsTruncationAndPadding) {
+  const Folder folder, saved;
+  Json json = Json::parse(kTokenizerJson, "test");
+  const Json truncation{{"direction", "Left"}, {"max_length", 9}, {"strategy", "LongestFirst"}, {"stride", 1}};
+  json.set("truncation", truncation);
+  folder.write("tokenizer.json", json.dump());
+  const auto tokenizer = BertTokenizer::from_pretrained(folder.path());
+  EXPECT_EQ(tokenizer.truncation_side(), "left");
+  EXPECT_EQ(tokenizer("ab ab ab ab ab ab ab ab ab ab ab ab").row(0).size(), 14u);
+  tokenizer.save_pretrained(saved.path());
+  const Json again = Json::parse_file(saved.path() + "/tokenizer.json");
+  EXPECT_EQ(again.at("truncation"), truncation);
+  EXPECT_TRUE(again.at("padding").is_null());
+}
+
 // transformers' named classes read scores as they are, its plain one as Hugging Face's tokenizers does: a unit in the
 // last place off, which decides between ways to cut a word that are as good as each other.
 TEST(Loading, ScoresOfNamedClassesAreExact) {

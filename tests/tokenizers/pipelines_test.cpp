@@ -86,8 +86,8 @@ TEST_P(Pipelines, SaveAndLoad) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Pipelines,
-                         ::testing::Values("random", "gpt2", "roberta-base", "clip-vit-base-patch32", "t5-small",
-                                           "albert-base-v2", "phi-2", "falcon-7b"),
+                         ::testing::Values("random", "components", "gpt2", "roberta-base", "clip-vit-base-patch32",
+                                           "t5-small", "albert-base-v2", "phi-2", "falcon-7b"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');
