@@ -5,6 +5,7 @@
 
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/model.h>
+#include <caracal/tokenizers/short_text.h>
 #include <caracal/tokenizers/unicode.h>
 
 namespace caracal::tokenizers {
@@ -90,7 +91,9 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
     const size_t next = size_t(made + 1);
     const bool at_hand = is_distinct && next < entries.size() && entries[next].id == made + 1;
     const std::string_view guess = at_hand ? entries[next].token() : vocabulary_.token(made + 1);
-    const bool is_next = guess.size() == left.size() + tail.size() && guess.starts_with(left) && guess.ends_with(tail);
+    const bool is_next = guess.size() == left.size() + tail.size() &&
+                         same_bytes(guess.data(), left.data(), left.size()) &&
+                         same_bytes(guess.data() + left.size(), tail.data(), tail.size());
     const int32_t id = made = is_next ? made + 1 : id_of(Vocabulary::hash(left_hash, tail), left, tail);
     in_order_ = in_order_ && !is_used[size_t(id)] && left_id != id && right_id != id;
     is_used[size_t(left_id)] = is_used[size_t(right_id)] = true;

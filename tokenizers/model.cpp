@@ -131,8 +131,13 @@ std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab) {
 }
 
 BPE::Rule split_merge(std::string_view text, std::string_view where) {
-  const size_t space = text.find(' ');
-  if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
+  size_t space = 0, spaces = 0;
+  for (size_t i = 0; i < text.size(); ++i) {  // texts are too short for a call of find
+    if (text[i] != ' ') continue;
+    space = i;
+    ++spaces;
+  }
+  if (spaces != 1) {
     throw Error(
         ErrorCode::bad_file, where,
         "expected a merge of two tokens with a space between but got '" + std::string(text.substr(0, 100)) + "'");

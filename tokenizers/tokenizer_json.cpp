@@ -54,7 +54,9 @@ class Scanner {
   char peek() {
     while (*p_ == ' ' || *p_ == '\n' || *p_ == '\r' || *p_ == '\t') {
       ++p_;
-      while (load_eight(p_) == eight(' ')) p_ += 8;
+      uint64_t others;  // what is no space
+      while ((others = load_eight(p_) ^ eight(' ')) == 0) p_ += 8;
+      p_ += std::countr_zero(others) / 8;
     }
     return *p_;
   }

@@ -204,6 +204,13 @@ bool is_valid_utf8(std::string_view text) {
   return true;
 }
 
+char32_t decode_any(const char*& p, const char* end) noexcept {
+  size_t bad;
+  if (sequence_at(bytes(p), bytes(end), bad) != 0) return decode(p);
+  p += bad;
+  return 0xFFFD;
+}
+
 std::string replace_invalid_utf8(std::string_view text) {
   std::string result;
   replace_invalid_utf8(text, result);

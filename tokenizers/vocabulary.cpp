@@ -4,6 +4,7 @@
 #include <bit>
 
 #include <caracal/runtime/error.h>
+#include <caracal/tokenizers/short_text.h>
 
 namespace caracal::tokenizers {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 
 // Entries whose slots are fetched into the cache before it is their turn.
 constexpr size_t kAhead = 16;
-// A run of occupied slots this long does not happen by chance in a table that is half empty.
+// A run of occupied slots this long does not happen by chance in a table that is a quarter empty.
 constexpr size_t kLongestProbe = 1024;
 
 }  // namespace
@@ -35,8 +36,9 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
     bad("expected ids near the number of tokens (" + std::to_string(entries.size()) + ") but got " +
         std::to_string(id_end - 1));
   }
-  characters_.reserve(bytes);
-  const size_t slots = std::bit_ceil(entries.size() * 2 + 2);
+  characters_.resize(bytes);
+  size_t used = 0;  // of characters_
+  const size_t slots = std::bit_ceil(entries.size() + entries.size() * 3 / 10 + 2);
   slots_.resize(slots);
   shift_ = 64 - std::countr_zero(slots);
   present_.resize(slots / 8 + 1);
@@ -55,7 +57,7 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
     const auto fingerprint = uint32_t(mixed);
     size_t slot = slot_of(mixed), probes = 0;
     for (; slots_[slot].id >= 0; slot = (slot + 1) & (slots - 1)) {
-      if (slots_[slot].fingerprint == fingerprint && text_of(slots_[slot]) == token) break;
+      if (slots_[slot].fingerprint == fingerprint && same_text(text_of(slots_[slot]), token)) break;
       if (++probes > kLongestProbe) bad("expected an ordinary vocabulary but got tokens that collide");
     }
     if (slots_[slot].id >= 0) {
@@ -63,8 +65,9 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
       is_clean = false;
       continue;
     }
-    slots_[slot] = {fingerprint, id, uint32_t(characters_.size()), uint32_t(token.size())};
-    characters_ += token;
+    slots_[slot] = {fingerprint, id, uint32_t(used), uint32_t(token.size())};
+    copy_bytes(characters_.data() + used, token.data(), token.size());
+    used += token.size();
     present_[bit_of(mixed) / 64] |= uint64_t(1) << bit_of(mixed) % 64;
     longest_ = std::max(longest_, token.size());
     ++size_;
@@ -94,7 +97,7 @@ int32_t Vocabulary::find(uint64_t hash, std::string_view head, std::string_view 
     if (s.id < 0) return -1;
     if (s.fingerprint != fingerprint || s.size != head.size() + tail.size()) continue;
     const char* text = characters_.data() + s.begin;
-    if (std::string_view(text + head.size(), tail.size()) == tail && std::string_view(text, head.size()) == head)
+    if (same_bytes(text + head.size(), tail.data(), tail.size()) && same_bytes(text, head.data(), head.size()))
       return s.id;
   }
 }
