@@ -143,6 +143,7 @@ TEST_F(Batch, CharactersWordsAndTokens) {
   EXPECT_EQ(inputs.token_to_chars(0, 3), std::pair(3u, 4u));
   EXPECT_EQ(inputs.token_to_chars(0, 0), std::nullopt);
   EXPECT_EQ(inputs.word_to_tokens(0, 1), (std::pair<size_t, size_t>(2, 4)));
+  EXPECT_EQ(inputs.word_to_tokens(0, 0, 1), (std::pair<size_t, size_t>(5, 6)));
   EXPECT_EQ(inputs.word_to_tokens(0, 7), std::nullopt);
   expect_error([&] { inputs.token_to_chars(0, 7); }, ErrorCode::invalid_argument, "7");
   expect_error([&] { inputs.row(1); }, ErrorCode::invalid_argument, "row");

@@ -94,6 +94,18 @@ INSTANTIATE_TEST_SUITE_P(All, Pipelines,
                            return name;
                          });
 
+// Lists of tokens that no text gives.
+TEST(Decoders, EqualTheReference) {
+  const std::vector<Json> rows = read_lines("pipelines/decoders.jsonl");
+  ASSERT_GT(rows.size(), 500u);
+  for (const Json& row : rows) {
+    const Json::Array& columns = row.as_array();
+    const auto decoder = tk::decoder_from_json(columns[0]);
+    EXPECT_EQ(decoder->text(strings(columns[1]), [](std::string_view) { return false; }), columns[2].as_string())
+        << row.dump();
+  }
+}
+
 TEST(Threads, BatchesEqualSingleTexts) {
   const Folder folder;
   const std::vector<Case> cases = read_cases("t5-small");
