@@ -125,6 +125,20 @@ TEST(TokenizerJson, ComponentsWriteWhatTheyRead) {
       R"({"type": "BertPreTokenizer"})");
 }
 
+// By which token-classification knows that a token goes on with a word.
+TEST(TokenizerJson, ContinuingSubwordPrefix) {
+  const auto prefix_of = [](const std::string& model) {
+    return std::string(tokenizers::model_from_json(Json::parse(model, "test"))->continuing_subword_prefix());
+  };
+  const std::string word_piece = R"({"type":"WordPiece","unk_token":"a","max_input_chars_per_word":5,"vocab":{"a":0},)";
+  EXPECT_EQ(prefix_of(word_piece + R"("continuing_subword_prefix":"##"})"), "##");
+  EXPECT_EQ(prefix_of(word_piece + R"("continuing_subword_prefix":""})"), "");
+  const std::string bpe = R"({"type":"BPE","vocab":{"a":0},"merges":[])";
+  EXPECT_EQ(prefix_of(bpe + R"(,"continuing_subword_prefix":"@@"})"), "@@");
+  EXPECT_EQ(prefix_of(bpe + "}"), "");
+  EXPECT_EQ(prefix_of(R"({"type":"WordLevel","vocab":{"a":0},"unk_token":"a"})"), "");
+}
+
 TEST(Loading, MissingAndDamagedFiles) {
   const Folder folder;
   expect_error([&] { AutoTokenizer::from_pretrained(folder.path() + "/none"); }, ErrorCode::not_found, "none");
