@@ -6,7 +6,7 @@
 
 Hugging Face's side is Tokenizer.encode_batch on one thread, which leaves out Python's call per text; caracal's is `caracal bench
 --tokenize`, a call per text. Both track offsets. A tokenizer.json is loaded by a new process each time. Writes NAME.json and NAME.png, prints a table.
---linear times texts of 5 and 10 MB of one thing, and prints the ratios of the times.
+--linear times texts of 5 and 10 MB of one thing, and prints the ratios of the times; also for a pattern of nested repeats.
 """
 
 import argparse
@@ -50,12 +50,22 @@ def cpu_name():
     return f"{fields['model name']} (family {fields['cpu family']} model {fields['model']})"
 
 
+def split_tokenizer(folder):
+    """A tokenizer whose pattern takes a backtracking engine time that doubles with every character."""
+    content = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "post_processor": None, "decoder": None,
+               "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Isolated", "invert": False}, "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}
+    directory = pathlib.Path(folder) / "Split by (a+)+b"
+    directory.mkdir()
+    (directory / "tokenizer.json").write_text(json.dumps(content))
+    return directory
+
+
 def linear(command, tokenizers, seconds):
     pieces = {"a": "a", "spaces": " ", "an emoji": "\U0001f600", "combining marks": "\u0301"}
     print(f"{cpu_name()}; time of 10 MB over time of 5 MB, and MB/s of 10 MB")
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "text"
-        for directory in tokenizers:
+        for directory in [*tokenizers, split_tokenizer(folder)]:
             cells = []
             for name, piece in pieces.items():
                 speeds = []

@@ -97,9 +97,8 @@ PreTrainedTokenizerFast PreTrainedTokenizerFast::load(const std::string& path, c
     throw Error(ErrorCode::not_found, at.path, "expected a tokenizer.json but found none");
   }
   files.model_data->exact_scores = exact_scores;
-  auto pipeline = in_file(files.tokenizer_file, [&] {
-    return tokenizers::Tokenizer::from_json({files.tokenizer_json, files.model_data});
-  });
+  auto pipeline = in_file(files.tokenizer_file,
+                          [&] { return tokenizers::Tokenizer::from_json(files.tokenizer_json, *files.model_data); });
   return {std::move(pipeline), files, class_name};
 }
 

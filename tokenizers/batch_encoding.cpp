@@ -31,6 +31,24 @@ auto map_row(std::span<const Token> row, F f) {
   return values;
 }
 
+// Units before each code point of a text, and in all.
+std::vector<uint32_t> units_before(std::string_view text, BatchEncoding::Unit unit) {
+  std::vector<uint32_t> before;
+  uint32_t count = 0;
+  const char* const end = text.data() + text.size();
+  for (const char* p = text.data(); p != end;) {
+    before.push_back(count);
+    const char* const at = p;
+    const char32_t cp = tokenizers::unicode::decode_any(p, end);
+    count += unit == BatchEncoding::Unit::code_points ? 1
+             : unit == BatchEncoding::Unit::bytes     ? uint32_t(p - at)
+             : cp >= 0x10000                          ? 2
+                                                      : 1;
+  }
+  before.push_back(count);
+  return before;
+}
+
 }  // namespace
 
 void BatchEncoding::resize(size_t rows) {
@@ -153,37 +171,37 @@ std::vector<std::string> BatchEncoding::tokens(size_t i) const {
 std::vector<BatchEncoding::Span> BatchEncoding::offsets(size_t i) const {
   return map_row(row(i), [](const Token& t) { return Span(t.begin, t.end); });
 }
-std::vector<BatchEncoding::Span> BatchEncoding::offsets(size_t i, Unit unit, std::string_view text,
-                                                        std::string_view text_pair) const {
-  if (unit == Unit::code_points) return offsets(i);
-  const auto table = [unit](std::string_view given) {  // units before each code point, and in all
-    const std::string repaired = tokenizers::unicode::replace_invalid_utf8(given);
-    // Bytes are those of the text as it was given; an ill-formed part counts as U+FFFD does.
-    std::vector<uint32_t> before;
-    uint32_t count = 0;
-    for (const char* p = repaired.data(); p != repaired.data() + repaired.size();) {
-      before.push_back(count);
-      const char* const at = p;
-      const char32_t cp = tokenizers::unicode::decode(p);
-      count += unit == Unit::bytes ? uint32_t(p - at) : cp >= 0x10000 ? 2 : 1;
-    }
-    before.push_back(count);
-    return before;
-  };
-  const std::vector<uint32_t> tables[] = {table(text), table(text_pair)};
+template <class UnitsOf>
+std::vector<BatchEncoding::Span> BatchEncoding::offsets_in(size_t i, const UnitsOf& units_of) const {
   std::vector<Span> spans;
   for (const Token& token : row(i)) {
     if (token.sequence < 0) {
       spans.emplace_back(0, 0);
       continue;
     }
-    const auto& before = tables[token.sequence];
-    if (token.end >= before.size()) {
+    const std::vector<uint32_t>* before = units_of(token);
+    if (before == nullptr || token.end >= before->size()) {
       throw Error(ErrorCode::invalid_argument, "BatchEncoding", "expected the texts of the row for its offsets");
     }
-    spans.emplace_back(before[token.begin], before[token.end]);
+    spans.emplace_back((*before)[token.begin], (*before)[token.end]);
   }
   return spans;
+}
+
+std::vector<BatchEncoding::Span> BatchEncoding::offsets(size_t i, Unit unit, std::string_view text,
+                                                        std::string_view text_pair) const {
+  const std::vector<uint32_t> tables[] = {units_before(text, unit), units_before(text_pair, unit)};
+  return offsets_in(i, [&](const Token& token) { return &tables[token.sequence]; });
+}
+std::vector<BatchEncoding::Span> BatchEncoding::offsets(size_t i, Unit unit, std::span<const std::string> words,
+                                                        std::span<const std::string> pair_words) const {
+  std::vector<std::vector<uint32_t>> tables[2];
+  for (const std::string& word : words) tables[0].push_back(units_before(word, unit));
+  for (const std::string& word : pair_words) tables[1].push_back(units_before(word, unit));
+  return offsets_in(i, [&](const Token& token) {
+    const auto& table = tables[token.sequence];
+    return size_t(token.word) < table.size() ? &table[size_t(token.word)] : nullptr;
+  });
 }
 std::vector<int32_t> BatchEncoding::word_ids(size_t i) const {
   return map_row(row(i), [](const Token& t) { return t.word; });

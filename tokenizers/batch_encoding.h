@@ -63,9 +63,12 @@ class BatchEncoding {
   std::vector<std::pair<uint32_t, uint32_t>> offsets(size_t i) const;
   /// What offsets count in.
   enum class Unit { code_points, bytes, utf16 };
-  /// The same in bytes or UTF-16 units of the texts that row i was made of, which must be given again.
+  /// The same in bytes or UTF-16 units of the texts that row i was made of, which must be given again: as texts, or as
+  /// the words of is_split_into_words. Throws invalid_argument for shorter ones.
   std::vector<std::pair<uint32_t, uint32_t>> offsets(size_t i, Unit unit, std::string_view text,
                                                      std::string_view text_pair = {}) const;
+  std::vector<std::pair<uint32_t, uint32_t>> offsets(size_t i, Unit unit, std::span<const std::string> words,
+                                                     std::span<const std::string> pair_words = {}) const;
   /// Index of the word in its text, or -1 for special tokens.
   std::vector<int32_t> word_ids(size_t i) const;
   /// 0 or 1 for the first or second text, or -1 for special tokens.
@@ -98,6 +101,8 @@ class BatchEncoding {
 
   void resize(size_t rows);  // keeps the memory of rows it takes away, for those it adds later
   Tensor tensor(std::string_view key, bool pad) const;
+  template <class UnitsOf>  // gives the units before each code point of a token's text
+  std::vector<std::pair<uint32_t, uint32_t>> offsets_in(size_t i, const UnitsOf& units_of) const;
   void check_even(std::string_view key, bool pad) const;
   Tensor extra_tensor(const Extra& extra, bool pad) const;
 

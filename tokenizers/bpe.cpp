@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <bit>
 #include <functional>
+#include <utility>
 
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/model.h>
+#include <caracal/tokenizers/short_text.h>
 #include <caracal/tokenizers/unicode.h>
 
 namespace caracal::tokenizers {
@@ -16,7 +18,7 @@ using Merge = ModelScratch::Merge;
 constexpr char32_t kSmallEnd = 0x400;
 // Words of at most so many symbols are merged by looking at all pairs each time, longer ones with a queue.
 constexpr size_t kShortWord = 48;
-// Merges whose halves are looked for in the cache before it is their turn.
+// Merges whose halves, and whose places, are looked for in the cache before it is their turn.
 constexpr size_t kAhead = 8;
 // A run of occupied places this long does not happen by chance in a table that is half empty.
 constexpr size_t kLongestProbe = 1024;
@@ -51,18 +53,30 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
     }
     return id;
   };
+  const bool is_distinct = vocabulary_.size() == entries.size();
   int32_t made = -1;                                        // by the merge before
   std::vector<bool> is_used(size_t(vocabulary_.id_end()));  // by a merge before
   std::array<std::array<uint64_t, 2>, kAhead> hashes;       // of the halves of the merges that come next
   const auto look_ahead = [&](size_t i) {
     if (i >= merges.size()) return;
     auto& [left, right] = hashes[i % kAhead];
-    vocabulary_.prefetch(left = Vocabulary::hash(Vocabulary::kSeed, merges[i].first));
-    vocabulary_.prefetch(right = Vocabulary::hash(Vocabulary::kSeed, merges[i].second));
+    vocabulary_.prefetch(left = Vocabulary::hash(Vocabulary::kSeed, merges[i].left()));
+    vocabulary_.prefetch(right = Vocabulary::hash(Vocabulary::kSeed, merges[i].right()));
   };
   for (size_t i = 0; i < kAhead; ++i) look_ahead(i);
+  std::array<Pair, kAhead> waiting;  // for their places
+  const auto place = [&](const Pair& pair) {
+    if (pair.id < 0) return;
+    size_t slot = size_t(mix(pair.key) >> shift_), probes = 0;
+    for (; pairs_[slot].id >= 0 && pairs_[slot].key != pair.key; slot = (slot + 1) & (slots - 1)) {
+      if (++probes > kLongestProbe) {
+        throw Error(ErrorCode::bad_file, "tokenizer.json", "expected ordinary merges but got pairs that collide");
+      }
+    }
+    pairs_[slot] = pair;  // of a merge that comes twice the last counts
+  };
   for (size_t i = 0; i < merges.size(); ++i) {
-    const auto [left, right] = merges[i];
+    const std::string_view left = merges[i].left(), right = merges[i].right();
     const auto [left_hash, right_hash] = hashes[i % kAhead];
     look_ahead(i + kAhead);
     if (right.size() < prefix) {
@@ -74,21 +88,20 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
     const uint64_t key = key_of(left_id, right_id);
     // Most vocabularies list what the merges make in the order of the merges.
     const std::string_view tail = right.substr(prefix);
-    const std::string_view guess = vocabulary_.token(made + 1);
-    const bool is_next = guess.size() == left.size() + tail.size() && guess.starts_with(left) && guess.ends_with(tail);
+    const size_t next = size_t(made + 1);
+    const bool at_hand = is_distinct && next < entries.size() && entries[next].id == made + 1;
+    const std::string_view guess = at_hand ? entries[next].token() : vocabulary_.token(made + 1);
+    const bool is_next = guess.size() == left.size() + tail.size() &&
+                         same_bytes(guess.data(), left.data(), left.size()) &&
+                         same_bytes(guess.data() + left.size(), tail.data(), tail.size());
     const int32_t id = made = is_next ? made + 1 : id_of(Vocabulary::hash(left_hash, tail), left, tail);
     in_order_ = in_order_ && !is_used[size_t(id)] && left_id != id && right_id != id;
     is_used[size_t(left_id)] = is_used[size_t(right_id)] = true;
-    const auto rank = uint32_t(merges_.size());
     merges_.push_back(key);
-    size_t slot = size_t(mix(key) >> shift_), probes = 0;
-    for (; pairs_[slot].id >= 0 && pairs_[slot].key != key; slot = (slot + 1) & (slots - 1)) {
-      if (++probes > kLongestProbe) {
-        throw Error(ErrorCode::bad_file, "tokenizer.json", "expected ordinary merges but got pairs that collide");
-      }
-    }
-    pairs_[slot] = {key, rank, id};  // of a merge that comes twice the last counts
+    place(std::exchange(waiting[i % kAhead], {key, uint32_t(i), id}));
+    __builtin_prefetch(&pairs_[size_t(mix(key) >> shift_)], 1);
   }
+  for (size_t i = 0; i < kAhead; ++i) place(waiting[(merges.size() + i) % kAhead]);
   if (options_.unk_token) unk_id_ = vocabulary_.find(*options_.unk_token);
   std::string buffer;
   std::array<char, 4> bytes;

@@ -52,16 +52,15 @@ std::shared_ptr<const Model> bpe_from_json(const Json& json, const ModelData& da
                    .ignore_merges = flag(json, "ignore_merges")});
 }
 
-std::vector<Unigram::Piece> pieces_from_json(const Json& json) {
-  std::vector<Unigram::Piece> pieces;
-  const Json::Array& vocab = json.as_array();
-  pieces.reserve(vocab.size());
+void read_pieces(const Json::Array& vocab, ModelData& data) {
+  data.vocabulary.reserve(vocab.size());
+  data.scores.reserve(vocab.size());
   for (const Json& entry : vocab) {
     const Json::Array& pair = entry.as_array();
     if (pair.size() != 2) bad("expected [token, score] in the vocab of Unigram");
-    pieces.push_back({pair[0].as_string(), pair[1].as_double()});
+    data.vocabulary.emplace_back(pair[0].as_string(), int32_t(data.vocabulary.size()));
+    data.scores.push_back(Unigram::score_of(pair[1].as_double()));
   }
-  return pieces;
 }
 
 std::shared_ptr<const Model> unigram_from_json(const Json& json, const ModelData& data) {
@@ -71,7 +70,8 @@ std::shared_ptr<const Model> unigram_from_json(const Json& json, const ModelData
     if (id->as_int() < 0) bad("expected unk_id of at least 0 but got " + id->dump());
     unk_id = size_t(id->as_int());
   }
-  return std::make_shared<Unigram>(data.pieces, unk_id, flag(json, "byte_fallback"), data.exact_scores);
+  return std::make_shared<Unigram>(data.vocabulary, data.scores, unk_id, flag(json, "byte_fallback"),
+                                   data.exact_scores);
 }
 
 BPE::Merges merges_from_json(const Json& json) {
@@ -130,9 +130,14 @@ std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab) {
   return entries;
 }
 
-std::pair<std::string_view, std::string_view> split_merge(std::string_view text, std::string_view where) {
-  const size_t space = text.find(' ');
-  if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
+BPE::Rule split_merge(std::string_view text, std::string_view where) {
+  size_t space = 0, spaces = 0;
+  for (size_t i = 0; i < text.size(); ++i) {  // texts are too short for a call of find
+    if (text[i] != ' ') continue;
+    space = i;
+    ++spaces;
+  }
+  if (spaces != 1) {
     throw Error(
         ErrorCode::bad_file, where,
         "expected a merge of two tokens with a space between but got '" + std::string(text.substr(0, 100)) + "'");
@@ -167,7 +172,7 @@ ModelData model_data_from_json(const Json& model) {
   ModelData data;
   const Json& vocab = model.at("vocab");
   if (vocab.is_array() && type_of(model) == "Unigram") {
-    data.pieces = pieces_from_json(vocab);
+    read_pieces(vocab.as_array(), data);
   } else if (vocab.is_object()) {
     data.vocabulary = vocabulary_from_json(vocab);
   }

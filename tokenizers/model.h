@@ -58,6 +58,8 @@ class Model {
   virtual void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word,
                         ModelScratch& scratch, std::vector<Token>& out) const = 0;
   virtual Json to_json() const = 0;
+  /// What marks a token that does not begin a word ("##"); empty when nothing does.
+  virtual std::string_view continuing_subword_prefix() const noexcept { return {}; }
 
   const Vocabulary& vocabulary() const noexcept { return vocabulary_; }
 
@@ -96,6 +98,7 @@ class WordPiece final : public Model {
     size_t max_input_chars_per_word = 100;
   };
   WordPiece(const std::vector<Vocabulary::Entry>& entries, const Options& options);
+  std::string_view continuing_subword_prefix() const noexcept override { return options_.continuing_subword_prefix; }
 
   /// Throws invalid_argument when an unknown token is needed but not in the vocabulary.
   void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
@@ -140,10 +143,22 @@ class BPE final : public Model {
     bool byte_fallback = false;                                 // an unknown character becomes tokens "<0x..>"
     bool ignore_merges = false;                                 // a word of the vocabulary is taken as it is
   };
-  /// Left and right halves; views, as in Vocabulary::Entry.
-  using Merges = std::vector<std::pair<std::string_view, std::string_view>>;
+  /// Two tokens that become one, in 24 bytes; views, as Vocabulary::Entry.
+  struct Rule {
+    Rule(std::string_view left, std::string_view right)
+        : texts{left.data(), right.data()}, sizes{uint32_t(left.size()), uint32_t(right.size())} {}
+    std::string_view left() const noexcept { return {texts[0], sizes[0]}; }
+    std::string_view right() const noexcept { return {texts[1], sizes[1]}; }
+    std::array<const char*, 2> texts;
+    std::array<uint32_t, 2> sizes;
+  };
+  using Merges = std::vector<Rule>;
   /// Throws bad_file for a merge that names, or makes, a token the vocabulary lacks.
   BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, const Options& options);
+  std::string_view continuing_subword_prefix() const noexcept override {
+    return options_.continuing_subword_prefix ? std::string_view(*options_.continuing_subword_prefix)
+                                              : std::string_view();
+  }
 
   void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
                 std::vector<Token>& out) const override;
@@ -179,13 +194,19 @@ class BPE final : public Model {
 /// Unigram language model: of all ways to cut a word, the one whose tokens have the highest sum of scores.
 class Unigram final : public Model {
  public:
-  /// A view, as Vocabulary::Entry.
-  struct Piece {
-    std::string_view token;
-    double score;
+  /// What a tokenizer.json says the score of a token is.
+  struct Score {
+    double exact;
+    double parsed;  ///< as the reference's JSON parser reads it, which may be a unit in the last place off
   };
-  /// `exact_scores`: see ModelData. Throws bad_file when unk_id is not below the number of pieces.
-  Unigram(const std::vector<Piece>& pieces, std::optional<size_t> unk_id, bool byte_fallback, bool exact_scores);
+  /// The score that is written with the fewest digits.
+  static Score score_of(double exact);
+  /// A score as the reference reads it that is written as significand times 10^exponent, above 10^-36.
+  static double parsed_score(uint64_t significand, int exponent) noexcept;
+  /// Ids count up from 0, a score each. `exact_scores`: see ModelData. Throws bad_file when unk_id is not below the
+  /// number of tokens.
+  Unigram(const std::vector<Vocabulary::Entry>& entries, const std::vector<Score>& scores, std::optional<size_t> unk_id,
+          bool byte_fallback, bool exact_scores);
 
   /// Throws invalid_argument when an unknown token is needed but there is none.
   void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
@@ -196,7 +217,7 @@ class Unigram final : public Model {
   void best_path(std::string_view word, ModelScratch& scratch) const;
 
   std::vector<double> scores_;              // exact, or as the reference reads them
-  std::vector<double> written_scores_;      // as they stand in the file
+  std::vector<double> exact_scores_;        // for to_json, when scores_ are not
   std::map<size_t, std::string> repeated_;  // texts of pieces that a later one repeats, for to_json
   Trie trie_;
   double unk_score_ = 0;
@@ -210,7 +231,7 @@ class Unigram final : public Model {
 /// text they were read from: a string for each token would take longer to make than the model.
 struct ModelData {
   std::vector<Vocabulary::Entry> vocabulary = {};
-  std::vector<Unigram::Piece> pieces = {};
+  std::vector<Unigram::Score> scores = {};
   BPE::Merges merges = {};
   std::vector<std::shared_ptr<const void>> texts = {};  ///< keeps alive what the views point into
   /// False: scores become what Hugging Face's tokenizers reads, which may be a unit in the last place off. True: what
@@ -226,7 +247,7 @@ std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab);
 /// The vocabulary as that object, in the order of ids.
 Json vocabulary_to_json(const Vocabulary& vocabulary);
 /// One merge, "left right". Throws bad_file naming `where` when it is not two tokens with a space between.
-std::pair<std::string_view, std::string_view> split_merge(std::string_view text, std::string_view where);
+BPE::Rule split_merge(std::string_view text, std::string_view where);
 /// Reads a merges.txt into data.merges: one merge a line; lines that begin with "#version" are left out. Throws
 /// not_found, io or bad_file.
 void read_merges_txt(const std::string& path, ModelData& data);

@@ -229,6 +229,24 @@ std::shared_ptr<const PostProcessor> roberta_processing(std::pair<std::string, i
   return std::make_shared<RobertaProcessing>(std::move(sep), std::move(cls), trim, add_prefix_space);
 }
 
+namespace {
+
+// BERT's template under its own name.
+class BertProcessing final : public TemplateProcessing {
+ public:
+  BertProcessing(const std::string& cls, int32_t cls_id, const std::string& sep, int32_t sep_id)
+      : TemplateProcessing(bert_template(cls, cls_id, sep, sep_id)),
+        json_{{"type", "BertProcessing"},
+              {"sep", Json::Array{sep, int64_t(sep_id)}},
+              {"cls", Json::Array{cls, int64_t(cls_id)}}} {}
+  Json to_json() const override { return json_; }
+
+ private:
+  Json json_;
+};
+
+}  // namespace
+
 std::shared_ptr<const PostProcessor> post_processor_from_json(const Json& json) {
   if (json.is_null()) return nullptr;
   const std::string& type = component_type(json, "post_processor");
@@ -245,7 +263,7 @@ std::shared_ptr<const PostProcessor> post_processor_from_json(const Json& json) 
   if (type == "BertProcessing") {
     const auto [sep, sep_id] = token("sep");
     const auto [cls, cls_id] = token("cls");
-    return std::make_shared<TemplateProcessing>(bert_template(cls, cls_id, sep, sep_id));
+    return std::make_shared<BertProcessing>(cls, cls_id, sep, sep_id);
   }
   if (type == "RobertaProcessing") {
     return std::make_shared<RobertaProcessing>(token("sep"), token("cls"), json.at("trim_offsets").as_bool(),

@@ -50,14 +50,14 @@ constexpr uint32_t value(uint32_t unit) { return unit & ((1u << 31) - 1); }
 }  // namespace
 
 Precompiled::Precompiled(std::string base64) : base64_(std::move(base64)) {
-  const std::string bytes = decode_base64(base64_);
+  std::string bytes = decode_base64(base64_);
   uint32_t trie_bytes = 0;
   if (bytes.size() < sizeof(trie_bytes)) bad("the size of a trie");
   std::memcpy(&trie_bytes, bytes.data(), sizeof(trie_bytes));
   if (trie_bytes > bytes.size() - sizeof(trie_bytes) || trie_bytes < sizeof(uint32_t)) bad("a trie within its bytes");
   trie_.resize(trie_bytes / sizeof(uint32_t));
   std::memcpy(trie_.data(), bytes.data() + sizeof(trie_bytes), trie_.size() * sizeof(uint32_t));
-  replacements_ = bytes.substr(sizeof(trie_bytes) + trie_.size() * sizeof(uint32_t));
+  replacements_ = std::move(bytes.erase(0, sizeof(trie_bytes) + trie_.size() * sizeof(uint32_t)));
   if (!unicode::is_valid_utf8(replacements_)) bad("replacements in UTF-8");
   for (uint32_t unit : trie_) {  // values must point at the start of a character
     if (const uint32_t at = value(unit); (unit >> 31) != 0 && at < replacements_.size() &&

@@ -60,7 +60,7 @@ void add_overflow(std::vector<Encoding>& rows, std::vector<int64_t>& samples) {
   samples = std::move(sample_of_row);
 }
 
-Text words_of(const std::vector<std::string>& words) { return {.words = words, .is_split = true}; }
+Text words_of(std::span<const std::string> words) { return {.words = words, .is_split = true}; }
 
 }  // namespace
 
@@ -155,6 +155,8 @@ PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline,
     if (!is_known(token)) missing.push_back(token);
   }
   pipeline.add_tokens(missing);
+  const Json *truncation = files.tokenizer_json.find("truncation"), *padding = files.tokenizer_json.find("padding");
+  pipeline.set_baked({truncation != nullptr ? *truncation : Json(), padding != nullptr ? *padding : Json()});
   pipeline_ = std::make_shared<const tokenizers::Tokenizer>(std::move(pipeline));
 }
 
@@ -348,8 +350,14 @@ BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::string>
   return encode(samples, options);
 }
 
+BatchEncoding PreTrainedTokenizerBase::operator()(std::initializer_list<std::string> texts,
+                                                  std::initializer_list<std::string> pairs,
+                                                  const TokenizeOptions& options) const {
+  return (*this)(std::vector<std::string>(texts), std::span(pairs.begin(), pairs.size()), options);
+}
+
 BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::string>& texts,
-                                                  const std::vector<std::string>& pairs,
+                                                  std::span<const std::string> pairs,
                                                   const TokenizeOptions& options) const {
   std::vector<Sample> samples;
   if (options.is_split_into_words) {
@@ -372,7 +380,7 @@ BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::vector<
 }
 
 BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::vector<std::string>>& texts,
-                                                  const std::vector<std::vector<std::string>>& pairs,
+                                                  std::span<const std::vector<std::string>> pairs,
                                                   const TokenizeOptions& options) const {
   if (texts.size() != pairs.size()) {
     bad_argument("batch length of `text`: " + std::to_string(texts.size()) +

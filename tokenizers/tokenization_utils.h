@@ -130,15 +130,17 @@ class PreTrainedTokenizerBase {
   BatchEncoding operator()(std::span<const TextInput> texts, const TokenizeOptions& options = {}) const;
   /// A batch; or with is_split_into_words one text cut into words.
   BatchEncoding operator()(const std::vector<std::string>& texts, const TokenizeOptions& options = {}) const;
-  /// Pairs (texts[i], pairs[i]); or with is_split_into_words one pair cut into words. Throws when the counts differ.
-  BatchEncoding operator()(const std::vector<std::string>& texts, const std::vector<std::string>& pairs,
+  /// Pairs (texts[i], pairs[i]): tokenizer({"a", "c"}, {"b", "d"}); or with is_split_into_words one pair cut into
+  /// words. Throws when the counts differ.
+  BatchEncoding operator()(std::initializer_list<std::string> texts, std::initializer_list<std::string> pairs,
+                           const TokenizeOptions& options = {}) const;
+  BatchEncoding operator()(const std::vector<std::string>& texts, std::span<const std::string> pairs,
                            const TokenizeOptions& options = {}) const;
   /// A batch of texts cut into words, and of pairs of them; is_split_into_words is implied.
   BatchEncoding operator()(const std::vector<std::vector<std::string>>& texts,
                            const TokenizeOptions& options = {}) const;
   BatchEncoding operator()(const std::vector<std::vector<std::string>>& texts,
-                           const std::vector<std::vector<std::string>>& pairs,
-                           const TokenizeOptions& options = {}) const;
+                           std::span<const std::vector<std::string>> pairs, const TokenizeOptions& options = {}) const;
 
   /// The same as a call, into `out`, whose memory is reused: with texts no longer than before, and no row that
   /// overflows, nothing is allocated. After an error the rows of `out` hold anything.

@@ -25,16 +25,16 @@ Tokenizer Tokenizer::from_json(const Json& json) {
     throw Error(ErrorCode::bad_file, "tokenizer.json", "expected dict but got " + std::string(json.type_name()));
   }
   const Json& model = json.at("model");
-  return from_json(json, [&] { return model_from_json(model); });
+  return from_parts_of(json, [&] { return model_from_json(model); });
 }
 
-Tokenizer Tokenizer::from_json(const TokenizerJson& json) {
-  const Json& model = json.content.at("model");
-  return from_json(json.content, [&] { return model_from_json(model, *json.data); });
+Tokenizer Tokenizer::from_json(const Json& json, const ModelData& data) {
+  const Json& model = json.at("model");
+  return from_parts_of(json, [&] { return model_from_json(model, data); });
 }
 
 template <class MakeModel>
-Tokenizer Tokenizer::from_json(const Json& json, MakeModel make_model) {
+Tokenizer Tokenizer::from_parts_of(const Json& json, MakeModel make_model) {
   const Json null;
   const auto part = [&](const char* key) -> const Json& {
     const Json* found = json.find(key);

@@ -59,7 +59,9 @@ class Tokenizer {
   /// Reads the content of a tokenizer.json; its "truncation" and "padding" are left to the caller. Throws bad_file, or
   /// unsupported naming the component.
   static Tokenizer from_json(const Json& json);
-  static Tokenizer from_json(const TokenizerJson& json);
+  /// The same with the vocabulary and the merges read before.
+  static Tokenizer from_json(const Json& json, const ModelData& data);
+  static Tokenizer from_json(const TokenizerJson& json) { return from_json(json.content, *json.data); }
   /// Reads a tokenizer.json file.
   static Tokenizer from_file(const std::string& path);
 
@@ -108,7 +110,7 @@ class Tokenizer {
 
  private:
   template <class MakeModel>
-  static Tokenizer from_json(const Json& json, MakeModel make_model);
+  static Tokenizer from_parts_of(const Json& json, MakeModel make_model);
   uint32_t surface_of(int32_t id, std::string_view matched, Workspace& workspace) const;
   void encode_text(std::string_view text, bool split_special_tokens, Workspace& workspace,
                    std::vector<Token>& out) const;

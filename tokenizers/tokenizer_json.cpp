@@ -31,6 +31,7 @@ constexpr uint64_t ends_of_run(uint64_t word) {
 }
 
 constexpr size_t kMaxDepth = 128;  // as Json
+constexpr uint64_t kExactDouble = uint64_t(1) << 53;
 
 // Reads JSON from front to back. Strings are views of the text, or of a copy
 // where they have escapes.
@@ -53,7 +54,9 @@ class Scanner {
   char peek() {
     while (*p_ == ' ' || *p_ == '\n' || *p_ == '\r' || *p_ == '\t') {
       ++p_;
-      while (load_eight(p_) == eight(' ')) p_ += 8;
+      uint64_t others;  // what is no space
+      while ((others = load_eight(p_) ^ eight(' ')) == 0) p_ += 8;
+      p_ += std::countr_zero(others) / 8;
     }
     return *p_;
   }
@@ -117,6 +120,25 @@ class Scanner {
     }
     p_ = rest;
     return value;
+  }
+  Unigram::Score score() {
+    const bool is_negative = peek() == '-';
+    const char* const digits = p_ + is_negative;
+    const char* p = digits;
+    uint64_t significand = 0;
+    int decimals = 0;
+    for (; is_digit(*p); ++p) significand = significand * 10 + uint64_t(*p - '0');
+    if (*p == '.') {
+      for (++p; is_digit(*p); ++p, ++decimals) significand = significand * 10 + uint64_t(*p - '0');
+    }
+    const bool is_short = p > digits && p - digits < 20;  // fits 64 bits
+    const bool is_plain = is_digit(*digits) && is_digit(p[-1]) && !is_number_part(*p);
+    if (!is_short || !is_plain || (*digits == '0' && is_digit(digits[1]))) return Unigram::score_of(number());
+    double parsed = Unigram::parsed_score(significand, -decimals);
+    if (is_negative) parsed = -parsed;
+    if (significand > kExactDouble) return {number(), parsed};
+    p_ = p;
+    return {parsed, parsed};  // both numbers and their ratio are exact, or rounded once
   }
   // Any value, as Json::parse has it.
   Json value(size_t depth = 0) {
@@ -233,9 +255,10 @@ void read_vocab(Scanner& in, ModelData& data) {
     in.expect('[');
     const std::string_view token = in.string();
     in.expect(',');
-    const double score = in.number();
+    const Unigram::Score score = in.score();
     in.expect(']');
-    add(data.pieces, in, {token, score});
+    add(data.vocabulary, in, {token, int32_t(data.vocabulary.size())});
+    add(data.scores, in, score);
   });
 }
 

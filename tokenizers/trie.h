@@ -43,7 +43,11 @@ class Trie {
   size_t slot_of(uint32_t key) const noexcept { return size_t(key * 0x9E3779B97F4A7C15u >> shift_); }
   void rehash(size_t slots);
   // The node behind `node` for this byte, made when there is none.
-  uint32_t reach(uint32_t node, char byte);
+  uint32_t reach(uint32_t node, char byte) {
+    const uint32_t found = next(node, byte);
+    return found != kNone ? found : add(node, byte);
+  }
+  uint32_t add(uint32_t node, char byte);
 
   std::vector<Edge> edges_ = std::vector<Edge>(16);
   std::vector<int32_t> values_ = std::vector<int32_t>(1, -1);
@@ -58,7 +62,7 @@ void Trie::insert_all(size_t count, const TextAt& text_at) {
     uint32_t node = kRoot;
     int32_t value = 0;
   };
-  std::array<Walk, 12> walks;
+  std::array<Walk, 24> walks;
   size_t next_text = 0;
   // Of equal texts the later one arrives later: it starts later, or behind the other in each round.
   for (bool any = true; any;) {

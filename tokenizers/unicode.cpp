@@ -3,6 +3,7 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace caracal::tokenizers::unicode {
@@ -179,7 +180,7 @@ const char* skip_ascii(const char* p, const char* end) noexcept {
   for (; end - p >= 8; p += 8) {
     uint64_t word;
     std::memcpy(&word, p, 8);
-    if (word & 0x8080808080808080u) break;
+    if ((word &= 0x8080808080808080u) != 0) return p + std::countr_zero(word) / 8;
   }
   while (p != end && static_cast<unsigned char>(*p) < 0x80) ++p;
   return p;
@@ -191,12 +192,23 @@ bool is_valid_utf8(std::string_view text) {
   const char* p = text.data();
   const char* const end = p + text.size();
   while ((p = skip_ascii(p, end)) != end) {
+    if ((bytes(p)[0] & 0xE0) == 0xC0 && bytes(p)[0] >= 0xC2 && end - p > 1 && (bytes(p)[1] & 0xC0) == 0x80) {
+      p += 2;  // most of a byte-level vocabulary
+      continue;
+    }
     size_t bad;
     const size_t length = sequence_at(bytes(p), bytes(end), bad);
     if (length == 0) return false;
     p += length;
   }
   return true;
+}
+
+char32_t decode_any(const char*& p, const char* end) noexcept {
+  size_t bad;
+  if (sequence_at(bytes(p), bytes(end), bad) != 0) return decode(p);
+  p += bad;
+  return 0xFFFD;
 }
 
 std::string replace_invalid_utf8(std::string_view text) {

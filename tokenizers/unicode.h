@@ -40,6 +40,9 @@ inline char32_t decode(const char*& p) noexcept {
   return p += 4, cp;
 }
 
+/// The same for any bytes before `end`, of which an ill-formed sequence (maximal subpart) reads as U+FFFD.
+char32_t decode_any(const char*& p, const char* end) noexcept;
+
 /// Start of the code point that ends at `end` (above 0) of well-formed UTF-8.
 inline size_t previous(std::string_view text, size_t end) noexcept {
   do --end;

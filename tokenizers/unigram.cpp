@@ -13,22 +13,26 @@ namespace {
 // How much worse than the worst piece an unknown character is.
 constexpr double kUnknownPenalty = 10;
 
-std::vector<Vocabulary::Entry> entries_of(const std::vector<Unigram::Piece>& pieces) {
-  std::vector<Vocabulary::Entry> entries;
-  entries.reserve(pieces.size());
-  for (size_t i = 0; i < pieces.size(); ++i) entries.push_back({pieces[i].token, int32_t(i)});
-  return entries;
-}
-
 constexpr uint32_t kNowhere = UINT32_MAX;
 
-// A score as the reference's JSON parser reads its digits: significand times or over a power of ten, which may be a
-// unit in the last place from the nearest double. It decides between ways to cut a word that are as good as each other.
-double as_parsed(double score) {
+constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                              1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22, 1e23,
+                              1e24, 1e25, 1e26, 1e27, 1e28, 1e29, 1e30, 1e31, 1e32, 1e33, 1e34, 1e35};
+
+}  // namespace
+
+// The digits times or over a power of ten, which may be a unit in the last place from the nearest double. It decides
+// between ways to cut a word that are as good as each other.
+double Unigram::parsed_score(uint64_t significand, int exponent) noexcept {
+  const double power = kPowers[std::abs(exponent)];
+  return exponent >= 0 ? double(significand) * power : double(significand) / power;
+}
+
+Unigram::Score Unigram::score_of(double exact) {
   std::array<char, 32> text;
   const auto [end, error] =
-      std::to_chars(text.data(), text.data() + text.size(), std::abs(score), std::chars_format::scientific);
-  if (error != std::errc() || !std::isfinite(score)) return score;
+      std::to_chars(text.data(), text.data() + text.size(), std::abs(exact), std::chars_format::scientific);
+  if (error != std::errc() || !std::isfinite(exact)) return {exact, exact};
   uint64_t significand = 0;
   int exponent = 0, decimals = 0;
   const char* p = text.data();
@@ -42,38 +46,34 @@ double as_parsed(double score) {
   }
   if (p != end) std::from_chars(p[1] == '+' ? p + 2 : p + 1, end, exponent);
   exponent -= decimals;
-  static constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                       1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22, 1e23,
-                                       1e24, 1e25, 1e26, 1e27, 1e28, 1e29, 1e30, 1e31, 1e32, 1e33, 1e34, 1e35};
-  const auto size = size_t(std::abs(exponent));
-  if (size >= std::size(kPowers)) return score;
-  const double value = exponent >= 0 ? double(significand) * kPowers[size] : double(significand) / kPowers[size];
-  return score < 0 ? -value : value;
+  if (size_t(std::abs(exponent)) >= std::size(kPowers)) return {exact, exact};
+  const double parsed = parsed_score(significand, exponent);
+  return {exact, exact < 0 ? -parsed : parsed};
 }
 
-}  // namespace
-
-Unigram::Unigram(const std::vector<Piece>& pieces, std::optional<size_t> unk_id, bool byte_fallback, bool exact_scores)
-    : Model(entries_of(pieces)), byte_fallback_(byte_fallback), whole_(pieces.size()) {
-  if (unk_id && *unk_id >= pieces.size()) {
+Unigram::Unigram(const std::vector<Vocabulary::Entry>& entries, const std::vector<Score>& scores,
+                 std::optional<size_t> unk_id, bool byte_fallback, bool exact_scores)
+    : Model(entries), byte_fallback_(byte_fallback), whole_(entries.size()) {
+  if (unk_id && *unk_id >= entries.size()) {
     throw Error(ErrorCode::bad_file, "tokenizer.json",
-                "expected unk_id below " + std::to_string(pieces.size()) + " but got " + std::to_string(*unk_id));
+                "expected unk_id below " + std::to_string(entries.size()) + " but got " + std::to_string(*unk_id));
   }
   unk_id_ = unk_id ? int32_t(*unk_id) : -1;
   double worst = std::numeric_limits<double>::infinity();
   size_t bytes = 0;
-  for (const Piece& piece : pieces) bytes += piece.token.size();
+  for (const Vocabulary::Entry& entry : entries) bytes += entry.size;
   trie_.reserve(bytes * 3 / 8);
-  scores_.reserve(pieces.size());
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    scores_.push_back(exact_scores ? pieces[i].score : as_parsed(pieces[i].score));
+  scores_.reserve(entries.size());
+  if (!exact_scores) exact_scores_.reserve(entries.size());
+  for (const Score& score : scores) {
+    scores_.push_back(exact_scores ? score.exact : score.parsed);
+    if (!exact_scores) exact_scores_.push_back(score.exact);
     worst = std::min(worst, scores_.back());
   }
-  trie_.insert_all(pieces.size(), [&](size_t i) { return pieces[i].token; });
+  trie_.insert_all(entries.size(), [&](size_t i) { return entries[i].token(); });
   unk_score_ = worst - kUnknownPenalty;
-  for (const Piece& piece : pieces) written_scores_.push_back(piece.score);
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    if (vocabulary_.token(int32_t(i)).data() == nullptr) repeated_[i] = pieces[i].token;
+  for (size_t i = 0; i < entries.size() && vocabulary_.size() != entries.size(); ++i) {
+    if (vocabulary_.token(int32_t(i)).data() == nullptr) repeated_[i] = entries[i].token();
   }
   for (int byte = 0; byte < 256; ++byte) {
     constexpr const char* kDigits = "0123456789ABCDEF";
@@ -162,9 +162,10 @@ void Unigram::tokenize(const NormalizedText& text, std::span<const Split> words,
 
 Json Unigram::to_json() const {
   Json::Array vocab;
-  for (size_t i = 0; i < scores_.size(); ++i) {
+  const std::vector<double>& written = exact_scores_.empty() ? scores_ : exact_scores_;
+  for (size_t i = 0; i < written.size(); ++i) {
     const std::string_view token = vocabulary_.token(int32_t(i));
-    vocab.push_back(Json::Array{token.data() != nullptr ? std::string(token) : repeated_.at(i), written_scores_[i]});
+    vocab.push_back(Json::Array{token.data() != nullptr ? std::string(token) : repeated_.at(i), written[i]});
   }
   return {{"type", "Unigram"},
           {"unk_id", unk_id_ >= 0 ? Json(int64_t(unk_id_)) : Json()},

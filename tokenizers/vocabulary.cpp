@@ -4,6 +4,7 @@
 #include <bit>
 
 #include <caracal/runtime/error.h>
+#include <caracal/tokenizers/short_text.h>
 
 namespace caracal::tokenizers {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 
 // Entries whose slots are fetched into the cache before it is their turn.
 constexpr size_t kAhead = 16;
-// A run of occupied slots this long does not happen by chance in a table that is half empty.
+// A run of occupied slots this long does not happen by chance in a table that is a quarter empty.
 constexpr size_t kLongestProbe = 1024;
 
 }  // namespace
@@ -22,9 +23,9 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
   int64_t id_end = 0;
   for (const Entry& e : entries) {
     if (e.id < 0) {
-      bad("expected an id of at least 0 for token '" + std::string(e.token) + "' but got " + std::to_string(e.id));
+      bad("expected an id of at least 0 for token '" + std::string(e.token()) + "' but got " + std::to_string(e.id));
     }
-    bytes += e.token.size();
+    bytes += e.size;
     id_end = std::max(id_end, int64_t(e.id) + 1);
   }
   if (entries.size() > kMaxTokens) {
@@ -35,37 +36,46 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
     bad("expected ids near the number of tokens (" + std::to_string(entries.size()) + ") but got " +
         std::to_string(id_end - 1));
   }
-  characters_.reserve(bytes);
-  const size_t slots = std::bit_ceil(entries.size() * 2 + 2);
+  characters_.resize(bytes);
+  size_t used = 0;  // of characters_
+  const size_t slots = std::bit_ceil(entries.size() + entries.size() * 3 / 10 + 2);
   slots_.resize(slots);
   shift_ = 64 - std::countr_zero(slots);
   present_.resize(slots / 8 + 1);
   by_id_.assign(size_t(id_end), -1);
   uint64_t hashes[kAhead];  // of the entries that come next
-  for (size_t i = 0; i < std::min(kAhead, entries.size()); ++i) hashes[i] = mix(hash(kSeed, entries[i].token));
+  for (size_t i = 0; i < std::min(kAhead, entries.size()); ++i) hashes[i] = mix(hash(kSeed, entries[i].token()));
+  bool is_clean = true;  // no token and no id comes twice
   for (size_t i = 0; i < entries.size(); ++i) {
-    const Entry& e = entries[i];
+    const std::string_view token = entries[i].token();
+    const int32_t id = entries[i].id;
     const uint64_t mixed = hashes[i % kAhead];
     if (i + kAhead < entries.size()) {
-      const uint64_t next = hashes[i % kAhead] = mix(hash(kSeed, entries[i + kAhead].token));
+      const uint64_t next = hashes[i % kAhead] = mix(hash(kSeed, entries[i + kAhead].token()));
       __builtin_prefetch(&slots_[slot_of(next)], 1);
     }
     const auto fingerprint = uint32_t(mixed);
     size_t slot = slot_of(mixed), probes = 0;
     for (; slots_[slot].id >= 0; slot = (slot + 1) & (slots - 1)) {
-      if (slots_[slot].fingerprint == fingerprint && text_of(slots_[slot]) == e.token) break;
+      if (slots_[slot].fingerprint == fingerprint && same_text(text_of(slots_[slot]), token)) break;
       if (++probes > kLongestProbe) bad("expected an ordinary vocabulary but got tokens that collide");
     }
     if (slots_[slot].id >= 0) {
-      slots_[slot].id = e.id;
+      slots_[slot].id = id;
+      is_clean = false;
       continue;
     }
-    slots_[slot] = {fingerprint, e.id, uint32_t(characters_.size()), uint32_t(e.token.size())};
-    characters_ += e.token;
+    slots_[slot] = {fingerprint, id, uint32_t(used), uint32_t(token.size())};
+    copy_bytes(characters_.data() + used, token.data(), token.size());
+    used += token.size();
     present_[bit_of(mixed) / 64] |= uint64_t(1) << bit_of(mixed) % 64;
-    longest_ = std::max(longest_, e.token.size());
+    longest_ = std::max(longest_, token.size());
     ++size_;
+    is_clean = is_clean && by_id_[size_t(id)] < 0;
+    by_id_[size_t(id)] = int32_t(slot);
   }
+  if (is_clean) return;
+  by_id_.assign(size_t(id_end), -1);
   for (size_t i = 0; i < slots_.size(); ++i) {
     if (slots_[i].id < 0) continue;
     int32_t& slot = by_id_[size_t(slots_[i].id)];
@@ -87,7 +97,7 @@ int32_t Vocabulary::find(uint64_t hash, std::string_view head, std::string_view 
     if (s.id < 0) return -1;
     if (s.fingerprint != fingerprint || s.size != head.size() + tail.size()) continue;
     const char* text = characters_.data() + s.begin;
-    if (std::string_view(text + head.size(), tail.size()) == tail && std::string_view(text, head.size()) == head)
+    if (same_bytes(text + head.size(), tail.data(), tail.size()) && same_bytes(text, head.data(), head.size()))
       return s.id;
   }
 }

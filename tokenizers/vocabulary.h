@@ -12,9 +12,12 @@ namespace caracal::tokenizers {
 /// prefixes of a word are hashed in one pass.
 class Vocabulary {
  public:
-  /// A token and its id. A view: the text must live until the vocabulary is made.
+  /// A token and its id, in 16 bytes. A view: the text must live until the vocabulary is made.
   struct Entry {
-    std::string_view token;
+    Entry(std::string_view token, int32_t id_) : text(token.data()), size(uint32_t(token.size())), id(id_) {}
+    std::string_view token() const noexcept { return {text, size}; }
+    const char* text;
+    uint32_t size;
     int32_t id;
   };
   /// More tokens than any real vocabulary has.
@@ -62,7 +65,7 @@ class Vocabulary {
   std::string_view text_of(const Slot& s) const noexcept { return {characters_.data() + s.begin, s.size}; }
 
   std::string characters_;
-  std::vector<Slot> slots_;        // a power of two, at most half full
+  std::vector<Slot> slots_;        // a power of two, at most 10/13 full: every page of it costs time to load
   std::vector<uint64_t> present_;  // a bit for each eighth of a slot: most lookups of absent tokens end here
   std::vector<int32_t> by_id_;     // index into slots_, or -1
   int shift_ = 63;

@@ -32,7 +32,7 @@ WordPiece::WordPiece(const std::vector<Vocabulary::Entry>& entries, const Option
   };
   const std::string_view prefix = options_.continuing_subword_prefix;
   for (const Vocabulary::Entry& entry : entries) {
-    const std::string_view token = entry.token;
+    const std::string_view token = entry.token();
     note(first_lengths_, token);
     if (token.starts_with(prefix)) note(continuing_lengths_, token.substr(prefix.size()));
   }

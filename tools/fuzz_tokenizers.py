@@ -185,7 +185,7 @@ def random_decoder(rng, depth=0):
     if pick >= 9 and depth < 2:
         return d.Sequence([random_decoder(rng, depth + 1) for _ in range(rng.randint(1, 3))])
     return [lambda: d.WordPiece(prefix=rng.choice(("##", "@@")), cleanup=flip()), d.ByteLevel, lambda: d.Metaspace(prepend_scheme=rng.choice(("always", "never"))), d.BPEDecoder, lambda: d.CTC(pad_token=rng.choice(("a", "<pad>")), word_delimiter_token="|", cleanup=flip()),
-            d.Fuse, lambda: d.Replace(rng.choice(("\u2581", "a")), rng.choice((" ", ""))), d.ByteFallback, lambda: d.Replace(Regex(r"\s+"), "_"), d.Fuse, d.ByteFallback][pick]()
+            lambda: d.Fuse() if flip() else d.Strip(rng.choice(" a\u2581"), rng.randint(0, 2), rng.randint(0, 2)), lambda: d.Replace(rng.choice(("\u2581", "a")), rng.choice((" ", ""))), d.ByteFallback, lambda: d.Replace(Regex(r"\s+"), "_"), d.Fuse, d.ByteFallback][pick]()
 
 
 def random_model(rng, corpus, model_type):

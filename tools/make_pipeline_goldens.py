@@ -112,6 +112,55 @@ def pipelines(data, out):
     print("random pipelines:", kinds)
 
 
+def components(out):
+    """Each behaviour of what splits, and decoders, alone."""
+    pieces = ["[UNK]", *"abcdefghijklmnopqrstuvwxyz .,!?-'1234567890\u00e9\u4e2d\u2581", "the", "an", "er", " a", "..", "##er", "do not", "n't", "'m", "'s", "'ve", "'re", " ' "]
+    model = {"type": "Unigram", "unk_id": 0, "vocab": [[p, -1.0 - 0.01 * i] for i, p in enumerate(pieces)], "byte_fallback": False}
+    base = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None, "model": model}
+    behaviors = ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous")
+    cases = [{"pre_tokenizer": {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert}} for pattern in ({"String": " "}, {"Regex": "[aeiou .]"}) for behavior in behaviors for invert in (False, True)]
+    cases += [{"pre_tokenizer": {"type": "Punctuation", "behavior": behavior}} for behavior in behaviors]
+    cases += [{"decoder": {"type": "Strip", "content": content, "start": start, "stop": stop}} for content, start, stop in (("a", 1, 0), (" ", 0, 1), (".", 2, 0), ("\u2581", 1, 0))]
+    cases += [{"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "Strip", "content": content, "start": 2, "stop": 3}]}} for content in " a."]
+    cases += [{"decoder": {"type": "WordPiece", "prefix": "##", "cleanup": cleanup}} for cleanup in (False, True)]
+    cases += [{"decoder": {"type": "CTC", "pad_token": "a", "word_delimiter_token": "-", "cleanup": cleanup}} for cleanup in (False, True)]
+    twice = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+             "vocab": {token: i for i, token in enumerate(["a", "n", "e", "r", " ", "an", "ne", "er"])}, "merges": [["a", "n"], ["n", "e"], ["e", "r"], ["a", "n"]]}
+    cases.append({"model": twice})  # a merge that comes twice
+    texts = ["", " ", "a", "I do not", "do not!do not", "isn't.", "I'm, he's? we've they're", "a ' b", "the anteater, an era", "a.b..c...d", "  aa  bb  ", "...", "don't - stop!?", "aeiou", "\u4e2d\u00e9 1,234.5 ", " .a. ", "x\u2581y \u2581\u2581z", "aaa. . .aaa", "..a b..", "\u3002a\u3002"]
+    rows = []
+    for case in cases:
+        content = {**base, **case}
+        rows += [content, *rows_of(Tokenizer.from_str(json.dumps(content)), texts)]
+    dump(out / "pipelines" / "components.jsonl", rows)
+
+
+def decoded_tokens(out):
+    """Every decoder on lists of tokens that no text gives."""
+    metaspace = {"type": "Metaspace", "replacement": "\u2581", "split": True}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    replace = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+    strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+    kinds = [{"type": "WordPiece", "prefix": "##", "cleanup": True}, {"type": "WordPiece", "prefix": "##", "cleanup": False}, byte_level, {**metaspace, "prepend_scheme": "always"}, {**metaspace, "prepend_scheme": "never"},
+             {"type": "BPEDecoder", "suffix": "</w>"}, {"type": "CTC", "pad_token": "<pad>", "word_delimiter_token": "|", "cleanup": True}, {"type": "CTC", "pad_token": "<pad>", "word_delimiter_token": "|", "cleanup": False},
+             {"type": "Fuse"}, replace, {"type": "Replace", "pattern": {"Regex": "[ab]+"}, "content": "x"}, strip, {"type": "ByteFallback"},
+             {"type": "Sequence", "decoders": [replace, {"type": "ByteFallback"}, {"type": "Fuse"}, strip]}]
+    pool = ["a", "b", "##b", "##", "\u2581the", "\u2581", "\u0120the", "\u010a", "\u00e4\u00b8", "\u0143", "\u4e2d", "ab</w>", "</w>", "<pad>", "<pad>", "|", "a|b", ".", ",", "'", "n't", "'s", "do not", " a ", "  b", "!",
+            "<0xE4>", "<0xB8>", "<0xAD>", "<0x61>", "<0xFF>", "<0xe4>", "<0x+4>", "<0xZZ>", "<0x6>", "", "\u00e9", "\u03a3"]
+    base = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "pre_tokenizer": None, "post_processor": None, "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}
+    rng, rows = random.Random(13), []
+    for kind in kinds:
+        decoder = Tokenizer.from_str(json.dumps({**base, "decoder": kind})).decoder
+        for _ in range(40):
+            tokens = [token for _ in range(rng.randint(0, 7)) for token in [rng.choice(pool)] * rng.choice((1, 1, 1, 2))]
+            try:
+                rows.append([kind, tokens, decoder.decode(tokens)])
+            except BaseException as error:  # the reference panics on some
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+    dump(out / "pipelines" / "decoders.jsonl", rows)
+
+
 def ctc(data, out):
     folder = out / "classes" / "wav2vec2"
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,6 +251,8 @@ def main():
     assert transformers.__version__ == "5.23.0", "see tools/requirements.txt"
     transformers.logging.set_verbosity_error()
     pipelines(arguments.data, arguments.output)
+    components(arguments.output)
+    decoded_tokens(arguments.output)
     ctc(arguments.data, arguments.output)
     layout(arguments.output)
     from_files(arguments.data, arguments.output)

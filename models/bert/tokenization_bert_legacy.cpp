@@ -161,7 +161,7 @@ class WordpieceTokenizer final : public tk::Model {
  public:
   WordpieceTokenizer(const std::vector<tk::Vocabulary::Entry>& entries, std::string unk)
       : Model(entries), unk_(std::move(unk)) {
-    for (const auto& [token, id] : entries) ids_[std::string(token)] = id;
+    for (const tk::Vocabulary::Entry& entry : entries) ids_[std::string(entry.token())] = entry.id;
   }
 
   void tokenize(const tk::NormalizedText& text, std::span<const tk::Split> words, int32_t first_word, tk::ModelScratch&,
@@ -218,7 +218,7 @@ tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
   const std::string unk = token_of(files, "unk_token", "[UNK]");
   const auto data = model_data_of(files);
   const std::vector<tk::Vocabulary::Entry>& entries = data->vocabulary;
-  const auto is_unk = [&](const tk::Vocabulary::Entry& entry) { return entry.token == unk; };
+  const auto is_unk = [&](const tk::Vocabulary::Entry& entry) { return entry.token() == unk; };
   if (std::find_if(entries.begin(), entries.end(), is_unk) == entries.end()) {
     throw Error(ErrorCode::bad_file, "BertTokenizerLegacy",
                 "expected the unknown token '" + unk + "' in the vocabulary");

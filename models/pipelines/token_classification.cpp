@@ -27,7 +27,7 @@ TokenClassificationPipeline::TokenClassificationPipeline(AnyModel model, PreTrai
     : Pipeline("token-classification", model),
       tokenizer_(std::move(tokenizer)),
       labels_(labels_of(model->config())),
-      marks_subwords_(dynamic_cast<const tokenizers::WordPiece*>(tokenizer_.backend_tokenizer().parts().model.get())) {}
+      marks_subwords_(!tokenizer_.backend_tokenizer().parts().model->continuing_subword_prefix().empty()) {}
 
 std::shared_ptr<const Pipeline::Settings> TokenClassificationPipeline::settings(const Arguments& arguments) const {
   auto choices = std::make_shared<Choices>();

@@ -29,13 +29,20 @@ TEST_F(Batch, Overloads) {
   EXPECT_EQ(tokenizer_({"a", "b"}).size(), 2u);
   EXPECT_EQ(tokenizer_({"a", "b", "c"}, {.padding = "longest"}).size(), 3u);
   EXPECT_EQ(tokenizer_({{"a", "b"}, {"b", "c"}}).token_type_ids(1), (Ids{0, 0, 0, 1, 1}));
-  EXPECT_EQ(tokenizer_(std::vector<std::string>{"a", "b"}).size(), 2u);
+  const std::vector<std::string> batch = {"a", "b"};
+  EXPECT_EQ(tokenizer_(batch).size(), 2u);
+  EXPECT_EQ(tokenizer_(batch, {.add_special_tokens = false}).input_ids(1), (Ids{6}));
+  EXPECT_EQ(tokenizer_(batch, batch, {.add_special_tokens = false}).input_ids(1), (Ids{6, 6}));
+  EXPECT_EQ(tokenizer_({"a", "b"}, {"c", "a"}).input_ids(1), (Ids{2, 6, 3, 5, 3}));
+  EXPECT_EQ(tokenizer_({"a"}, {"b"}, {.add_special_tokens = false}).input_ids(0), (Ids{5, 6}));
+  expect_error([&] { tokenizer_({"a", "b"}, {"c"}); }, ErrorCode::invalid_argument, "batch length");
   EXPECT_EQ(tokenizer_(std::vector<std::string>{"a", "b"}, std::vector<std::string>{"c", ""}).input_ids(1),
             (Ids{2, 6, 3, 3}));
   EXPECT_EQ(tokenizer_("b", "").input_ids(0), (Ids{2, 6, 3}));
   EXPECT_EQ(tokenizer_({"a", "bb"}, {.is_split_into_words = true}).word_ids(0), (Ids{-1, 0, 1, 1, -1}));
   const std::vector<std::vector<std::string>> words = {{"a", "bb"}, {"c"}};
   EXPECT_EQ(tokenizer_(words).size(), 2u);
+  EXPECT_EQ(tokenizer_(words, {.add_special_tokens = false}).input_ids(1), (Ids{8}));
   EXPECT_EQ(tokenizer_(words, words).sequence_ids(1), (Ids{-1, 0, -1, 1, -1}));
 }
 
@@ -136,6 +143,7 @@ TEST_F(Batch, CharactersWordsAndTokens) {
   EXPECT_EQ(inputs.token_to_chars(0, 3), std::pair(3u, 4u));
   EXPECT_EQ(inputs.token_to_chars(0, 0), std::nullopt);
   EXPECT_EQ(inputs.word_to_tokens(0, 1), (std::pair<size_t, size_t>(2, 4)));
+  EXPECT_EQ(inputs.word_to_tokens(0, 0, 1), (std::pair<size_t, size_t>(5, 6)));
   EXPECT_EQ(inputs.word_to_tokens(0, 7), std::nullopt);
   expect_error([&] { inputs.token_to_chars(0, 7); }, ErrorCode::invalid_argument, "7");
   expect_error([&] { inputs.row(1); }, ErrorCode::invalid_argument, "row");

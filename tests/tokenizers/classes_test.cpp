@@ -253,6 +253,11 @@ TEST(Bert, SlowAndFastAgree) {
   EXPECT_FALSE(AutoTokenizer::from_pretrained(data_path("uncased"), {{"use_fast", false}}).is_fast());
 }
 
+// As in transformers 5, where the names with and without Fast are one class.
+static_assert(std::is_same_v<BertTokenizerFast, BertTokenizer> &&
+              std::is_same_v<DistilBertTokenizerFast, DistilBertTokenizer> &&
+              std::is_same_v<LayoutLMv2TokenizerFast, LayoutLMv2Tokenizer>);
+
 TEST(Bert, NeverSplit) {
   const Json arguments{{"vocab_file", data_path("uncased/vocab.txt")}, {"never_split", Json::Array{"C++"}}};
   EXPECT_EQ(BertTokenizerLegacy(arguments).tokenize("c++ C++"), (std::vector<std::string>{"c", "+", "+", "[UNK]"}));
@@ -269,7 +274,19 @@ TEST(Offsets, InBytesAndUtf16) {
             (Spans{{0, 0}, {0, 2}, {3, 7}, {8, 9}, {0, 0}, {0, 3}, {3, 4}, {0, 0}}));
   EXPECT_EQ(encoding.offsets(0, BatchEncoding::Unit::utf16, text, pair),
             (Spans{{0, 0}, {0, 1}, {2, 4}, {5, 6}, {0, 0}, {0, 1}, {1, 2}, {0, 0}}));
+  EXPECT_EQ(encoding.offsets(0, BatchEncoding::Unit::code_points, text, pair), encoding.offsets(0));
   expect_error([&] { encoding.offsets(0, BatchEncoding::Unit::bytes, ""); }, ErrorCode::invalid_argument, "texts");
+  // Bytes are those of the text as it was given, bad ones too.
+  const std::string bad = "a\xff\xe2\x82 b\xf0\x9f";
+  EXPECT_EQ(tokenizer(bad).offsets(0), (Spans{{0, 0}, {0, 1}, {4, 5}, {0, 0}}));
+  EXPECT_EQ(tokenizer(bad).offsets(0, BatchEncoding::Unit::bytes, bad), (Spans{{0, 0}, {0, 1}, {5, 6}, {0, 0}}));
+  const std::vector<std::string> words = {"é", "x😀b"}, others = {"中b"};
+  const auto split = tokenizer(words, others, {.is_split_into_words = true});
+  EXPECT_EQ(split.offsets(0, BatchEncoding::Unit::bytes, words, others),
+            (Spans{{0, 0}, {0, 2}, {0, 6}, {0, 0}, {0, 3}, {3, 4}, {0, 0}}));
+  EXPECT_EQ(split.offsets(0, BatchEncoding::Unit::utf16, words, others),
+            (Spans{{0, 0}, {0, 1}, {0, 4}, {0, 0}, {0, 1}, {1, 2}, {0, 0}}));
+  expect_error([&] { split.offsets(0, BatchEncoding::Unit::bytes, words); }, ErrorCode::invalid_argument, "texts");
 }
 
 }  // namespace

@@ -262,15 +262,23 @@ TEST(Hostile, LargeFilesAreRefusedSoon) {
 TEST(TokenizerJson, StringsAndNumbers) {
   const std::string text = with_model(
       "{\"type\" : \"Unigram\", \"unk_id\": 0,\n\t\"vocab\":\r\n        [ [ \"<unk>\" , 0 ] ,[\"a\",-1.5e-2]          ,"
-      R"(["\"\\\/\b\f\n\r\t",-2],["\u0041\u00e9\u4e2d\ud83d\ude00é😀",-3E+1],["",1.0],["longer than eight",-4]]})");
+      R"(["\"\\\/\b\f\n\r\t",-2],["\u0041\u00e9\u4e2d\ud83d\ude00é😀",-3E+1],["",1.0],["longer than eight",-4],)"
+      R"(["digits",-0.12345678901234567890123],["more",12.130167007446289]]})");
   const auto json = tk::parse_tokenizer_json(text, "test");
-  const std::vector<tk::Unigram::Piece>& pieces = json.data->pieces;
-  const std::pair<std::string, double> expected[] = {{"<unk>", 0},     {"a", -1.5e-2}, {"\"\\/\b\f\n\r\t", -2},
-                                                     {"Aé中😀é😀", -30}, {"", 1},        {"longer than eight", -4}};
-  ASSERT_EQ(pieces.size(), std::size(expected));
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    EXPECT_EQ(pieces[i].token, expected[i].first);
-    EXPECT_EQ(pieces[i].score, expected[i].second);
+  const std::vector<tk::Vocabulary::Entry>& tokens = json.data->vocabulary;
+  const std::pair<std::string, double> expected[] = {{"<unk>", 0},
+                                                     {"a", -1.5e-2},
+                                                     {"\"\\/\b\f\n\r\t", -2},
+                                                     {"Aé中😀é😀", -30},
+                                                     {"", 1},
+                                                     {"longer than eight", -4},
+                                                     {"digits", -0.12345678901234567890123},
+                                                     {"more", 12.130167007446289}};
+  ASSERT_EQ(tokens.size(), std::size(expected));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    EXPECT_EQ(tokens[i].token(), expected[i].first);
+    EXPECT_EQ(tokens[i].id, int32_t(i));
+    EXPECT_EQ(json.data->scores[i].exact, expected[i].second);
   }
   EXPECT_EQ(json.content.at("model").at("vocab"), Json(Json::Array{}));
   for (size_t i = 0; i < text.size(); ++i) {

@@ -125,6 +125,20 @@ TEST(TokenizerJson, ComponentsWriteWhatTheyRead) {
       R"({"type": "BertPreTokenizer"})");
 }
 
+// By which token-classification knows that a token goes on with a word.
+TEST(TokenizerJson, ContinuingSubwordPrefix) {
+  const auto prefix_of = [](const std::string& model) {
+    return std::string(tokenizers::model_from_json(Json::parse(model, "test"))->continuing_subword_prefix());
+  };
+  const std::string word_piece = R"({"type":"WordPiece","unk_token":"a","max_input_chars_per_word":5,"vocab":{"a":0},)";
+  EXPECT_EQ(prefix_of(word_piece + R"("continuing_subword_prefix":"##"})"), "##");
+  EXPECT_EQ(prefix_of(word_piece + R"("continuing_subword_prefix":""})"), "");
+  const std::string bpe = R"({"type":"BPE","vocab":{"a":0},"merges":[])";
+  EXPECT_EQ(prefix_of(bpe + R"(,"continuing_subword_prefix":"@@"})"), "@@");
+  EXPECT_EQ(prefix_of(bpe + "}"), "");
+  EXPECT_EQ(prefix_of(R"({"type":"WordLevel","vocab":{"a":0},"unk_token":"a"})"), "");
+}
+
 TEST(Loading, MissingAndDamagedFiles) {
   const Folder folder;
   expect_error([&] { AutoTokenizer::from_pretrained(folder.path() + "/none"); }, ErrorCode::not_found, "none");
@@ -198,6 +212,22 @@ TEST(Loading, ModelTypeAndOverrides) {
   EXPECT_EQ(BertTokenizer::from_pretrained(folder.path() + "/vocab.txt").tokenize("A"), std::vector<std::string>{"a"});
   folder.write("tokenizer_config.json", R"({"padding_side":"up"})");
   expect_error([&] { AutoTokenizer::from_pretrained(folder.path()); }, ErrorCode::invalid_argument, "'up'");
+}
+
+// A class that builds its own pipeline keeps what the file says of truncation and padding, too.
+TEST(Loading, SavingKeepsTruncationAndPadding) {
+  const Folder folder, saved;
+  Json json = Json::parse(kTokenizerJson, "test");
+  const Json truncation{{"direction", "Left"}, {"max_length", 9}, {"strategy", "LongestFirst"}, {"stride", 1}};
+  json.set("truncation", truncation);
+  folder.write("tokenizer.json", json.dump());
+  const auto tokenizer = BertTokenizer::from_pretrained(folder.path());
+  EXPECT_EQ(tokenizer.truncation_side(), "left");
+  EXPECT_EQ(tokenizer("ab ab ab ab ab ab ab ab ab ab ab ab").row(0).size(), 14u);
+  tokenizer.save_pretrained(saved.path());
+  const Json again = Json::parse_file(saved.path() + "/tokenizer.json");
+  EXPECT_EQ(again.at("truncation"), truncation);
+  EXPECT_TRUE(again.at("padding").is_null());
 }
 
 // transformers' named classes read scores as they are, its plain one as Hugging Face's tokenizers does: a unit in the

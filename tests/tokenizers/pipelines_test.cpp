@@ -86,13 +86,25 @@ TEST_P(Pipelines, SaveAndLoad) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Pipelines,
-                         ::testing::Values("random", "gpt2", "roberta-base", "clip-vit-base-patch32", "t5-small",
-                                           "albert-base-v2", "phi-2", "falcon-7b"),
+                         ::testing::Values("random", "components", "gpt2", "roberta-base", "clip-vit-base-patch32",
+                                           "t5-small", "albert-base-v2", "phi-2", "falcon-7b"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
+
+// Lists of tokens that no text gives.
+TEST(Decoders, EqualTheReference) {
+  const std::vector<Json> rows = read_lines("pipelines/decoders.jsonl");
+  ASSERT_GT(rows.size(), 500u);
+  for (const Json& row : rows) {
+    const Json::Array& columns = row.as_array();
+    const auto decoder = tk::decoder_from_json(columns[0]);
+    EXPECT_EQ(decoder->text(strings(columns[1]), [](std::string_view) { return false; }), columns[2].as_string())
+        << row.dump();
+  }
+}
 
 TEST(Threads, BatchesEqualSingleTexts) {
   const Folder folder;
