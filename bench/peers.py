@@ -25,7 +25,8 @@ from safetensors.numpy import load_file, save_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "goldens" / "standin"))  # detectron2, of LayoutLMv2
 
-NAMES = ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino"]
+NAMES = ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino",
+         "torch-bf16", "compile-bf16", "openvino-bf16", "torch-int8", "ort-int8", "ort-fused-int8", "openvino-int8"]  # fmt: skip
 OUTPUTS = ["last_hidden_state", "pooler_output"]
 DTYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
 
@@ -41,11 +42,21 @@ class Torch:
         torch.set_num_threads(args.threads)
         torch.set_num_interop_threads(1)
         self.version = f"torch {torch.__version__}, transformers {transformers.__version__}"
-        model = load_model(args, "sdpa")
-        self.model = model.eval()
+        model = load_model(args, "sdpa").eval()
+        if args.peer.endswith("-bf16"):
+            model = model.to(torch.bfloat16)
+        if args.peer.endswith("-int8"):  # weights per channel, activations per tensor, found anew in each call
+            from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+
+            torch.backends.quantized.engine = "onednn"  # of onednn, x86 and fbgemm the fastest here
+            model = quantize_dynamic(model, {torch.nn.Linear: per_channel_dynamic_qconfig})
+        self.model = model
 
     def prepare(self, inputs):
         self.inputs = {name: self.torch.from_numpy(array) for name, array in inputs.items()}
+        if self.args.peer.endswith("-bf16"):
+            half = self.torch.bfloat16
+            self.inputs = {name: x.to(half) if x.is_floating_point() else x for name, x in self.inputs.items()}
         mask = self.inputs.get("attention_mask")
         if mask is not None and mask.all():  # without a mask SDPA takes its fastest path
             del self.inputs["attention_mask"]
@@ -56,7 +67,7 @@ class Torch:
             return self.function(**self.inputs)
 
     def output(self):
-        return {name: value.numpy() for name, value in self.call().items() if name in OUTPUTS}
+        return {name: value.float().numpy() for name, value in self.call().items() if name in OUTPUTS}
 
     def count_convolutions(self):
         """FLOP and weights of the convolutions of a call, which no formula of the encoder counts. Of LayoutLMv2's pyramid
@@ -115,12 +126,17 @@ def in_a_child(step, args):
 
 
 class Onnx:
-    """ONNX Runtime on the graph as exported, or after onnxruntime.transformers.optimizer."""
+    """ONNX Runtime on the graph as exported, or after onnxruntime.transformers.optimizer; and either one with the
+    weights in 8 bits by onnxruntime.quantization.quantize_dynamic."""
 
-    def __init__(self, args, fused):
+    def __init__(self, args):
         import onnxruntime
 
-        for step, name in [("export", "raw.onnx"), ("fuse", "fused.onnx")][: 2 if fused else 1]:
+        fused, int8 = "fused" in args.peer, args.peer.endswith("-int8")
+        steps = [("export", "raw.onnx"), ("fuse", "fused.onnx")][: 2 if fused else 1]
+        if int8:
+            steps.append(("quantize-fused", "fused-int8.onnx") if fused else ("quantize", "raw-int8.onnx"))
+        for step, name in steps:
             file = Path(args.work) / name
             if not file.exists():
                 in_a_child(step, args)
@@ -143,16 +159,19 @@ class Onnx:
 
 
 class OpenVino:
-    """OpenVINO in float32, compiled for the cell's static shape, one stream."""
+    """OpenVINO, compiled for the cell's static shape, one stream: in float32, in bfloat16 (its default on CPUs that have
+    it), or with weights in 8 bits by NNCF and dynamically quantised activations."""
 
     def __init__(self, args):
         import openvino
 
         self.openvino, self.args = openvino, args
         self.version = f"openvino {openvino.__version__}"
-        file = Path(args.work) / "openvino.xml"
-        if not file.exists():
-            in_a_child("export-openvino", args)
+        int8 = args.peer.endswith("-int8")
+        for step, name in [("export-openvino", "openvino.xml"), ("compress-openvino", "openvino-int8.xml")][: 1 + int8]:
+            file = Path(args.work) / name
+            if not file.exists():
+                in_a_child(step, args)
         self.core = openvino.Core()
         self.file = file
 
@@ -160,11 +179,13 @@ class OpenVino:
         model = self.core.read_model(self.file)
         model.reshape({name: list(array.shape) for name, array in inputs.items()})
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on CPUs that have it
+            "INFERENCE_PRECISION_HINT": "bf16" if self.args.peer.endswith("-bf16") else "f32",
             "INFERENCE_NUM_THREADS": self.args.threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
         }
+        if self.args.peer.endswith("-int8"):
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = os.environ.get("OPENVINO_GROUP", "256")
         self.request = self.core.compile_model(model, "CPU", settings).create_infer_request()
         self.inputs = inputs
         self.outputs = [output.get_any_name() for output in model.outputs]
@@ -178,13 +199,8 @@ class OpenVino:
 
 
 def make_peer(args):
-    if args.peer == "torch":
-        return Torch(args)
-    if args.peer in ("compile", "compile-dynamic"):
-        return Compile(args)
-    if args.peer == "openvino":
-        return OpenVino(args)
-    return Onnx(args, fused=args.peer == "ort-fused")
+    kinds = {"torch": Torch, "compile": Compile, "openvino": OpenVino, "ort": Onnx}
+    return kinds[args.peer.split("-")[0]](args)
 
 
 def exportable(args, attention):
@@ -288,7 +304,29 @@ def export_openvino(args):
     openvino.save_model(converted, Path(args.work) / "openvino.xml", compress_to_fp16=False)
 
 
-STEPS = {"export": export_onnx, "fuse": fuse_onnx, "export-openvino": export_openvino}
+def quantize_onnx(args):
+    """raw-int8.onnx or fused-int8.onnx: MatMul's weights in 8 bits, a scale for each column."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    name = "fused" if args.peer == "quantize-fused" else "raw"
+    source, target = Path(args.work) / f"{name}.onnx", Path(args.work) / f"{name}-int8.onnx"
+    quantize_dynamic(source, f"{target}.part", per_channel=True, weight_type=QuantType.QInt8,
+                     op_types_to_quantize=["MatMul", "Attention"])  # fmt: skip
+    os.replace(f"{target}.part", target)
+
+
+def compress_openvino(args):
+    """openvino-int8.xml: weights in 8 bits, a scale for each output."""
+    import nncf
+    import openvino
+
+    model = openvino.Core().read_model(Path(args.work) / "openvino.xml")
+    model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    openvino.save_model(model, Path(args.work) / "openvino-int8.xml", compress_to_fp16=False)
+
+
+STEPS = {"export": export_onnx, "fuse": fuse_onnx, "quantize": quantize_onnx, "quantize-fused": quantize_onnx,
+         "export-openvino": export_openvino, "compress-openvino": compress_openvino}  # fmt: skip
 
 
 def measure(call, warmup_s, seconds):
