@@ -136,7 +136,9 @@ TEST(Dtypes, Int8ModelsCanBeChanged) {
   for (int64_t c = 0; c < 120; c++) EXPECT_EQ(before.data<float>()[c], after.data<float>()[c]) << c;
   model.prune_heads({{1, {0, 2}}});
   for (const Parameter& p : model.parameters())
-    if (p.name == "bert.encoder.layer.1.attention.self.query.weight_scale") EXPECT_EQ(p.shape, (Shape{48, 1}));
+    if (p.name == "bert.encoder.layer.1.attention.self.query.weight_scale") {
+      EXPECT_EQ(p.shape, (Shape{48, 1}));
+    }
   EXPECT_EQ(model(inputs).logits.shape(), after.shape());
 }
 
