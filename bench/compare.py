@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Times caracal beside PyTorch eager and compiled, ONNX Runtime (raw and optimizer-fused) and OpenVINO, in float32.
+"""Times caracal beside PyTorch eager and compiled, ONNX Runtime (raw and optimizer-fused) and OpenVINO, in float32, or
+with --dtype in bfloat16 or int8.
 
     python bench/compare.py --threads 2 --cells bert-base:1x8,distilbert-base:1x128,vit-base-16-224:4
     python bench/compare.py --plot bench/results/FILE.json
@@ -36,7 +37,9 @@ from machine import Machine, choose_cores, cpu_info, floor_ms, last_level_cache_
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BACKENDS = {"caracal": "native", "caracal-onednn": "onednn", "caracal-eigen": "eigen"}
-PEERS = ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino"]
+PEERS = {"float32": ["torch", "compile", "compile-dynamic", "ort", "ort-fused", "openvino"],
+         "bfloat16": ["torch-bf16", "compile-bf16", "openvino-bf16"],
+         "int8": ["torch-int8", "ort-int8", "ort-fused-int8", "openvino-int8"]}  # fmt: skip
 # Quantiles 0, 1/16 … 1 of the lengths of 1,274 paragraphs of two English novels in BERT's tokens, truncated to 56: mean 0.6.
 LENGTHS = [0.09, 0.14, 0.18, 0.2, 0.23, 0.29, 0.36, 0.45, 0.55, 0.7, 0.86, 1, 1, 1, 1, 1, 1]
 CLASSES = {"bert-base": "Bert", "distilbert-base": "DistilBert", "vit-base-16-224": "ViT", "wav2vec2-base": "Wav2Vec2",
@@ -116,8 +119,9 @@ class Peer:
 class Caracal:
     """`caracal bench`, a fresh process each turn (it loads, warms up, then times)."""
 
-    def __init__(self, program, model, threads, backend):
-        self.program, self.model, self.threads, self.backend = program, str(model), str(threads), backend
+    def __init__(self, program, model, threads, backend, dtype):
+        self.program, self.model = program, str(model)
+        self.options = ["--threads", str(threads), "--backend", backend, "--dtype", dtype]
         self.version = self.command("version").splitlines()[0]
 
     def command(self, *arguments):
@@ -131,7 +135,7 @@ class Caracal:
 
     def output(self, cell, file):
         self.command("run", "--model", self.model, "--task", "AutoModel", "--inputs", str(cell.file), "--outputs",
-                     str(file), "--threads", self.threads, "--backend", self.backend)  # fmt: skip
+                     str(file), *self.options)  # fmt: skip
 
     def time(self, cell, warmup, seconds, every_ms=0):
         shape = ["--batch", str(cell.batch)]
@@ -140,8 +144,7 @@ class Caracal:
         if cell.ragged:
             shape = ["--lengths", ",".join(map(str, cell.lengths))]
         line = self.command("bench", "--model", self.model, "--task", "AutoModel", *shape,
-                            "--seconds", str(seconds), "--every-ms", str(every_ms), "--threads", self.threads,
-                            "--backend", self.backend, "--json")  # fmt: skip
+                            "--seconds", str(seconds), "--every-ms", str(every_ms), *self.options, "--json")  # fmt: skip
         return json.loads(line)
 
     def close(self):
@@ -255,7 +258,8 @@ class Cell:
 
 
 def measure_cell(cell, systems, machine, args):
-    """Prepares, checks and times every system on one cell; drops a system that fails."""
+    """Prepares, checks and times every system on one cell; drops a system that fails. PyTorch in float32 is the
+    reference, and timed only beside others in float32."""
     outputs, failed, convolutions = {}, {}, {"flop": 0, "weights": 0}
     for name, system in list(systems.items()):
         progress(f"{cell}: preparing {name}")
@@ -267,7 +271,8 @@ def measure_cell(cell, systems, machine, args):
         except (RuntimeError, OSError) as error:
             note(f"{cell}: {name} is left out: {error}")
             failed[name] = str(error)
-    active = [name for name in systems if name in outputs]
+    timed = lambda name: name != "torch" or args.dtype == "float32"  # noqa: E731
+    active = [name for name in systems if name in outputs and timed(name)]
     reference = "torch" if "torch" in outputs else None
 
     rounds, around = {name: [] for name in active}, {name: {} for name in active}
@@ -307,9 +312,9 @@ def measure_cell(cell, systems, machine, args):
     if max(p["others_busy"] for p in probes) > 0.05:
         warnings.append(f"other processes used {100 * max(p['others_busy'] for p in probes):.0f} % of the cores")
 
-    if "torch" not in active and (cell.kind != "texts" or cell.model.config["model_type"] == "layoutlmv2"):
+    if "torch" not in outputs and (cell.kind != "texts" or cell.model.config["model_type"] == "layoutlmv2"):
         warnings.append("the floor is without convolutions, which only PyTorch counts")
-    floor = floor_ms(cell.model.config, cell.lengths, convolutions, probes, args.cache_bytes)
+    floor = floor_ms(cell.model.config, cell.lengths, convolutions, probes, args.cache_bytes, args.dtype)
     base = "caracal" if "caracal" in active else active[0] if active else None
     results = {}
     for name in active:
@@ -328,7 +333,7 @@ def measure_cell(cell, systems, machine, args):
             entry["paced_p50_ms"] = statistics.median(entry["paced_p50_ms"])
         if reference:
             entry["max_abs_diff"], relative = cell.difference(outputs[name], outputs[reference])
-            if relative > TOLERANCE:
+            if relative > TOLERANCE and args.dtype == "float32":
                 warnings.append(f"{name} differs from torch by {relative:.1e} x max(1, |reference|)")
         results[name] = entry
     for warning in warnings:
@@ -346,7 +351,7 @@ def table(result):
     cpu = result["cpu"]
     lines = [
         f"{result['date']}, {cpu['name']} (family {cpu['family']}, model {cpu['model']}; {' '.join(cpu['flags'])}), "
-        f"{result['threads']} threads on CPUs {','.join(map(str, result['cores']))}, float32; "
+        f"{result['threads']} threads on CPUs {','.join(map(str, result['cores']))}, {result.get('dtype', 'float32')}; "
         f"{result['rounds']} rounds of {result['seconds']} s.",
         "",
         f"Versions: {'; '.join(f'{k}: {v}' for k, v in result['versions'].items())}.",
@@ -393,11 +398,11 @@ def measure_model(cells, machine, args, versions):
     model = cells[0].model
     with contextlib.ExitStack() as stack:
         systems = {}
-        for name in args.peers.split(","):
+        for name in args.peers.split(",") + (["torch"] if args.dtype != "float32" else []):
             progress(f"{model.name}: starting {name}")
             try:
                 if name in BACKENDS:
-                    systems[name] = Caracal(args.caracal, model.path, args.threads, BACKENDS[name])
+                    systems[name] = Caracal(args.caracal, model.path, args.threads, BACKENDS[name], args.dtype)
                 else:
                     systems[name] = Peer(name, model, args.threads)
             except (RuntimeError, OSError) as error:
@@ -428,14 +433,15 @@ def run(args):
     now = datetime.datetime.now(datetime.timezone.utc)
     result = {
         "date": now.strftime("%Y-%m-%d %H:%M UTC"), "cpu": info, "last_level_cache_bytes": args.cache_bytes,
-        "threads": args.threads, "cores": cores, "kernel": platform.release(),
+        "threads": args.threads, "dtype": args.dtype, "cores": cores, "kernel": platform.release(),
         "versions": versions, "rounds": args.rounds, "seconds": args.seconds, "pause": args.pause,
         "paced_ms": args.paced_ms,
         "clean": all(cell["clean"] for cell in results), "cells": results,
     }  # fmt: skip
     slug = re.sub(r"[^a-z0-9]+", "-", info["name"].lower()).strip("-") + f"-f{info['family']}m{info['model']}"
     args.out.mkdir(parents=True, exist_ok=True)
-    tag = f"-{args.tag}" if args.tag else ""
+    tag = f"-{args.dtype}" if args.dtype != "float32" else ""
+    tag += f"-{args.tag}" if args.tag else ""
     file = args.out / f"{now:%Y-%m-%d}-{slug}-{args.threads}t{tag}.json"
     file.write_text(json.dumps(result, indent=1) + "\n")
     return file
@@ -445,8 +451,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--cells", default=",".join(CELLS), help="default %(default)s")
-    add("--peers", default=",".join(["caracal"] + PEERS), help="which systems, default %(default)s; also caracal-onednn, "
-        "caracal-eigen, compile-max, openvino-dynamic")
+    add("--dtype", default="float32", choices=PEERS, help="of caracal and of the peers, default %(default)s")
+    add("--peers", help="which systems, default caracal and all of the dtype; also caracal-onednn, caracal-eigen, compile-max, "
+        "openvino-dynamic")  # fmt: skip
     add("--threads", type=int, default=2, help="threads and cores of each system, default %(default)s")
     add("--caracal", type=Path, default=ROOT / "build" / "release" / "tools" / "caracal", help="the caracal command, default %(default)s")
     add("--work", type=Path, default=ROOT / "build" / "bench", help="weights, exported graphs, caches, logs")
@@ -459,6 +466,7 @@ def main():
     add("--pause", type=float, default=0.1, help="seconds between turns, default %(default)s")
     add("--plot", type=Path, metavar="FILE.json", help="draw an earlier result again and stop")
     args = parser.parse_args()
+    args.peers = args.peers or ",".join(["caracal"] + PEERS[args.dtype])
 
     file = args.plot or run(args)
     result = json.loads(file.read_text())

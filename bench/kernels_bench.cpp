@@ -1,11 +1,12 @@
 // How close the kernels come to this machine: GFLOP/s, and `share`, the time the machine needs at least (by its own
-// peaks, measured here at the start: multiply-adds in registers, reading memory) over the time taken.
+// peaks, measured here at the start: float32 multiply-adds in registers, reading memory) over the time taken.
 //   kernels_bench [--benchmark_filter=gemm/avx512]
 // Weights are 113 MB, more than any cache, and are cycled through: a matrix product that finds its weights in the cache
 // says nothing about a model's.
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -114,29 +115,78 @@ void report(benchmark::State& state, double start, double flops, double bytes) {
   state.counters["share"] = benchmark::Counter(floor / seconds, benchmark::Counter::kAvgThreads);
 }
 
-/// The packed layers of a tier, made on first use (by main, before threads start).
-const std::vector<float*>& packed_layers(const Kernels& kernels) {
-  static std::map<Isa, std::vector<float*>> made;
-  std::vector<float*>& layers = made[kernels.isa];
+/// A kind of matrix product: the kernels, and how float32 weights become its packed ones.
+struct Product {
+  const char* name;
+  double weight_bytes;
+  int64_t (*panel_width)(int64_t n);
+  size_t (*packed_bytes)(int64_t n, int64_t k);
+  void (*gemm)(const GemmArgs& args);
+  void (*pack)(const Kernels& kernels, void* packed, const float* w, int64_t n, int64_t k, int64_t panels);
+  size_t (*row_bytes)(int64_t k) = nullptr;  // rows of A are converted first
+  void (*rows)(void* out, const float* x, int64_t ldx, int64_t rows, int64_t k) = nullptr;
+};
+
+std::vector<uint16_t> upper_halves(const float* w, int64_t count) {
+  std::vector<uint16_t> halves;
+  for (int64_t i = 0; i < count; i++) halves.push_back(uint16_t(std::bit_cast<uint32_t>(w[i]) >> 16));
+  return halves;
+}
+
+std::vector<Product> products(const Kernels& k) {
+  auto pack_x16 = [](const Kernels& kernels, void* packed, const float* w, int64_t n, int64_t depth, int64_t panels) {
+    kernels.pack_gemm_x16(packed, upper_halves(w, n * depth).data(), n, depth, 0, panels);
+  };
+  std::vector<Product> all;
+  if (k.isa == base_isa(k.isa)) {
+    all = {{"gemm", 4, k.panel_width_f32, k.packed_bytes_f32, k.gemm_f32,
+            [](const Kernels& kernels, void* packed, const float* w, int64_t n, int64_t depth, int64_t panels) {
+              kernels.pack_gemm_f32(packed, w, depth, n, depth, 0, panels);
+            }},
+           {"gemm_bf16", 2, k.panel_width_low, k.packed_bytes_x16, k.gemm_bf16, pack_x16},
+           {"gemm_f16", 2, k.panel_width_low, k.packed_bytes_x16, k.gemm_f16, pack_x16}};
+  }
+  all.push_back({"gemm_bf16_dot", 2, k.panel_width_low, k.packed_bytes_bf16_dot, k.gemm_bf16_dot,
+                 [](const Kernels& kernels, void* packed, const float* w, int64_t n, int64_t depth, int64_t panels) {
+                   kernels.pack_gemm_bf16_dot(packed, upper_halves(w, n * depth).data(), n, depth, 0, panels);
+                 },
+                 k.row_bytes_bf16_dot, k.rows_bf16_dot});
+  all.push_back({"gemm_s8", 1, k.panel_width_low, k.packed_bytes_s8, k.gemm_s8,
+                 [](const Kernels& kernels, void* packed, const float* w, int64_t n, int64_t depth, int64_t panels) {
+                   std::vector<int8_t> bytes(static_cast<size_t>(n * depth));
+                   std::vector<float> scales(static_cast<size_t>(n));
+                   kernels.quantize_weights_s8(bytes.data(), scales.data(), w, n, depth);
+                   kernels.pack_gemm_s8(packed, bytes.data(), scales.data(), n, depth, 0, panels);
+                 },
+                 k.row_bytes_s8, k.rows_s8});
+  return all;
+}
+
+/// The packed layers of a product, made on first use (by main, before threads start).
+const std::vector<char*>& packed_layers(const Kernels& kernels, const Product& product) {
+  static std::map<std::pair<Isa, std::string>, std::vector<char*>> made;
+  std::vector<char*>& layers = made[{kernels.isa, product.name}];
   if (!layers.empty()) return layers;
   std::vector<float> w(kHidden * kIntermediate);
   for (size_t i = 0; i < w.size(); i++) w[i] = float(i * 2654435761u % 1024) * 1e-5f;
   for (int layer = 0; layer < kLayers; layer++) {
     int64_t k = layer % 2 ? kIntermediate : kHidden, n = layer % 2 ? kHidden : kIntermediate;
-    int64_t width = kernels.panel_width_f32(n);
-    layers.push_back(big_array<float>(kernels.packed_bytes_f32(n, k) / sizeof(float)));
-    kernels.pack_gemm_f32(layers.back(), w.data(), k, n, k, 0, (n + width - 1) / width);
+    int64_t width = product.panel_width(n);
+    layers.push_back(big_array<char>(product.packed_bytes(n, k)));
+    product.pack(kernels, layers.back(), w.data(), n, k, (n + width - 1) / width);
   }
   return layers;
 }
 
-/// Twelve products with bias, and gelu or residual; threads share the panels, as in a model. Every layer reads the same
-/// inputs, so that threads need not wait for each other.
-void gemm(benchmark::State& state, const Kernels& kernels) {
+/// Twelve products with bias, and gelu or residual; threads share the panels, as in a model, and each converts its rows
+/// of A where they are converted. Every layer reads the same inputs, so that threads need not wait for each other.
+void gemm(benchmark::State& state, const Kernels& kernels, const Product& product) {
   static float *in = big_array<float>(512 * kIntermediate), *out = big_array<float>(512 * kIntermediate);
   static float* bias = big_array<float>(kIntermediate);
-  const std::vector<float*>& layers = packed_layers(kernels);
-  const int64_t rows = state.range(0), width = kernels.panel_width_f32(kHidden);
+  static char* converted = big_array<char>(512 * (kIntermediate * 4 + 64));
+  const std::vector<char*>& layers = packed_layers(kernels, product);
+  const int64_t rows = state.range(0), width = product.panel_width(kHidden);
+  const int64_t t = state.thread_index(), all = state.threads();
   auto share = [&](int layer) {
     bool up = layer % 2 == 0;
     GemmArgs g{};
@@ -145,7 +195,7 @@ void gemm(benchmark::State& state, const Kernels& kernels) {
     g.a = in, g.c = out, g.rows = rows, g.packed = layers[size_t(layer)], g.bias = bias;
     g.activation = up ? Activation::gelu : Activation::none;
     g.residual = up ? nullptr : out;
-    int64_t panels = (g.n + width - 1) / width, t = state.thread_index(), all = state.threads();
+    int64_t panels = (g.n + width - 1) / width;
     g.panel_begin = panels * t / all, g.panel_end = panels * (t + 1) / all;
     return g;
   };
@@ -153,14 +203,19 @@ void gemm(benchmark::State& state, const Kernels& kernels) {
   for (auto _ : state) {
     for (int layer = 0; layer < kLayers; layer++) {
       GemmArgs g = share(layer), following = share((layer + 1) % kLayers);
-      int64_t panel_floats = following.k * width;
-      g.next = static_cast<const float*>(following.packed) + following.panel_begin * panel_floats;
-      g.next_bytes = size_t((following.panel_end - following.panel_begin) * panel_floats) * sizeof(float);
-      kernels.gemm_f32(g);
+      const int64_t panel_bytes = int64_t(product.packed_bytes(width, following.k));
+      g.next = static_cast<const char*>(following.packed) + following.panel_begin * panel_bytes;
+      g.next_bytes = size_t((following.panel_end - following.panel_begin) * panel_bytes);
+      if (product.rows != nullptr) {
+        g.lda = int64_t(product.row_bytes(g.k)), g.rows_a = converted, g.a = nullptr;
+        const int64_t begin = rows * t / all, end = rows * (t + 1) / all;
+        product.rows(converted + begin * g.lda, in + begin * g.k, g.k, end - begin, g.k);
+      }
+      product.gemm(g);
     }
   }
   const double weights = double(kLayers) * kHidden * kIntermediate;
-  report(state, start, 2 * weights * double(rows), weights * sizeof(float));
+  report(state, start, 2 * weights * double(rows), weights * product.weight_bytes);
 }
 
 /// Twelve heads of 64 over one sequence, from a (tokens, 3 · 768) matrix of queries, keys and values.
@@ -196,11 +251,15 @@ void row_kernel(benchmark::State& state, Kernel kernel) {
 void register_tier(const Kernels& k) {
   const std::string tier = k.name;
   const int cores = int(std::thread::hardware_concurrency());
-  auto* products = benchmark::RegisterBenchmark(("gemm/" + tier).c_str(), [&k](auto& state) { gemm(state, k); });
-  products->ArgName("rows")->Unit(benchmark::kMillisecond)->UseRealTime();
-  for (int rows : {1, 8, 32, 128, 512}) products->Arg(rows);
-  products->Threads(1);
-  if (cores > 1) products->Threads(cores);
+  for (const Product& product : products(k)) {
+    auto* each = benchmark::RegisterBenchmark((product.name + ("/" + tier)).c_str(),
+                                              [&k, product](auto& state) { gemm(state, k, product); });
+    each->ArgName("rows")->Unit(benchmark::kMillisecond)->UseRealTime();
+    for (int rows : {1, 8, 32, 128, 512}) each->Arg(rows);
+    each->Threads(1);
+    if (cores > 1) each->Threads(cores);
+  }
+  if (k.isa != base_isa(k.isa)) return;
   auto* heads = benchmark::RegisterBenchmark(("attention/" + tier).c_str(), [&k](auto& state) { attention(state, k); });
   heads->ArgName("tokens")->Unit(benchmark::kMillisecond);
   for (int tokens : {8, 32, 128, 512}) heads->Arg(tokens);
@@ -229,7 +288,7 @@ int main(int argc, char** argv) {
   if (int cores = int(std::thread::hardware_concurrency()); cores > 1) peaks(cores);
   for (Isa isa : kIsas) {
     if (!isa_supported(isa)) continue;
-    packed_layers(cpu_kernels(isa));
+    for (const Product& product : products(cpu_kernels(isa))) packed_layers(cpu_kernels(isa), product);
     register_tier(cpu_kernels(isa));
   }
   benchmark::RunSpecifiedBenchmarks();

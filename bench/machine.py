@@ -88,17 +88,23 @@ class Machine:
         return cpu_ticks(self.cores)[2]
 
 
-def floor_ms(config, lengths, convolutions, probes, cache_bytes):
+# Bytes of a weight, and how many times the float32 peak the dot products of a CPU that has them reach.
+NARROW = {"float32": (4, 1), "bfloat16": (2, 2), "int8": (1, 4)}
+
+
+def floor_ms(config, lengths, convolutions, probes, cache_bytes, dtype):
     """The least time one forward of a transformer encoder can take here, max(FLOP / FMA peak, weight bytes / DRAM
     rate): perfect overlap of both. Weights that fit the last-level cache cost no DRAM time. `convolutions` holds the
-    FLOP and weights of what comes before the encoder."""
+    FLOP and weights of what comes before the encoder. Attention counts at the float32 peak."""
+    weight_bytes, times_peak = NARROW[dtype]
     names = ("num_hidden_layers", "hidden_size", "intermediate_size")
     if config["model_type"] == "distilbert":
         names = ("n_layers", "dim", "hidden_dim")
     layers, hidden, inner = (config[name] for name in names)
     weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
-    flop = 2 * weights * sum(lengths) + 4 * layers * hidden * sum(n * n for n in lengths) + convolutions["flop"]
+    flop = 2 * weights * sum(lengths) / times_peak + 4 * layers * hidden * sum(n * n for n in lengths) + convolutions["flop"]
     weights += convolutions["weights"]
     compute = flop / (max(p["fma_gflops"] for p in probes) * 1e9)
-    stream = 4 * weights / (max(p["dram_gbps"] for p in probes) * 1e9) if 4 * weights > cache_bytes else 0
+    stream = weight_bytes * weights
+    stream = stream / (max(p["dram_gbps"] for p in probes) * 1e9) if stream > cache_bytes else 0
     return 1e3 * max(compute, stream)

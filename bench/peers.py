@@ -27,7 +27,8 @@ from safetensors.numpy import load_file, save_file
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "goldens" / "standin"))  # detectron2, of LayoutLMv2
 
-NAMES = ["torch", "compile", "compile-dynamic", "compile-max", "ort", "ort-fused", "openvino", "openvino-dynamic"]
+NAMES = ["torch", "compile", "compile-dynamic", "compile-max", "ort", "ort-fused", "openvino", "openvino-dynamic",
+         "torch-bf16", "compile-bf16", "openvino-bf16", "torch-int8", "ort-int8", "ort-fused-int8", "openvino-int8"]  # fmt: skip
 OUTPUTS = ["last_hidden_state", "pooler_output"]
 DTYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(int64)": np.int64}
 
@@ -43,14 +44,24 @@ class Torch:
         torch.set_num_threads(args.threads)
         torch.set_num_interop_threads(1)
         self.version = f"torch {torch.__version__}, transformers {transformers.__version__}"
-        model = load_model(args, "sdpa")
-        self.model = model.eval()
+        model = load_model(args, "sdpa").eval()
+        if args.peer.endswith("-bf16"):
+            model = model.to(torch.bfloat16)
+        if args.peer.endswith("-int8"):  # weights per channel, activations per tensor, found anew in each call
+            from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+
+            torch.backends.quantized.engine = "onednn"  # of onednn, x86 and fbgemm the fastest here
+            model = quantize_dynamic(model, {torch.nn.Linear: per_channel_dynamic_qconfig})
+        self.model = model
 
     def start(self):
         self.function = self.model
 
     def prepare(self, inputs):
-        self.inputs = inputs = {name: self.torch.from_numpy(array) for name, array in inputs.items()}
+        inputs = {name: self.torch.from_numpy(array) for name, array in inputs.items()}
+        if self.args.peer.endswith("-bf16"):
+            inputs = {name: x.to(self.torch.bfloat16) if x.is_floating_point() else x for name, x in inputs.items()}
+        self.inputs = inputs
         mask = inputs.get("attention_mask")
         if mask is not None and mask.all():  # without a mask SDPA takes its fastest path
             del inputs["attention_mask"]
@@ -62,7 +73,7 @@ class Torch:
         return call
 
     def arrays(self, result):
-        return {name: value.numpy() for name, value in result.items() if name in OUTPUTS}
+        return {name: value.float().numpy() for name, value in result.items() if name in OUTPUTS}
 
     def count_convolutions(self):
         """FLOP and weights of the convolutions of a call, which no formula of the encoder counts. Of LayoutLMv2's pyramid
@@ -120,12 +131,17 @@ def in_a_child(step, args):
 
 
 class Onnx:
-    """ONNX Runtime on the graph as exported, or after onnxruntime.transformers.optimizer."""
+    """ONNX Runtime on the graph as exported, or after onnxruntime.transformers.optimizer; and either one with the
+    weights in 8 bits by onnxruntime.quantization.quantize_dynamic."""
 
-    def __init__(self, args, fused):
+    def __init__(self, args):
         import onnxruntime
 
-        for step, name in [("export", "raw.onnx"), ("fuse", "fused.onnx")][: 2 if fused else 1]:
+        fused, int8 = "fused" in args.peer, args.peer.endswith("-int8")
+        steps = [("export", "raw.onnx"), ("fuse", "fused.onnx")][: 2 if fused else 1]
+        if int8:
+            steps.append(("quantize-fused", "fused-int8.onnx") if fused else ("quantize", "raw-int8.onnx"))
+        for step, name in steps:
             file = Path(args.work) / name
             if not file.exists():
                 in_a_child(step, args)
@@ -149,16 +165,19 @@ class Onnx:
 
 
 class OpenVino:
-    """OpenVINO in float32, one stream; compiled for the cell's static shape, or once for any shape."""
+    """OpenVINO, one stream, compiled for the cell's static shape, or once for any shape: in float32, in bfloat16 (its
+    default on CPUs that have it), or with weights in 8 bits by NNCF and dynamically quantised activations."""
 
     def __init__(self, args):
         import openvino
 
         self.openvino, self.args = openvino, args
         self.version = f"openvino {openvino.__version__}"
-        file = Path(args.work) / "openvino.xml"
-        if not file.exists():
-            in_a_child("export-openvino", args)
+        int8 = args.peer.endswith("-int8")
+        for step, name in [("export-openvino", "openvino.xml"), ("compress-openvino", "openvino-int8.xml")][: 1 + int8]:
+            file = Path(args.work) / name
+            if not file.exists():
+                in_a_child(step, args)
         self.core = openvino.Core()
         self.file = file
 
@@ -171,11 +190,13 @@ class OpenVino:
             model.reshape(shapes)
         self.outputs = [output.get_any_name() for output in model.outputs]
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",  # the default is bfloat16 on CPUs that have it
+            "INFERENCE_PRECISION_HINT": "bf16" if self.args.peer.endswith("-bf16") else "f32",
             "INFERENCE_NUM_THREADS": self.args.threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
         }
+        if self.args.peer.endswith("-int8"):
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = os.environ.get("OPENVINO_GROUP", "256")
         return self.core.compile_model(model, "CPU", settings)
 
     def prepare(self, inputs):
@@ -188,13 +209,8 @@ class OpenVino:
 
 
 def make_peer(args):
-    if args.peer == "torch":
-        return Torch(args)
-    if args.peer.startswith("compile"):
-        return Compile(args)
-    if args.peer.startswith("openvino"):
-        return OpenVino(args)
-    return Onnx(args, fused=args.peer == "ort-fused")
+    kinds = {"torch": Torch, "compile": Compile, "openvino": OpenVino, "ort": Onnx}
+    return kinds[args.peer.split("-")[0]](args)
 
 
 def exportable(args, attention):
@@ -298,7 +314,29 @@ def export_openvino(args):
     openvino.save_model(converted, Path(args.work) / "openvino.xml", compress_to_fp16=False)
 
 
-STEPS = {"export": export_onnx, "fuse": fuse_onnx, "export-openvino": export_openvino}
+def quantize_onnx(args):
+    """raw-int8.onnx or fused-int8.onnx: MatMul's weights in 8 bits, a scale for each column."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    name = "fused" if args.peer == "quantize-fused" else "raw"
+    source, target = Path(args.work) / f"{name}.onnx", Path(args.work) / f"{name}-int8.onnx"
+    quantize_dynamic(source, f"{target}.part", per_channel=True, weight_type=QuantType.QInt8,
+                     op_types_to_quantize=["MatMul", "Attention"])  # fmt: skip
+    os.replace(f"{target}.part", target)
+
+
+def compress_openvino(args):
+    """openvino-int8.xml: weights in 8 bits, a scale for each output."""
+    import nncf
+    import openvino
+
+    model = openvino.Core().read_model(Path(args.work) / "openvino.xml")
+    model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    openvino.save_model(model, Path(args.work) / "openvino-int8.xml", compress_to_fp16=False)
+
+
+STEPS = {"export": export_onnx, "fuse": fuse_onnx, "quantize": quantize_onnx, "quantize-fused": quantize_onnx,
+         "export-openvino": export_openvino, "compress-openvino": compress_openvino}  # fmt: skip
 
 
 class Batch:

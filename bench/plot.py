@@ -13,6 +13,13 @@ COLORS = {
     "ort-fused": "#73946f",
     "openvino": "#a79ac0",
     "openvino-dynamic": "#8a7ba8",
+    "torch-bf16": "#8d99ae",
+    "compile-bf16": "#6c7a92",
+    "openvino-bf16": "#a79ac0",
+    "torch-int8": "#8d99ae",
+    "ort-int8": "#9fb8a0",
+    "ort-fused-int8": "#73946f",
+    "openvino-int8": "#a79ac0",
 }
 LABELS = {
     "caracal-onednn": "caracal on oneDNN",
@@ -25,6 +32,13 @@ LABELS = {
     "ort-fused": "ONNX Runtime, fused",
     "openvino": "OpenVINO f32",
     "openvino-dynamic": "OpenVINO f32, dynamic",
+    "torch-bf16": "PyTorch eager",
+    "compile-bf16": "torch.compile, static",
+    "openvino-bf16": "OpenVINO",
+    "torch-int8": "PyTorch dynamic",
+    "ort-int8": "ONNX Runtime dynamic",
+    "ort-fused-int8": "ONNX Runtime dynamic, fused",
+    "openvino-int8": "OpenVINO dynamic",
 }
 
 
@@ -70,7 +84,7 @@ def draw(result, stem):
         axis.set_xlabel("ms per forward (p50)")
     base = cells[0]["base"] if cells else ""
     figure.suptitle(
-        f"float32, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}\n"
+        f"{result.get('dtype', 'float32')}, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}\n"
         f"in brackets: time relative to {LABELS.get(base, base)}; dotted: the machine's floor",
         fontsize=9,
     )

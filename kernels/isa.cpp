@@ -36,13 +36,25 @@ namespace eigen {
 extern const Kernels kTable;
 }
 }  // namespace avx512
+namespace avx2_vnni {
+extern const Kernels kTable;
+}
+namespace avx512_vnni {
+extern const Kernels kTable;
+}
+namespace avx512_bf16 {
+extern const Kernels kTable;
+}
 #endif
 
 const char* isa_name(Isa isa) noexcept {
   switch (isa) {
     case Isa::scalar: return "scalar";
     case Isa::avx2: return "avx2";
+    case Isa::avx2_vnni: return "avx2_vnni";
     case Isa::avx512: return "avx512";
+    case Isa::avx512_vnni: return "avx512_vnni";
+    case Isa::avx512_bf16: return "avx512_bf16";
   }
   return "unknown";
 }
@@ -56,6 +68,11 @@ bool isa_from_name(const char* name, Isa& isa) noexcept {
   return false;
 }
 
+Isa base_isa(Isa isa) noexcept {
+  if (isa == Isa::avx2_vnni) return Isa::avx2;
+  return isa == Isa::avx512_vnni || isa == Isa::avx512_bf16 ? Isa::avx512 : isa;
+}
+
 bool isa_supported(Isa isa) noexcept {
   if (isa == Isa::scalar) return true;
 #if defined(__x86_64__)
@@ -66,8 +83,14 @@ bool isa_supported(Isa isa) noexcept {
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
               __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx >> 29 & 1);
   if (isa == Isa::avx2) return avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  // Leaf 7, subleaf 1, EAX: bit 4 AVX-VNNI, bit 5 AVX512-BF16; newer than the compilers that we build with.
+  if (!__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx)) eax = 0;
+  if (isa == Isa::avx2_vnni) return avx2 && (eax >> 4 & 1);
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (isa == Isa::avx512) return avx512;
+  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  return isa == Isa::avx512_vnni ? vnni : vnni && (eax >> 5 & 1);
 #else
   return false;
 #endif
@@ -86,8 +109,14 @@ Isa best_isa() noexcept {
 
 const Kernels& cpu_kernels(Isa isa) noexcept {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::kTable;
-  if (isa == Isa::avx2) return avx2::kTable;
+  switch (isa) {
+    case Isa::scalar: break;
+    case Isa::avx2: return avx2::kTable;
+    case Isa::avx2_vnni: return avx2_vnni::kTable;
+    case Isa::avx512: return avx512::kTable;
+    case Isa::avx512_vnni: return avx512_vnni::kTable;
+    case Isa::avx512_bf16: return avx512_bf16::kTable;
+  }
 #endif
   (void)isa;
   return scalar::kTable;
@@ -123,8 +152,8 @@ const Kernels* backend_kernels(Backend backend, Isa isa) noexcept {
   if (backend == Backend::native) return &cpu_kernels(isa);
   if (backend == Backend::onednn) return onednn_kernels(isa);
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return &avx512::eigen::kTable;
-  if (isa == Isa::avx2) return &avx2::eigen::kTable;
+  if (base_isa(isa) == Isa::avx512) return &avx512::eigen::kTable;
+  if (base_isa(isa) == Isa::avx2) return &avx2::eigen::kTable;
 #endif
   return &scalar::eigen::kTable;
 }

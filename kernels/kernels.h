@@ -9,8 +9,11 @@
 namespace caracal::kernels {
 
 /// Instruction-set tiers, each a set of CPU features: avx2 = avx2 + fma + f16c; avx512 = avx2 + avx512 f, bw, dq, vl.
-enum class Isa { scalar, avx2, avx512 };
-inline constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2, Isa::avx512};
+/// avx2_vnni = avx2 + avx_vnni; avx512_vnni = avx512 + avx512_vnni; avx512_bf16 = avx512_vnni + avx512_bf16: these
+/// three differ from the tier below in the products of narrow numbers only.
+enum class Isa { scalar, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16 };
+inline constexpr Isa kIsas[] = {Isa::scalar, Isa::avx2,        Isa::avx2_vnni,
+                                Isa::avx512, Isa::avx512_vnni, Isa::avx512_bf16};
 
 /// Who multiplies matrices, and so convolves; all else is caracal's own in every one. native: cpu/gemm.cpp. onednn:
 /// Intel's library, where caracal::onednn was linked. eigen: Eigen's block kernel, compiled for each tier.
@@ -55,6 +58,8 @@ struct GemmArgs {
   int64_t ldr;
   bool residual_first = false;     // add the residual before the activation
   int64_t panel_begin, panel_end;  // this call's share of the ceil(n / panel_width) output panels
+  const void* rows_a =
+      nullptr;        // gemm_bf16_dot, gemm_s8: A as rows_… converted it, rows lda bytes apart, in place of a
   const void* next;   // memory the calling thread will stream next (its share of the following W), or null: prefetched
   size_t next_bytes;  // while the last panel is multiplied
 };
@@ -103,12 +108,15 @@ struct WindowArgs {
 /// The table: one member per line of kernels.def.
 struct Kernels {
   Isa isa;
-  const char* name;  // "scalar", "avx2", "avx512"
+  const char* name;  // "scalar", "avx2", …
   Backend backend;   // of the matrix product
 #define KERNEL(ret, fn, params) ret(*fn) params;
 #include <caracal/kernels/kernels.def>
 #undef KERNEL
 };
+
+/// The tier that computes everything but products of narrow numbers: avx512 of avx512_vnni.
+Isa base_isa(Isa isa) noexcept;
 
 /// Name of a tier, and its inverse; false for an unknown name.
 const char* isa_name(Isa isa) noexcept;

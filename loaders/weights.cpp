@@ -166,7 +166,7 @@ struct Weights::State {
                     std::to_string(drawn_bytes) + " with this one of shape " + shape.str());
   }
 
-  // Notes `name` as a parameter of the model and gives its float32 values.
+  // Notes `name` as a parameter of the model and gives its values as they are kept.
   Tensor take(const std::string& name, const std::string& saved_name, const Shape& shape, DType dtype,
               std::function<Tensor()> load) {
     const DType kept = options.dtype.value_or(dtype);
@@ -178,7 +178,7 @@ struct Weights::State {
     }
     const Tensor tensor = load();
     if (recorded.insert(name).second) parameters.push_back({name, saved_name, shape, kept, std::move(load)});
-    return tensor.dtype() == DType::F32 ? tensor : tensor.to(DType::F32);
+    return tensor;
   }
 
   // As transformers saves it: the class's renames reversed unless the file had the model's names, legacy names where
@@ -209,6 +209,23 @@ struct Weights::State {
     const bool view = *from.dtype == DType::F32 && options.dtype.value_or(DType::F32) == DType::F32;
     if (!view && checkpoint) checkpoint->release(from.name);
     return tensor;
+  }
+
+  // A tensor of exactly this dtype and shape that is no floating-point parameter, or the scales of one.
+  Tensor load_exactly(const std::string& name, Stored* from, const Shape& shape, DType dtype) {
+    if (from == nullptr)
+      throw Error(ErrorCode::bad_file, name, "expected " + std::string(name_of(dtype)) + " values but got none");
+    if (from->dtype != dtype || !std::equal(shape.begin(), shape.end(), from->shape.begin(), from->shape.end()))
+      throw Error(ErrorCode::bad_file, name,
+                  "expected " + shape.str() + " " + std::string(name_of(dtype)) + " but got " +
+                      shape_text(from->shape) + " " + from->dtype_name + from->where);
+    from->read = true;
+    bytes_read += uint64_t(shape.numel()) * size_of(dtype);
+    if (options.progress) options.progress(bytes_read, stored_bytes);
+    if (recorded.insert(name).second)
+      parameters.push_back(
+          {name, from->saved_name.empty() ? saved_name_of(name, from) : from->saved_name, shape, dtype, from->load});
+    return from->load();
   }
 
   Tensor draw_new(const std::string& name, const Shape& shape, const Init& init) {
@@ -290,6 +307,43 @@ std::optional<std::vector<int64_t>> Weights::stored_shape(std::string_view name)
 }
 
 Tensor Weights::get(std::string_view name, const Shape& shape, const Init& init) const {
+  const Tensor values = get_stored(name, shape, init);
+  return values.dtype() == DType::F32 ? values : values.to(DType::F32);
+}
+
+bool Weights::is_quantized(std::string_view name) const {
+  const State::Stored* from = state_->find(state_->source_of(full_name(name)));
+  return from != nullptr && from->dtype == DType::I8;
+}
+
+QuantizedWeight Weights::get_quantized(std::string_view name, const Shape& shape, const Init& init) const {
+  State& state = *state_;
+  const std::string full = state.source_of(full_name(name)), scale_name = full + "_scale";
+  const Shape scale_shape{shape[0], 1};
+  if (is_quantized(name)) {
+    const QuantizedWeight stored{state.load_exactly(full, state.find(full), shape, DType::I8),
+                                 state.load_exactly(scale_name, state.find(scale_name), scale_shape, DType::F32)};
+    for (float scale : stored.scales.values<float>())
+      if (!(scale >= 0)) throw Error(ErrorCode::bad_file, scale_name, "expected scales of at least 0");
+    return stored;
+  }
+  const QuantizedWeight made = quantize_weight(get(name, shape, init));
+  const auto parameter = std::ranges::find(state.parameters, full, &Parameter::name);
+  if (parameter->dtype == DType::I8) return made;
+  const auto values = [load = parameter->load] {
+    const Tensor stored = load();
+    return quantize_weight(stored.dtype() == DType::F32 ? stored : stored.to(DType::F32));
+  };
+  const Parameter scales{scale_name, parameter->saved_name + "_scale", scale_shape, DType::F32,
+                         [values] { return values().scales; }};
+  parameter->dtype = DType::I8;
+  parameter->load = [values] { return values().values; };
+  state.recorded.insert(scale_name);
+  state.parameters.insert(parameter + 1, scales);
+  return made;
+}
+
+Tensor Weights::get_stored(std::string_view name, const Shape& shape, const Init& init) const {
   State& state = *state_;
   const std::string asked = full_name(name), full = state.source_of(asked);
   if (full != asked && state.recorded.contains(full)) {  // what the source was given, drawn or read
@@ -299,8 +353,7 @@ Tensor Weights::get(std::string_view name, const Shape& shape, const Init& init)
           ErrorCode::bad_file, asked,
           "expected shape " + shape.str() + " but got " + source.shape.str() + " of " + full + ", to which it is tied");
     if (state.missing.contains(full)) state.missing.insert(asked);
-    const Tensor values = source.load();
-    return values.dtype() == DType::F32 ? values : values.to(DType::F32);
+    return source.load();
   }
   if (state.random) return state.draw_new(full, shape, init);
   State::Stored* from = state.find(full);

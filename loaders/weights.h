@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <caracal/loaders/checkpoint.h>
+#include <caracal/runtime/ops.h>
 
 namespace caracal {
 
@@ -102,6 +103,14 @@ class Weights {
   /// (with init_missing that is recorded instead), or when what was drawn exceeds 64 MiB and four times the checkpoint:
   /// its config is not its own.
   Tensor get(std::string_view name, const Shape& shape, const Init& init = {}) const;
+  /// The same in the dtype in which the parameter is kept: F32, F16, BF16 or F64.
+  Tensor get_stored(std::string_view name, const Shape& shape, const Init& init = {}) const;
+  /// True when the tensor is stored in 8 bits, with its scales beside it.
+  bool is_quantized(std::string_view name) const;
+  /// The matrix prefix.name (n, k) in 8 bits, and its scales, prefix.name_scale (n, 1): as they are stored, else
+  /// rounded from what get() gives. They are two parameters of the model from now on. Throws as get() does, and
+  /// bad_file for scales that do not fit.
+  QuantizedWeight get_quantized(std::string_view name, const Shape& shape, const Init& init = {}) const;
   /// The caller has copied the tensor and needs the file's pages no more: they leave this process's memory. Does
   /// nothing for a tensor that is tied to another.
   void release(std::string_view name) const;

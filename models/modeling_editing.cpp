@@ -269,7 +269,8 @@ void PreTrainedModel::prune_heads(const std::map<int64_t, std::set<int64_t>>& he
     all_pruned.set(key, std::move(gone_after));
     for (Parameter& p : pruned) {
       const bool projection = std::ranges::any_of(names.projections, [&](const std::string& name) {
-        return p.name.ends_with(name + ".weight") || p.name.ends_with(name + ".bias");
+        return p.name.ends_with(name + ".weight") || p.name.ends_with(name + ".bias") ||
+               p.name.ends_with(name + ".weight_scale");
       });
       const bool output = p.name.ends_with(names.output + ".weight");
       if (!projection && !output) continue;

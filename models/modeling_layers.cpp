@@ -1,5 +1,6 @@
 #include <caracal/models/modeling_layers.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace caracal {
@@ -17,32 +18,78 @@ Shape convolution_weight(int64_t in_channels, int64_t out_channels, std::initial
   return Shape(std::span<const int64_t>(dims));
 }
 
+// True for what lies in a numbered layer of the encoder: "….layer.3.output.dense". Their products take nearly all of
+// the time, and a residual and a norm follow each. Rounding would show elsewhere: poolers and heads are read out
+// directly, and what stands before the encoder (embeddings, patches, projections of features) all layers see.
+bool in_numbered_layer(const std::string& name) {
+  for (const std::string_view list : {".layer.", ".layers."}) {
+    const size_t at = name.find(list);
+    if (at != name.npos && at + list.size() < name.size() && name[at + list.size()] >= '0' &&
+        name[at + list.size()] <= '9')
+      return true;
+  }
+  return false;
+}
+
+/// The matrices at `ws` above each other, each with the bias that `bias_of` gives for it, in the numbers that fit.
+template <class F>
+Linear load_matrices(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features, int64_t out_features,
+                     const F& bias_of, const Init& init = {}) {
+  const Shape shape{out_features, in_features};
+  const bool narrow = in_numbered_layer(ws[0].prefix());
+  auto stored = [](const Weights& w) { return w.is_quantized("weight"); };
+  const bool int8 =
+      std::ranges::any_of(ws, stored) || (narrow && loader.dtype == "int8" && in_features <= kMostInputsS8);
+  std::vector<QuantizedWeight> quantized;
+  std::vector<Tensor> weights, biases;
+  for (const Weights& w : ws) {
+    if (int8)
+      quantized.push_back(w.get_quantized("weight", shape, init));
+    else
+      weights.push_back(w.get_stored("weight", shape, init));
+    biases.push_back(bias_of(w));
+  }
+  Linear linear;
+  if (int8) {
+    linear = pack_linear(loader.runtime, loader.store, quantized, biases);
+  } else {
+    const bool bf16_dot = narrow && loader.dtype == "bfloat16";
+    const DType dtype = weights[0].dtype();
+    const bool as_stored = std::ranges::all_of(weights, [&](const Tensor& w) { return w.dtype() == dtype; }) &&
+                           (dtype == DType::F16 || dtype == DType::BF16) &&
+                           (bf16_dot || loader.runtime.cpu().backend == kernels::Backend::native);
+    for (Tensor& w : weights)
+      if (!as_stored && w.dtype() != DType::F32) w = w.to(DType::F32);
+    linear = pack_linear(loader.runtime, loader.store, weights, biases, bf16_dot);
+  }
+  for (const Weights& w : ws)
+    for (const char* name : {"weight", "bias"}) w.release(name);
+  return linear;
+}
+
 }  // namespace
 
 Linear load_linear(const Loader& loader, const Weights& w, int64_t in_features, int64_t out_features, bool bias) {
   return load_stacked_linear(loader, {w}, in_features, out_features, bias);
 }
 
+Linear load_linear_with(const std::function<Tensor()>& bias, const Loader& loader, const Weights& w,
+                        int64_t in_features, int64_t out_features) {
+  return load_matrices(loader, {w}, in_features, out_features, [&](const Weights&) { return bias(); });
+}
+
 Linear load_uniform_linear(const Loader& loader, const Weights& w, int64_t in_features, int64_t out_features) {
   const float bound = 1.0f / std::sqrt(float(in_features));
   const Init init{.kind = Init::Kind::uniform, .value = 2 * bound, .low = -bound};
-  Linear linear = pack_linear(loader.runtime, loader.store, {w.get("weight", {out_features, in_features}, init)},
-                              {w.get("bias", {out_features}, init)});
-  w.release("weight");
-  return linear;
+  return load_matrices(
+      loader, {w}, in_features, out_features, [&](const Weights& at) { return at.get("bias", {out_features}, init); },
+      init);
 }
 
 Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features,
                            int64_t out_features, bool bias) {
-  std::vector<Tensor> weights, biases;
-  for (const Weights& w : ws) {
-    weights.push_back(w.get("weight", {out_features, in_features}));
-    biases.push_back(bias ? w.get("bias", {out_features}) : Tensor());
-  }
-  Linear linear = pack_linear(loader.runtime, loader.store, weights, biases);
-  for (const Weights& w : ws)
-    for (const char* name : {"weight", "bias"}) w.release(name);
-  return linear;
+  return load_matrices(loader, ws, in_features, out_features,
+                       [&](const Weights& w) { return bias ? w.get("bias", {out_features}) : Tensor(); });
 }
 
 Linear load_patch_convolution(const Loader& loader, const Weights& w, int64_t in_channels, int64_t out_channels,

@@ -13,6 +13,10 @@ Linear load_linear(const Loader& loader, const Weights& w, int64_t in_features, 
 /// The same, drawn where it is missing as torch.nn.Linear itself does: uniform within 1 / √in_features.
 Linear load_uniform_linear(const Loader& loader, const Weights& w, int64_t in_features, int64_t out_features);
 
+/// The weight of the torch.nn.Linear at `w`, and the bias that `bias` gives once the weight was read.
+Linear load_linear_with(const std::function<Tensor()>& bias, const Loader& loader, const Weights& w,
+                        int64_t in_features, int64_t out_features);
+
 /// Several torch.nn.Linear over the same input, stacked into one product: query, key and value. out_features is that of
 /// each.
 Linear load_stacked_linear(const Loader& loader, const std::vector<Weights>& ws, int64_t in_features,

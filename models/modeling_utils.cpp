@@ -117,14 +117,14 @@ namespace {
 // What transformers' dtype argument means: a name, or "auto".
 std::optional<DType> requested_dtype(const LoadOptions& options, const PretrainedConfig& config) {
   std::string name = options.dtype;
-  if (name == "auto") {
+  if (name == "auto" || name == "int8") {
     if (!config.dtype.is_string()) return std::nullopt;
     name = config.dtype.as_string();
   }
   const std::optional<DType> dtype = dtype_from_name(name);
   if (!dtype || (*dtype != DType::F32 && *dtype != DType::F16 && *dtype != DType::BF16 && *dtype != DType::F64))
     throw Error(ErrorCode::invalid_argument, "dtype",
-                "expected auto, float32, float16, bfloat16 or float64 but got '" + name + "'");
+                "expected auto, float32, float16, bfloat16, float64 or int8 but got '" + name + "'");
   return dtype;
 }
 

@@ -45,11 +45,14 @@ class ConfigArgument {
 
 /// Options of from_pretrained and from_config.
 struct LoadOptions {
-  ConfigArgument config = {};             // {{"num_labels", 3}}, or a configuration object
-  std::string subfolder = {};             // of the checkpoint directory or repository
-  std::string variant = {};               // "fp16" for model.fp16.safetensors
-  std::string dtype = "auto";             // what parameters are rounded to and saved as: "float32", "float16", …;
-                                          // auto: the configuration's, else the checkpoint's first floating type
+  ConfigArgument config = {};  // {{"num_labels", 3}}, or a configuration object
+  std::string subfolder = {};  // of the checkpoint directory or repository
+  std::string variant = {};    // "fp16" for model.fp16.safetensors
+  /// What parameters are rounded to and saved as: "float32", "float16", "bfloat16", "float64"; auto: the
+  /// configuration's dtype, else the checkpoint's first floating type. 16-bit matrices stay in 16 bits and are
+  /// multiplied in float32, whatever auto chose; "bfloat16" also rounds what the encoder's layers multiply them with.
+  /// "int8" rounds the matrices of the encoder's layers to 8 bits, and leaves all else as auto does.
+  std::string dtype = "auto";
   bool ignore_mismatched_sizes = false;   // draw parameters of another shape anew, instead of an error
   Access access = Access::map;            // `read` copies the weights first: survives truncation of the file by others
   std::shared_ptr<Runtime> runtime = {};  // where to run; default: one of its own, on all CPUs the process may use
@@ -175,10 +178,11 @@ Weights open_weights(const std::string& directory, const WeightNames& names, con
 Weights open_weights(const std::vector<Parameter>& parameters, const PretrainedConfig& config,
                      const LoadOptions& options);
 
-/// What a model's constructor needs to load its layers: where to run, and where packed weights go.
+/// What a model's constructor needs to load its layers: where to run, where packed weights go, and LoadOptions::dtype.
 struct Loader {
   const Runtime& runtime;
   WeightStore& store;
+  std::string_view dtype = "auto";
 };
 
 /// What a concrete model class derives from. Derived supplies kClassName, kBaseModelPrefix, a constructor (config,
@@ -210,7 +214,7 @@ class ModelOf : public PreTrainedModel {
   ModelOf(const Config& config, const LoadOptions& options)
       : PreTrainedModel(options), config_(config), store_(std::make_unique<WeightStore>()) {}
 
-  Loader loader() const { return {runtime(), *store_}; }
+  Loader loader() const { return {runtime(), *store_, load_options().dtype}; }
   PretrainedConfig& mutable_config() override { return config_; }
   void rebuild(const std::vector<Parameter>& parameters) override {
     const Weights w = open_weights(parameters, config_, load_options());

@@ -1,5 +1,6 @@
 // The operations that model code is written in. Each checks its arguments (throws Error), takes its output from the
-// call's workspace, and splits the work over the runtime's threads; the kernels do the rest. float32 throughout.
+// call's workspace, and splits the work over the runtime's threads; the kernels do the rest. Tensors are float32; what
+// a Linear multiplies them with is its own affair.
 //
 // Results never depend on the thread count or on which other rows are in the batch, to the last bit.
 #pragma once
@@ -16,17 +17,41 @@ namespace caracal {
 
 using kernels::Activation;
 
+/// How a Linear's weight is kept, and what it is multiplied in.
+enum class LinearKind {
+  f32,       // float32
+  bf16,      // bfloat16, multiplied in float32: the bits of f32 with the same weights, half the memory to read
+  f16,       // float16, likewise
+  bf16_dot,  // bfloat16, and so is x, rounded as it is read; sums in float32
+  s8         // 8 bits with a scale for each output; x in 8 bits with a scale for each row, found anew; sums in int32
+};
+/// Inputs that a Linear of kind s8 may have: beyond, a sum could leave 32 bits.
+inline constexpr int64_t kMostInputsS8 = 65536;
+
 /// A torch.nn.Linear whose weight was rearranged for the runtime's kernels. Several matrices that read the same input
 /// (query, key, value) may be stacked into one.
 struct Linear {
   int64_t in_features = 0, out_features = 0;
+  LinearKind kind = LinearKind::f32;
   std::shared_ptr<void> packed;
   Tensor bias;  // (out_features), or undefined
 };
 
-/// Packs weights (out_i, in) stacked along out, and their biases (out_i; undefined counts as zero unless all are).
-/// Memory comes from `store`. Throws when the shapes do not fit.
+/// A weight (out, in) in 8 bits: values I8, and scales (out, 1) F32 to multiply their rows by.
+struct QuantizedWeight {
+  Tensor values, scales;
+};
+/// Rounds a weight (out, in) F32 to 8 bits: in each row the largest magnitude becomes 127. A row with NaN or inf gets
+/// the scale NaN. The same bytes on every CPU.
+QuantizedWeight quantize_weight(const Tensor& weight);
+
+/// Packs weights (out_i, in) stacked along out, and their biases (out_i; undefined counts as zero unless all are):
+/// F32, or F16 or BF16, which are then kept so (BF16 as `bf16_dot` if asked for). Memory comes from `store`. Throws
+/// when shapes or dtypes do not fit.
 Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<Tensor>& weights,
+                   const std::vector<Tensor>& biases, bool bf16_dot = false);
+/// The same for weights of 8 bits; the result is of kind s8.
+Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<QuantizedWeight>& weights,
                    const std::vector<Tensor>& biases);
 
 /// A torch.nn.LayerNorm over the last dimension.

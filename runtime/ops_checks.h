@@ -17,9 +17,9 @@ inline constexpr int64_t kElementsPerTask = 16'384;
   throw Error(ErrorCode::invalid_argument, op, "expected " + expected + " but got " + got);
 }
 
-inline void expect_matrix(const char* op, const char* name, const Tensor& x, int64_t cols) {
-  if (!x.defined() || x.rank() != 2 || x.dtype() != DType::F32 || x.size(1) != cols)
-    fail(op, std::string(name) + " of shape (T, " + std::to_string(cols) + ") F32",
+inline void expect_matrix(const char* op, const char* name, const Tensor& x, int64_t cols, DType dtype = DType::F32) {
+  if (!x.defined() || x.rank() != 2 || x.dtype() != dtype || x.size(1) != cols)
+    fail(op, std::string(name) + " of shape (T, " + std::to_string(cols) + ") " + std::string(name_of(dtype)),
          x.defined() ? x.shape().str() + " " + std::string(name_of(x.dtype())) : "an undefined tensor");
 }
 

@@ -20,7 +20,9 @@ using LogCallback = std::function<void(LogLevel level, const std::string& text)>
 struct RuntimeOptions {
   /// Threads that work on one call, the caller included; 0: as many as the process may use (affinity and cgroup quota).
   int threads = 0;
-  /// Instruction-set tier "scalar", "avx2" or "avx512"; empty: the environment variable CARACAL_ISA, else the best one.
+  /// Instruction-set tier "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vnni" or "avx512_bf16"; empty: the
+  /// environment variable CARACAL_ISA, else the best one. A backend other than native takes avx2 and avx512 for those
+  /// that add to them.
   std::string isa = {};
   /// Who computes matrix products and convolutions: "native", "onednn" or "eigen"; empty: the environment variable
   /// CARACAL_BACKEND, else native, and eigen where the architecture has no tier of its own (Arm). Results are equal to

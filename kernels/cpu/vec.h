@@ -1,7 +1,7 @@
 // f32x16: sixteen floats, the one vector type of every tier: a zmm, two ymm, or an array. Because the lanes and the
 // reduction trees are the same everywhere and every operation is correctly rounded, the avx2 and avx512 tiers give the
 // same bits; the scalar tier differs only in that fma() rounds twice.
-// This is the only file that asks which instructions there are.
+// This is the only file that asks which instructions there are, but for those of integers and dot products (vec_….h).
 #pragma once
 
 #if defined(__AVX2__)
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define CARACAL_INLINE static inline __attribute__((always_inline))
+#define CARACAL_MEMBER inline __attribute__((always_inline))
 
 namespace caracal::kernels::CARACAL_TIER {
 

@@ -273,9 +273,9 @@ Kernels table() {
 const bool kOnednnLinked = true;
 
 const Kernels* onednn_kernels(Isa isa) noexcept {
-  static const std::array<Kernels, 3> tables = {onednn::table<Isa::scalar>(), onednn::table<Isa::avx2>(),
-                                                onednn::table<Isa::avx512>()};
-  return &tables[size_t(isa)];
+  static const Kernels scalar = onednn::table<Isa::scalar>(), avx2 = onednn::table<Isa::avx2>(),
+                       avx512 = onednn::table<Isa::avx512>();
+  return base_isa(isa) == Isa::avx512 ? &avx512 : base_isa(isa) == Isa::avx2 ? &avx2 : &scalar;
 }
 
 }  // namespace caracal::kernels

@@ -173,14 +173,14 @@ LayoutLMv2Layer::LayoutLMv2Layer(const Loader& loader, const Weights& w, const L
   const Weights attention = w / "attention", self = attention / "self";
   if (config.fast_qkv) {
     const Weights qkv = self / "qkv_linear";
-    const Tensor weight = qkv.get("weight", {3 * hidden, hidden});
-    const Init zeros{.kind = Init::Kind::constant};
-    const Tensor q_bias = self.get("q_bias", {1, 1, hidden}, zeros), v_bias = self.get("v_bias", {1, 1, hidden}, zeros);
-    self_qkv =
-        pack_linear(loader.runtime, loader.store,
-                    {weight.rows(0, hidden), weight.rows(hidden, 2 * hidden), weight.rows(2 * hidden, 3 * hidden)},
-                    {q_bias.reshape({hidden}), Tensor(), v_bias.reshape({hidden})});
-    qkv.release("weight");
+    auto bias = [&] {  // none for the keys
+      const Init zeros{.kind = Init::Kind::constant};
+      Tensor all = Tensor::zeros({3 * hidden});
+      std::copy_n(self.get("q_bias", {1, 1, hidden}, zeros).data<float>(), hidden, all.data<float>());
+      std::copy_n(self.get("v_bias", {1, 1, hidden}, zeros).data<float>(), hidden, all.data<float>() + 2 * hidden);
+      return all;
+    };
+    self_qkv = load_linear_with(bias, loader, qkv, hidden, 3 * hidden);
   } else {
     self_qkv = load_stacked_linear(loader, {self / "query", self / "key", self / "value"}, hidden, hidden);
   }

@@ -30,7 +30,7 @@ inline const Kernels& scalar_tier() { return cpu_kernels(Isa::scalar); }
 /// The tier whose bits must equal those of the tier under test: avx2 for avx512, itself otherwise and where a library
 /// sums as it likes.
 inline const Kernels& twin() {
-  const bool vectors = tier().isa == Isa::avx512 && tier().backend == Backend::native;
+  const bool vectors = base_isa(tier().isa) == Isa::avx512 && tier().backend == Backend::native;
   return vectors ? cpu_kernels(Isa::avx2) : tier();
 }
 

@@ -81,9 +81,19 @@ TEST_F(Cli, EveryCommandChecksTheCommonOptions) {
     }
     // Known, but not in this build.
     expect_one_line_error(caracal(command + " --device cuda:0"), "[--device] expected cpu but got 'cuda:0': not built");
-    expect_one_line_error(caracal(command + " --dtype bfloat16"), "[--dtype]");
   }
   EXPECT_EQ(caracal("version --device cpu --dtype float32 --backend native --isa scalar --threads 2").status, 0);
+}
+
+TEST_F(Cli, EveryDtypeRunsAndSaysSo) {
+  const std::string bench =
+      "bench --random " + model + "/config.json --batch 1 --seq 3 --seconds 0.01 --threads 1 --json";
+  for (const std::string dtype : {"float32", "bfloat16", "float16", "int8"}) {
+    const Result r = caracal(bench + " --dtype " + dtype);
+    ASSERT_EQ(r.status, 0) << r.err;
+    EXPECT_EQ(Json::parse(r.out, "bench").at("dtype"), Json(dtype));
+  }
+  EXPECT_EQ(Json::parse(caracal(bench).out, "bench").at("dtype"), Json("float32"));
 }
 
 // Every backend that was built runs and says so; one that was not is refused with the way to get it.

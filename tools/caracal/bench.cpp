@@ -160,6 +160,7 @@ void bench_model(const Options& o) {
   const AnyModel model = load(o, options);
   const double load_ms = (now() - load_start) * 1e3;
   const Runtime& runtime = model->runtime();
+  const std::string dtype = o.common.dtype != "auto" ? o.common.dtype : model->config().dtype.as_string();
   const auto [inputs, lengths] = random_workload(*model, o);
   int64_t tokens = 0;
   for (int64_t length : lengths) tokens += length;
@@ -193,7 +194,7 @@ void bench_model(const Options& o) {
                                    {"seq", *std::max_element(lengths.begin(), lengths.end())},
                                    {"lengths", std::move(all_lengths)},
                                    {"threads", runtime.threads()},
-                                   {"dtype", o.common.dtype},
+                                   {"dtype", dtype},
                                    {"isa", runtime.isa()},
                                    {"backend", runtime.backend()},
                                    {"every_ms", o.every_ms},
@@ -213,8 +214,8 @@ void bench_model(const Options& o) {
     return;
   }
   std::printf("%s, %lld tokens in %zu sequences, %d threads, %s %s (%s)\n", model->class_name(),
-              static_cast<long long>(tokens), lengths.size(), runtime.threads(), runtime.backend(),
-              o.common.dtype.c_str(), runtime.isa());
+              static_cast<long long>(tokens), lengths.size(), runtime.threads(), runtime.backend(), dtype.c_str(),
+              runtime.isa());
   std::printf(
       "  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   "
       "%.0f MB, peak %.0f\n",
@@ -279,9 +280,10 @@ void add_bench(CLI::App& app) {
           ->excludes(model);
   sub->add_option("--task", o->task, "Auto class")->capture_default_str();
   sub->add_option("--batch", o->batch, "texts or images per call, default 1")->check(CLI::PositiveNumber);
-  CLI::Option* seq = sub->add_option("--seq", o->seq, "tokens per text, or samples of audio; images have the configuration's size")
-                         ->capture_default_str()
-                         ->check(CLI::PositiveNumber);
+  CLI::Option* seq =
+      sub->add_option("--seq", o->seq, "tokens per text, or samples of audio; images have the configuration's size")
+          ->capture_default_str()
+          ->check(CLI::PositiveNumber);
   sub->add_option("--lengths", o->lengths, "tokens of each text of the batch, a,b,c; in place of --seq")
       ->delimiter(',')
       ->excludes(seq)

@@ -61,25 +61,28 @@ size_t shown_character(std::string_view text) {
 
 void CommonOptions::add_to(CLI::App& app, bool saves) {
   app.add_option("--device", device, "cpu or cuda[:N]")->capture_default_str()->check(check_device);
-  CLI::Option* dtype_option =
-      app.add_option("--dtype", dtype, saves ? "dtype to save in; default: the checkpoint's" : "dtype to compute in")
-          ->capture_default_str()
-          ->check(CLI::IsMember({"float32", "bfloat16", "float16", "int8"}));
+  app.add_option("--dtype", dtype,
+                 saves ? "dtype to save in; auto: the checkpoint's" : "dtype of the weights; auto: the checkpoint's")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16", "int8"}));
   app.add_option("--threads", threads, "threads per call; 0: all this process may use")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   app.add_option("--backend", backend, "who multiplies matrices; default: native, eigen where no tier was written")
       ->check(CLI::IsMember({"native", "onednn", "eigen"}));
   app.add_option("--isa", isa, "instruction set; default: the best one")
-      ->check(CLI::IsMember({"scalar", "avx2", "avx512"}));
-  app.parse_complete_callback([this, saves, dtype_option] {
-    dtype_given = dtype_option->count() > 0;
+      ->check(CLI::Validator(
+          [](std::string& name) {
+            kernels::Isa known;
+            return kernels::isa_from_name(name.c_str(), known) ? "" : "unknown instruction set " + name;
+          },
+          ""));
+  app.parse_complete_callback([this] {
     auto only = [](const char* option, const std::string& built, const std::string& got) {
       if (got != built)
         throw Error(ErrorCode::not_built, option, "expected " + built + " but got '" + got + "': not built");
     };
     only("--device", "cpu", device);
-    if (!saves || dtype == "int8") only("--dtype", "float32", dtype);
     check_isa(isa);
     check_backend(backend);
   });
@@ -111,7 +114,7 @@ LoadOptions CommonOptions::load_options() const {
     last = done;
     if (done == total) bar->reset();
   };
-  return {.runtime = make_runtime(), .progress = progress};
+  return {.dtype = dtype, .runtime = make_runtime(), .progress = progress};
 }
 
 void apply_settings(const std::vector<std::string>& settings, const std::string& model, LoadOptions& load,

@@ -16,18 +16,17 @@ namespace caracal::cli {
 
 /// --device, --dtype, --threads, --backend, --isa.
 struct CommonOptions {
-  std::string device = "cpu", dtype = "float32", backend, isa;
+  std::string device = "cpu", dtype = "auto", backend, isa;
   int threads = 0;
-  bool dtype_given = false;
 
   /// Adds the options to a subcommand. A name the contract does not know is bad usage; one that this build or machine
   /// lacks is an Error before the subcommand runs, whether or not it has a use for the option. `this` must outlive
   /// `app`.
-  /// A subcommand that `saves` takes any --dtype, which is then that of its files.
+  /// Of a subcommand that `saves`, --dtype is that of its files.
   void add_to(CLI::App& app, bool saves = false);
   /// Its warnings go to stderr.
   std::shared_ptr<Runtime> make_runtime() const;
-  /// With make_runtime(), and a bar on a terminal while a large checkpoint loads.
+  /// With make_runtime(), --dtype, and a bar on a terminal while a large checkpoint loads.
   LoadOptions load_options() const;
 };
 

@@ -123,13 +123,14 @@ void add_config(CLI::App& app) {
 
 void add_version(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("version", "Print the version, the instruction sets of this machine and the backends");
+  CLI::App* sub =
+      app.add_subcommand("version", "Print the version, the instruction sets of this machine and the backends");
   o->common.add_to(*sub);
   sub->callback([o] {
     const auto runtime = o->common.make_runtime();
     std::printf("caracal %s (transformers %s files)\n", CARACAL_VERSION, kTransformersVersion);
     for (kernels::Isa isa : kernels::kIsas)
-      std::printf("isa %-7s %s%s\n", kernels::isa_name(isa),
+      std::printf("isa %-11s %s%s\n", kernels::isa_name(isa),
                   kernels::isa_supported(isa) ? "supported" : "not on this CPU",
                   isa == runtime->cpu().isa ? ", in use" : "");
     for (kernels::Backend backend : kernels::kBackends) {

@@ -42,7 +42,6 @@ void save(const Options& o) {
   LoadOptions load = o.common.load_options();
   const SaveOptions how{.max_shard_size = parse_size(o.max_shard_size)};
   apply_settings(o.settings, o.model, load, nullptr);
-  if (o.common.dtype_given) load.dtype = o.common.dtype;
   const AnyModel model = load_auto_model(o.task, o.model, load);
   model->save_pretrained(o.output, how);
   copy_other_files(checkpoint_directory(o.model, load, HubPart::everything), o.output);

@@ -1,0 +1,184 @@
+// The matrix product of every kind of numbers: C = epilogue(A · Wᵀ), W packed in panels [panel][k][width] in the order
+// in which they are streamed.
+//
+// With few rows the product is bound by reading W from memory, with many by the multipliers; in between it pays to do
+// both at once. So k is cut in chunks small enough to stay in L2 while all rows pass over them, and during those passes
+// the next chunk (of this panel, of the next panel, or of whatever the caller will multiply next) is prefetched into
+// L2. When one pass takes all rows, nothing is used twice and W is simply read as a stream.
+#pragma once
+
+#include <caracal/kernels/cpu/activation.h>
+#include <caracal/kernels/cpu/tier.h>
+#include <caracal/kernels/cpu/tile.h>
+
+namespace caracal::kernels::CARACAL_TIER {
+
+// How many vectors of columns a panel has: as many as the tile, or fewer where they hold all columns with fewer zeros
+// (the groups of a convolution have 8 to 64).
+CARACAL_INLINE int64_t panel_vecs(int64_t n) {
+  const int64_t vecs = (n + kLanes - 1) / kLanes;
+  if (vecs == 4 && kTileVecs == 3) return 2;
+  return vecs < 1 ? 1 : vecs < kTileVecs ? vecs : kTileVecs;
+}
+
+static constexpr int64_t kChunkBytes = 768 * 64;  // of W, for each vector of columns: 147 KB at 48 columns
+static constexpr int64_t kBlockPasses = 16;  // row passes whose partial sums are kept on the stack: 24 KB at 8 x 48
+
+template <class Format>
+static constexpr int64_t kVectorBytes = Format::kVectorWeights* int64_t(sizeof(typename Format::Weight));
+template <class Format>
+CARACAL_INLINE int64_t steps_of(int64_t k) {
+  return (k + Format::kPerStep - 1) / Format::kPerStep;
+}
+/// Bytes of a panel of `vecs` vectors: what Format keeps of each vector of columns, and W.
+template <class Format>
+CARACAL_INLINE int64_t panel_bytes(int64_t vecs, int64_t k) {
+  return vecs * (Format::kHeaderBytes + steps_of<Format>(k) * kVectorBytes<Format>);
+}
+template <class Format>
+CARACAL_INLINE size_t packed_bytes(int64_t n, int64_t k) {
+  const int64_t width = panel_vecs(n) * kLanes;
+  return size_t((n + width - 1) / width) * size_t(panel_bytes<Format>(panel_vecs(n), k));
+}
+
+/// What a Format adds to its numbers: where A is, what a panel says about its columns before W begins, and what a sum
+/// is worth. This one: rows of float32, sums that are the products.
+template <class Numbers>
+struct FloatRows : Numbers {
+  static constexpr int64_t kHeaderBytes = 0;  // of a panel, for each vector of columns
+  struct Header {};
+  const GemmArgs& g;
+
+  CARACAL_MEMBER explicit FloatRows(const GemmArgs& args) : g(args) {}
+  CARACAL_MEMBER const float* row(int64_t i) const { return g.a + i * g.lda; }
+  CARACAL_MEMBER int64_t lda() const { return g.lda; }
+  CARACAL_INLINE Header header(const char*, int64_t, int64_t) { return {}; }
+  CARACAL_MEMBER f32x16 value(f32x16 sum, Header, int64_t) const { return sum; }
+};
+
+/// Bias, activation and residual for rows [row, row + rows) of the panel of `vecs` vectors at `column`; `tile` holds
+/// the sums.
+template <Activation activation, class Format>
+static void finish_rows(const Format& f, const typename Format::Sum* tile, const char* panel, int64_t vecs, int64_t row,
+                        int64_t rows, int64_t column) {
+  const GemmArgs& g = f.g;
+  for (int64_t v = 0; v < vecs; v++, column += kLanes) {
+    int64_t n = g.n - column;
+    if (n <= 0) return;
+    if (n > kLanes) n = kLanes;
+    const f32x16 bias = g.bias ? load_n(g.bias + column, n) : zero();
+    const auto header = Format::header(panel, vecs, v);
+    for (int64_t i = 0; i < rows; i++) {
+      f32x16 y = f.value(Format::load_sums(tile + (i * vecs + v) * kLanes), header, row + i);
+      if (g.bias) y = y + bias;
+      const float* residual = g.residual ? g.residual + (row + i) * g.ldr + column : nullptr;
+      if (residual && g.residual_first) {
+        y = y + (n == kLanes ? load(residual) : load_n(residual, n));
+        residual = nullptr;
+      }
+      y = activate<activation>(y);
+      float* c = g.c + (row + i) * g.ldc + column;
+      if (n == kLanes) {
+        store(c, residual ? y + load(residual) : y);
+      } else {
+        store_n(c, residual ? y + load_n(residual, n) : y, n);
+      }
+    }
+  }
+}
+
+/// What a thread reads after a chunk of W, to be fetched while the chunk is multiplied.
+struct Next {
+  const char* from;
+  int64_t bytes;
+};
+template <class Format, int NV>
+CARACAL_INLINE Next what_follows(const GemmArgs& g, int64_t p, const char* panel, bool last_block, int64_t steps_done) {
+  const int64_t done = NV * (Format::kHeaderBytes + steps_done * kVectorBytes<Format>);
+  Next next = {panel, panel_bytes<Format>(NV, g.k)};  // this panel again
+  if (steps_done < steps_of<Format>(g.k)) {
+    next.from += done;
+    next.bytes -= done;
+  } else if (last_block && p + 1 < g.panel_end) {
+    next.from += next.bytes;
+  } else if (last_block) {
+    next = {static_cast<const char*>(g.next), g.next ? int64_t(g.next_bytes) : 0};
+  }
+  if (next.bytes > NV * kChunkBytes) next.bytes = NV * kChunkBytes;
+  return next;
+}
+
+/// Columns of panel p, of NV vectors, for row passes [first, last), whose partial sums `tile` holds.
+template <class Format, int NV>
+static void multiply_block(const Format& f, int64_t p, const char* panel, const Passes& passes, int64_t first,
+                           int64_t last, typename Format::Sum* tile) {
+  constexpr int64_t kWidth = NV * kLanes, kStepWeights = NV * Format::kVectorWeights;
+  constexpr int64_t kChunk = kChunkBytes / kVectorBytes<Format>;
+  const GemmArgs& g = f.g;
+  const int64_t top = pass_begin(passes, first), steps = steps_of<Format>(g.k);
+  const auto* weights = reinterpret_cast<const typename Format::Weight*>(panel + NV * Format::kHeaderBytes);
+  int64_t k0 = 0;
+  do {
+    const int64_t k = steps - k0 < kChunk ? steps - k0 : kChunk;
+    const Next next = what_follows<Format, NV>(g, p, panel, last == passes.count, k0 + k);
+    const int64_t lines = (next.bytes + 63) / 64, groups = k / 4, all_groups = groups * (last - first);
+    const int64_t per_group = all_groups ? (lines + all_groups - 1) / all_groups : 0;
+    for (int64_t pass = first; pass < last; pass++) {
+      const int64_t row = pass_begin(passes, pass), rows = pass_begin(passes, pass + 1) - row;
+      const int64_t fetched = (pass - first) * groups * per_group;
+      const bool more = fetched < lines;
+      typename Format::Sum* c = tile + (row - top) * kWidth;
+      TileOf<Format> t = {.a = f.row(row) + k0,
+                          .lda = f.lda(),
+                          .b = weights + k0 * kStepWeights,
+                          .ldb = kStepWeights,
+                          .c = c,
+                          .ldc = kWidth,
+                          .k = k,
+                          .accumulate = k0 > 0,
+                          .prefetch = more ? next.from + fetched * 64 : nullptr,
+                          .prefetch_per_4 = more ? per_group : 0};
+      if (passes.count == 1) {
+        multiply_rows<kTileRows, NV, Fetch::stream>(rows, t);
+      } else {
+        multiply_rows<kTileRows, NV, Fetch::listed>(rows, t);
+      }
+      if (k0 + k == steps) CARACAL_SWITCH_ACTIVATION(g.activation, finish_rows, f, c, panel, NV, row, rows, p * kWidth)
+    }
+    k0 += k;
+  } while (k0 < steps);
+}
+
+template <class Format, int NV>
+static void multiply_panels(const Format& f) {
+  const GemmArgs& g = f.g;
+  alignas(64) typename Format::Sum tile[kBlockPasses * kTileRows * NV * kLanes];
+  const Passes passes = split_rows(g.rows, kTileRows);
+  const int64_t blocks = (passes.count + kBlockPasses - 1) / kBlockPasses, bytes = panel_bytes<Format>(NV, g.k);
+  const char* panel = static_cast<const char*>(g.packed) + g.panel_begin * bytes;
+  for (int64_t p = g.panel_begin; p < g.panel_end; p++, panel += bytes) {
+    for (int64_t block = 0; block < blocks; block++) {
+      multiply_block<Format, NV>(f, p, panel, passes, passes.count * block / blocks,
+                                 passes.count * (block + 1) / blocks, tile);
+    }
+  }
+  if (passes.count == 1 && g.next) {  // a stream does not know where the next one begins
+    for (int64_t i = 0; i < kStreamAhead && size_t(i) < g.next_bytes; i += 64) {
+      prefetch_l2(static_cast<const char*>(g.next) + i);
+    }
+  }
+}
+
+/// multiply_panels for panels of a width known at run time.
+template <class Format, int NV = kTileVecs>
+static inline void multiply_panels_of(int64_t vecs, const Format& f) {
+  if (vecs == NV) return multiply_panels<Format, NV>(f);
+  if constexpr (NV > 1) multiply_panels_of<Format, NV - 1>(vecs, f);
+}
+
+template <class Format>
+static inline void multiply(const GemmArgs& g) {
+  multiply_panels_of<Format>(panel_vecs(g.n), Format(g));
+}
+
+}  // namespace caracal::kernels::CARACAL_TIER
