@@ -190,9 +190,9 @@ def measure(name, args):
         before = cpu_ticks(args.cores)
         for system, worker in workers.items():
             progress(f"{name}: first round, {system}")
-            answer = worker.ask(do="results", batch=batch)
-            results[system] = answer["results"]
-            chosen[system] = 1 if batch == 1 or worker.ask(do="all", batch=1)["ms"] < answer["ms"] else batch
+            alone = worker.ask(do="results", batch=1)  # in batches transformers' means and group norms see the padding
+            results[system] = alone["results"]
+            chosen[system] = 1 if batch == 1 or alone["ms"] < worker.ask(do="all", batch=batch)["ms"] else batch
         # Of pixels one system's differ by a grey level: scores by little, the order of nearly equal ones perhaps.
         apart = {system: difference(results[system], results["transformers"]) for system in workers}
         rounds = {system: [] for system in workers}
