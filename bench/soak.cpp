@@ -10,12 +10,12 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <random>
 #include <thread>
 
 #include <caracal/caracal.h>
-#include <caracal/tests/resources.h>
 
 namespace {
 
@@ -40,6 +40,14 @@ bool same(const ModelOutput& a, const ModelOutput& b) {
 }
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// A number of /proc/self/status; memory there is in kB.
+double process_status(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(name + ":")) return std::stod(line.substr(name.size() + 1));
+  return -1;
+}
 
 size_t descriptors() {
   namespace fs = std::filesystem;
@@ -155,7 +163,7 @@ int main(int argc, char** argv) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
     const double now = seconds_since(begin);
     if (now < warm_up) continue;
-    const double mib = process_status("VmRSS"), count = process_status("Threads"), open = double(descriptors());
+    const double mib = process_status("VmRSS") / 1024, count = process_status("Threads"), open = double(descriptors());
     if (memory.empty()) first = mib;
     memory.emplace_back(now, mib);
     most_threads = std::max(most_threads, count), least_threads = std::min(least_threads, count);
