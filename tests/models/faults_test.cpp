@@ -166,7 +166,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Subject{"distilbert", "AutoModel", "distilbert/base"}, Subject{"vit", "AutoModel", "vit/base"},
                     Subject{"wav2vec2", "AutoModelForCTC", "wav2vec2/ctc"},
                     Subject{"layoutlmv2", "AutoModelForTokenClassification", "layoutlmv2/token", 30}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace caracal
