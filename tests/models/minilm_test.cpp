@@ -66,7 +66,7 @@ TEST(MiniLM, SearchesTheReadme) {
   const std::vector<std::string> paragraphs = readme_paragraphs();
   ASSERT_GT(paragraphs.size(), 30u);
   const std::pair<const char*, const char*> known[] = {
-      {"What happens when the connection drops in the middle of a download?", "Connections that drop"},
+      {"Does it retry when the network connection is lost or the server answers too slowly?", "Connections that drop"},
       {"How do I keep it from starting threads of its own?", "`threads = 1` starts no thread"},
       {"Are the tokens the same as those of Hugging Face?", "Tokens and offsets equal"},
       {"Which compilers and libraries is it built with?", "utf8proc (Unicode normalisation)"},

@@ -134,10 +134,10 @@ TEST_F(Cli, PipelineShowsItsProgress) {
 #ifdef CARACAL_HAS_MEDIA
   const std::string checkpoint = data_path("trained/wav2vec2-spoken-digits");
   std::string command = "pipeline automatic-speech-recognition --threads 1 --model " + checkpoint;
-  for (int i = 0; i < 90; i++) command += " " + checkpoint + "/phone.flac";
+  for (int i = 0; i < 300; i++) command += " " + checkpoint + "/phone.flac";
   const std::string shown = folder / "shown";
   ASSERT_EQ(std::system(("script -qec '" CARACAL_CLI " " + command + "' /dev/null > " + shown).c_str()), 0);
-  EXPECT_NE(slurp(shown).find("/90 files, "), std::string::npos);
+  EXPECT_NE(slurp(shown).find("/300 files, "), std::string::npos);
   EXPECT_EQ(caracal(command).err, "");
 #else
   GTEST_SKIP() << "built without caracal::media";

@@ -200,7 +200,7 @@ TEST_F(Cli, ConfigAndInspectAndVersion) {
     EXPECT_TRUE(name.as_string().starts_with("cls.")) << name.dump();
   EXPECT_NE(caracal("inspect " + model).out.find("parameters"), std::string::npos);
   EXPECT_TRUE(caracal("version").out.starts_with("caracal "));
-  EXPECT_NE(caracal("version --isa scalar").out.find("isa scalar  supported, in use"), std::string::npos);
+  EXPECT_NE(caracal("version --isa scalar").out.find("isa scalar      supported, in use"), std::string::npos);
   EXPECT_NE(caracal("version --backend native").out.find("backend native built, in use"), std::string::npos);
   EXPECT_NE(caracal("version --backend eigen").out.find("backend eigen  built, in use"), std::string::npos);
 }
