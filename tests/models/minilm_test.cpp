@@ -3,6 +3,7 @@
 // it.
 #include <caracal/models/pipelines/pipeline.h>
 #include <caracal/models/pipelines/sentence_transformer.h>
+#include <caracal/tests/sanitized.h>
 
 #include <algorithm>
 #include <fstream>
@@ -60,6 +61,9 @@ std::vector<std::string> readme_paragraphs() {
 
 TEST(MiniLM, SearchesTheReadme) {
   if (!std::filesystem::exists(minilm_directory())) GTEST_SKIP() << "no model at " << minilm_directory();
+#ifdef CARACAL_SANITIZED
+  GTEST_SKIP() << "minutes under sanitizers";
+#endif
   const auto search = pipeline("", minilm_directory());
   if (std::string_view(search->model().runtime().isa()) == "scalar") GTEST_SKIP() << "plain loops would take a minute";
   ASSERT_EQ(search->task(), "sentence-similarity");

@@ -166,7 +166,8 @@ TEST(Process, APluginComesAndGoes) {
   const std::string directory = data_path("models/bert/base");
   constexpr int kNumbers = 8;
   std::vector<float> first;
-  double memory = 0, threads = 0;
+  [[maybe_unused]] double memory = 0;
+  double threads = 0;
   size_t open = 0;
   for (int round = 0; round < 100; round++) {
     void* plugin = ::dlopen(CARACAL_PLUGIN, RTLD_NOW | RTLD_LOCAL);
