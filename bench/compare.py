@@ -21,7 +21,6 @@ import math
 import os
 import platform
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from safetensors.numpy import load_file, save_file
 
 import plot
 from machine import Machine, choose_cores, cpu_info, floor_ms, last_level_cache_bytes
+from worker import Worker
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -65,36 +65,15 @@ def note(text):
 # ---- the systems ----------------------------------------------------------------------------------------------------
 
 
-class Peer:
-    """A worker process of peers.py. It is stopped (SIGSTOP) except while it answers, for idle pools keep spinning."""
+class Peer(Worker):
+    """A worker process of peers.py."""
 
     def __init__(self, name, model, threads):
-        self.name = name
-        self.log = open(model.work / f"{name}.log", "w")
         environment = dict(os.environ, TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
         for pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[pool] = str(threads)
         command = [sys.executable, HERE / "peers.py", name, "--model", model.path, "--work", model.work]
-        self.process = subprocess.Popen(
-            [*command, "--threads", str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment,
-        )  # fmt: skip
-        started = self.answer()
-        self.version, self.load_ms = started["version"], started["load_ms"]
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        reply = json.loads(line) if line else {"error": f"the worker died; see {self.log.name}"}
-        if "error" in reply:
-            raise RuntimeError(reply["error"])
-        self.process.send_signal(signal.SIGSTOP)
-        return reply
-
-    def ask(self, **request):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
+        super().__init__([*command, "--threads", str(threads)], environment, model.work / f"{name}.log")
 
     def prepare(self, cell):
         prepared = self.ask(do="prepare", cell=str(cell.file))
@@ -107,13 +86,7 @@ class Peer:
         timing = self.ask(do="time", warmup_s=warmup, seconds=seconds, every_ms=every_ms)
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         peak_mb = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
-        return timing | {"load_ms": self.load_ms, "first_call_ms": self.first_ms, "peak_rss_mb": peak_mb, "groups": self.groups}
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.log.close()
+        return timing | {"load_ms": self.started["load_ms"], "first_call_ms": self.first_ms, "peak_rss_mb": peak_mb, "groups": self.groups}
 
 
 class Caracal:

@@ -20,7 +20,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from pathlib import Path
 
 from compare import note, progress
 from machine import choose_cores, cpu_info, cpu_ticks
+from worker import Worker
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -134,34 +134,9 @@ def environment(threads):
     return os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"} | {pool: str(threads) for pool in pools}
 
 
-class Worker:
-    """A system's process, stopped except while it answers: idle pools keep spinning."""
-
-    def __init__(self, system, task, model, threads, inputs, args):
-        command = [args.bench] if system == "caracal" else [sys.executable, HERE / "end_to_end_peers.py", system]
-        self.log = open(args.work / f"end-to-end-{system}.log", "w")
-        self.process = subprocess.Popen([*command, task, model, str(threads), inputs], stdin=subprocess.PIPE, text=True,
-                                        stdout=subprocess.PIPE, stderr=self.log, env=environment(threads))  # fmt: skip
-        self.version = self.answer()["version"]
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        reply = json.loads(line) if line else {"error": f"the worker died; see {self.log.name}"}
-        if "error" in reply:
-            raise RuntimeError(reply["error"])
-        self.process.send_signal(signal.SIGSTOP)
-        return reply
-
-    def ask(self, **request):
-        self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
+def start_worker(system, task, model, threads, inputs, args):
+    command = [args.bench] if system == "caracal" else [sys.executable, HERE / "end_to_end_peers.py", system]
+    return Worker([*command, task, model, str(threads), inputs], environment(threads), args.work / f"end-to-end-{system}.log")
 
 
 def difference(got, want):
@@ -185,7 +160,7 @@ def measure(name, args):
     try:
         for system in systems_of(task):
             progress(f"{name}: starting {system}")
-            workers[system] = Worker(system, task, path, args.threads, inputs, args)
+            workers[system] = start_worker(system, task, path, args.threads, inputs, args)
         results, chosen = {}, {}
         before = cpu_ticks(args.cores)
         for system, worker in workers.items():

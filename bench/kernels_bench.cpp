@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <map>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -162,8 +163,10 @@ std::vector<Product> products(const Kernels& k) {
   return all;
 }
 
-/// The packed layers of a product, made on first use (by main, before threads start).
+/// The packed layers of a product, made by the first thread that asks: before the clock starts, which waits for all.
 const std::vector<char*>& packed_layers(const Kernels& kernels, const Product& product) {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
   static std::map<std::pair<Isa, std::string>, std::vector<char*>> made;
   std::vector<char*>& layers = made[{kernels.isa, product.name}];
   if (!layers.empty()) return layers;
@@ -288,7 +291,6 @@ int main(int argc, char** argv) {
   if (int cores = int(std::thread::hardware_concurrency()); cores > 1) peaks(cores);
   for (Isa isa : kIsas) {
     if (!isa_supported(isa)) continue;
-    for (const Product& product : products(cpu_kernels(isa))) packed_layers(cpu_kernels(isa), product);
     register_tier(cpu_kernels(isa));
   }
   benchmark::RunSpecifiedBenchmarks();

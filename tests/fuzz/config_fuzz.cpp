@@ -1,6 +1,7 @@
 // Any JSON as config.json beside the weights of a small checkpoint: an Error, or a model that runs. Every architecture
 // of tests/data/models, by the JSON's model_type; of a type that is none the target makes one.
 #include <caracal/models/auto.h>
+#include <caracal/tests/small_inputs.h>
 
 #include "fuzzing.h"
 
@@ -40,16 +41,6 @@ struct Directories : Scratch {
     }
   }
 };
-
-ModelInputs small_inputs() {
-  ModelInputs inputs;
-  inputs.input_ids = Tensor::zeros({1, 3}, DType::I64);
-  inputs.bbox = Tensor::zeros({1, 3, 4}, DType::I64);
-  inputs.image = Tensor::zeros({1, 3, 32, 32}, DType::U8);
-  inputs.pixel_values = Tensor::zeros({1, 3, 16, 16});
-  inputs.input_values = Tensor::zeros({1, 200});
-  return inputs;
-}
 
 }  // namespace
 

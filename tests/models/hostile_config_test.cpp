@@ -2,6 +2,7 @@
 // Error, or a model that runs, soon and in little memory.
 #include <caracal/tests/resources.h>
 #include <caracal/tests/sanitized.h>
+#include <caracal/tests/small_inputs.h>
 
 #include "models_testing.h"
 
@@ -62,16 +63,6 @@ void for_each_change(const Json& whole, Json& part, const std::string& path,
   } else if (part.is_object()) {
     for (auto& [key, value] : part.as_object()) for_each_change(whole, value, path + "." + key, f);
   }
-}
-
-ModelInputs small_inputs() {
-  ModelInputs inputs;
-  inputs.input_ids = Tensor::zeros({1, 3}, DType::I64);
-  inputs.bbox = Tensor::zeros({1, 3, 4}, DType::I64);
-  inputs.image = Tensor::zeros({1, 3, 32, 32}, DType::U8);
-  inputs.pixel_values = Tensor::zeros({1, 3, 16, 16});
-  inputs.input_values = Tensor::zeros({1, 400});
-  return inputs;
 }
 
 // Sanitizers take their time: the first is enough for them.

@@ -74,7 +74,10 @@ void CommonOptions::add_to(CLI::App& app, bool saves) {
       ->check(CLI::Validator(
           [](std::string& name) {
             kernels::Isa known;
-            return kernels::isa_from_name(name.c_str(), known) ? "" : "unknown instruction set " + name;
+            if (kernels::isa_from_name(name.c_str(), known)) return std::string();
+            std::string names;
+            for (kernels::Isa each : kernels::kIsas) names += (names.empty() ? "" : ", ") + std::string(isa_name(each));
+            return "expected one of " + names + " but got " + name;
           },
           ""));
   app.parse_complete_callback([this] {
