@@ -265,7 +265,7 @@ TEST(TokenizerJson, StringsAndNumbers) {
       R"(["\"\\\/\b\f\n\r\t",-2],["\u0041\u00e9\u4e2d\ud83d\ude00é😀",-3E+1],["",1.0],["longer than eight",-4],)"
       R"(["digits",-0.12345678901234567890123],["more",12.130167007446289]]})");
   const auto json = tk::parse_tokenizer_json(text, "test");
-  const std::vector<tk::Vocabulary::Entry>& tokens = json.data->vocabulary;
+  const tk::TokenList& tokens = json.data->vocabulary;
   const std::pair<std::string, double> expected[] = {{"<unk>", 0},
                                                      {"a", -1.5e-2},
                                                      {"\"\\/\b\f\n\r\t", -2},
@@ -276,8 +276,8 @@ TEST(TokenizerJson, StringsAndNumbers) {
                                                      {"more", 12.130167007446289}};
   ASSERT_EQ(tokens.size(), std::size(expected));
   for (size_t i = 0; i < tokens.size(); ++i) {
-    EXPECT_EQ(tokens[i].token(), expected[i].first);
-    EXPECT_EQ(tokens[i].id, int32_t(i));
+    EXPECT_EQ(tokens.texts[i], expected[i].first);
+    EXPECT_EQ(tokens.ids[i], int32_t(i));
     EXPECT_EQ(json.data->scores[i].exact, expected[i].second);
   }
   EXPECT_EQ(json.content.at("model").at("vocab"), Json(Json::Array{}));
