@@ -196,11 +196,13 @@ TEST(Hostile, LargeFilesAreRefusedSoon) {
   const auto bpe = [](const std::string& vocabulary, const std::string& merges) {
     return with_model(R"({"type":"BPE","vocab":)" + vocabulary + merges + "}");
   };
-  std::string many = "{", pieces = "[", deep = "[", merges;
+  std::string many = "{", pieces = "[", deep = "[", merges, many_merges = "[";
   for (size_t i = 0; i < 10000000; ++i) many += R"("a":0,)";
   many += R"("a":0})";
   for (size_t i = 0; i < 5000000; ++i) pieces += R"(["a",0],)";
   pieces += R"(["a",0]])";
+  for (size_t i = 0; i < 5000000; ++i) many_merges += R"("a a",)";
+  many_merges += R"("a a"])";
   for (size_t i = 0; i < 1000000; ++i) deep += R"({"a":[)";
   for (size_t i = 0; i + 1 < 100000; ++i) merges += R"("t1 t2",)";
   const std::string added = R"({"id":1,"content":")" + std::string(10000000, 'x') +
@@ -229,7 +231,7 @@ TEST(Hostile, LargeFilesAreRefusedSoon) {
       {"unknown token made by merges", bpe(large, R"(,"merges":[)" + merges + R"("t1 t2"])"), "'t1t2'"},
       {"10^7 tokens", bpe(many, R"(,"merges":[])"), "at most 4194304 tokens"},
       {"5*10^6 pieces", with_model(R"({"type":"Unigram","unk_id":0,"vocab":)" + pieces + "}"), "at most 4194304"},
-      {"5*10^6 merges", bpe(R"({"a":0})", R"(,"merges":)" + pieces), "at byte"},
+      {"5*10^6 merges", bpe(R"({"a":0})", R"(,"merges":)" + many_merges), "at most 4194304 tokens or merges"},
       {"ids far apart", bpe(R"({"a":0,"b":2000000000})", R"(,"merges":[])"), "near the number of tokens"},
       {"depth of 10^6", with_model(deep), "at byte"},
       {"depth of 10^6 elsewhere", R"({"normalizer":)" + deep, "at byte"},

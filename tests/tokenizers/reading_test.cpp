@@ -108,6 +108,8 @@ TEST(Reading, Merges) {
     merges.texts.pop_back();
   };
   for (size_t size = 1; size < 20; ++size) {
+    merges.texts.push_back(std::string(40, ' '));  // what stands behind the next text does not count
+    merges.texts.pop_back();
     is_refused(std::string(size, '!'));  // a bit from a space
     for (size_t i = 0; i < size; ++i) {
       std::string text(size, '!');
@@ -127,6 +129,60 @@ TEST(Reading, Merges) {
   merges.add("a b", "");
   EXPECT_EQ(merges.left(merges.size() - 1), "a b");
   EXPECT_EQ(merges.right(merges.size() - 1), "");
+}
+
+// The first line of a merges.txt may stand among the merges.
+TEST(Reading, VersionAmongMerges) {
+  const std::string text =
+      R"({"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"#":3},"merges":["#version: 0.2","a b"]}})";
+  EXPECT_EQ(tk::parse_tokenizer_json(text, "test").data->merges.texts.all(), "a b");
+  const auto model = tk::model_from_json(Json::parse(text, "test").at("model"));
+  EXPECT_EQ(model->to_json().at("merges").as_array().size(), 1u);
+  const Folder folder;
+  folder.write("merges.txt", "#version: 0.2\na b\n");
+  tk::ModelData data;
+  tk::read_merges_txt(folder.path() + "/merges.txt", data);
+  EXPECT_EQ(data.merges.texts.all(), "a b");
+}
+
+// Of a token that comes twice the last id counts, also for the merge that makes it.
+TEST(Reading, MergesOfRepeatedTokens) {
+  tk::MergeList merges;
+  merges.add("a", "b");
+  const tk::TokenList tokens = {{"ab", 0}, {"a", 1}, {"b", 2}, {"ab", 3}};
+  const tk::Tokenizer tokenizer({.normalizer = nullptr,
+                                 .pre_tokenizer = nullptr,
+                                 .model = std::make_shared<tk::BPE>(tokens, merges, tk::BPE::Options{}),
+                                 .post_processor = nullptr,
+                                 .decoder = nullptr});
+  tk::Tokenizer::Workspace workspace;
+  const auto encoding = tokenizer.encode({.text = "ab"}, nullptr, true, {}, false, workspace);
+  ASSERT_EQ(encoding.size(), 1u);
+  EXPECT_EQ(encoding.tokens[0].id, 3);
+}
+
+// What a Unigram model saves has the pieces that a later one repeats.
+TEST(Reading, RepeatedPieces) {
+  const Json json = Json::parse(
+      R"({"type":"Unigram","unk_id":0,"vocab":[["<unk>",0],["a",-1],["b",-2],["a",-3]],"byte_fallback":false})",
+      "test");
+  EXPECT_EQ(tk::model_from_json(json)->to_json(), json);
+}
+
+// Trimming leaves one space alone where the text begins, as add_prefix_space put it there: also in a later token that
+// begins with the first character. The reference's offsets.
+TEST(Reading, TrimmedOffsetsAtTheBeginning) {
+  const auto tokenizer = tk::Tokenizer::from_json(Json::parse(
+      R"({"normalizer":{"type":"Replace","pattern":{"String":"x"},"content":"c o"},)"
+      R"("pre_tokenizer":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true},)"
+      R"("post_processor":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true},)"
+      R"("model":{"type":"BPE","vocab":{"c":0,"o":1,"\u0120":2},"merges":[]}})",
+      "test"));
+  tk::Tokenizer::Workspace workspace;
+  const auto encoding = tokenizer.encode({.text = "x o"}, nullptr, true, {}, false, workspace);
+  std::vector<std::pair<uint32_t, uint32_t>> offsets;
+  for (const tk::Token& token : encoding.tokens) offsets.emplace_back(token.begin, token.end);
+  EXPECT_EQ(offsets, (std::vector<std::pair<uint32_t, uint32_t>>{{0, 0}, {0, 1}, {0, 0}, {0, 1}, {2, 2}, {2, 3}}));
 }
 
 // Merges find what they make whether the vocabulary lists it in their order, in another, or changes between the two.
