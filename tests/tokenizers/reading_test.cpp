@@ -164,7 +164,7 @@ TEST(Reading, MergesOfRepeatedTokens) {
 // What a Unigram model saves has the pieces that a later one repeats.
 TEST(Reading, RepeatedPieces) {
   const Json json = Json::parse(
-      R"({"type":"Unigram","unk_id":0,"vocab":[["<unk>",0],["a",-1],["b",-2],["a",-3]],"byte_fallback":false})",
+      R"({"type":"Unigram","unk_id":0,"vocab":[["<unk>",0.0],["a",-1.0],["b",-2.0],["a",-3.0]],"byte_fallback":false})",
       "test");
   EXPECT_EQ(tk::model_from_json(json)->to_json(), json);
 }
