@@ -13,6 +13,7 @@
 
 #include <caracal/loaders/file.h>
 #include <caracal/loaders/hub_blob.h>
+#include <caracal/runtime/atomic_file.h>
 #include <caracal/runtime/checked.h>
 
 namespace caracal {
@@ -97,9 +98,7 @@ Tree read_tree(const fs::path& path) {
 void try_to_write(const fs::path& path, const std::string& text) {
   try {
     make_directories(path.parent_path());
-    AtomicFile file(path.string());
-    file.write(text.data(), text.size());
-    file.commit();
+    write_atomically(path.string(), text);
   } catch (const Error&) {
   }
 }

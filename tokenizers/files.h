@@ -1,4 +1,4 @@
-// Small files of a tokenizer: read whole within a limit, written beside their place and moved there.
+// Small files of a tokenizer, read whole within a limit.
 #pragma once
 
 #include <memory>
@@ -23,7 +23,5 @@ struct FileText {
 FileText read_text_file(const std::string& path);
 /// A copy of a text.
 FileText copy_text(std::string_view text);
-/// Writes a file so that `path` never holds half of it. Throws io.
-void write_text_file(const std::string& path, std::string_view text);
 
 }  // namespace caracal::tokenizers

@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include <caracal/runtime/atomic_file.h>
 #include <caracal/runtime/error.h>
-#include <caracal/tokenizers/files.h>
 #include <caracal/tokenizers/special_tokens.h>
 #include <caracal/tokenizers/tokenization_utils.h>
 
@@ -243,11 +243,10 @@ void PreTrainedTokenizerBase::save_pretrained(const std::string& directory) cons
     } else {
       for (int32_t id = 0; id < model.id_end(); ++id) vocabulary.append(model.token(id)) += '\n';
     }
-    tokenizers::write_text_file(directory + "/" + slow_vocabulary_file_, vocabulary);
-    if (!added.empty())
-      tokenizers::write_text_file(directory + "/added_tokens.json", Json(added).dump(2, true, false) + "\n");
+    write_atomically(directory + "/" + slow_vocabulary_file_, vocabulary);
+    if (!added.empty()) write_atomically(directory + "/added_tokens.json", Json(added).dump(2, true, false) + "\n");
   }
-  tokenizers::write_text_file(directory + "/tokenizer_config.json", config.dump(2, true, false) + "\n");
+  write_atomically(directory + "/tokenizer_config.json", config.dump(2, true, false) + "\n");
 }
 
 }  // namespace caracal
