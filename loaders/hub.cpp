@@ -149,20 +149,26 @@ class Snapshot {
   }
 
   std::string run() {
+    bool stopped = false;  // by the caller, whatever it threw
     try {
       HttpOptions patience = options_.http;  // little of it where the cache may do
       if (!request_.options.force_download && !cached_snapshot(request_.name, request_.options).empty())
         patience.attempts = 1;
       const std::string nothing;
       HttpSession session(patience, [&] {
-        if (options_.progress) options_.progress({nothing, 0, 0, 0, 0});
+        try {
+          if (options_.progress) options_.progress({nothing, 0, 0, 0, 0});
+        } catch (...) {
+          stopped = true;
+          throw;
+        }
       });
       commit_ = is_commit(revision_) ? revision_ : ask_commit(session);
       tree_ = read_tree(tree_path());
       if (tree_.empty()) ask_tree(session);
     } catch (const Error& error) {
       // No network, no service, or not allowed: the cache may do.
-      if (error.code() != ErrorCode::io || request_.options.force_download || !use_cache()) throw;
+      if (stopped || error.code() != ErrorCode::io || request_.options.force_download || !use_cache()) throw;
       return snapshot().string();
     }
     std::vector<std::string> missing = missing_of(wanted());
