@@ -414,19 +414,20 @@ class Snapshot {
         threads.emplace_back([&] {
           try {
             work();
-          } catch (...) {  // no session: the others do its work
+          } catch (...) {  // no session: the others do its work, or the calling thread says why not
           }
         });
     } catch (...) {  // no more threads: fewer will do
     }
+    std::exception_ptr no_session;
     try {
       work();
     } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (first == nullptr) first = std::current_exception();
+      no_session = std::current_exception();
     }
     for (std::thread& thread : threads) thread.join();
     if (first != nullptr) std::rethrow_exception(first);
+    if (next < names.size()) std::rethrow_exception(no_session);
   }
 
   const HubRequest& request_;
