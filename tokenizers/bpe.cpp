@@ -91,7 +91,7 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
     const size_t next = size_t(made + 1);
     const bool at_hand = is_distinct && next < entries.size() && entries[next].id == made + 1;
     const std::string_view guess = at_hand ? entries[next].token() : vocabulary_.token(made + 1);
-    const bool is_next = guess.size() == left.size() + tail.size() &&
+    const bool is_next = guess.data() != nullptr && guess.size() == left.size() + tail.size() &&
                          same_bytes(guess.data(), left.data(), left.size()) &&
                          same_bytes(guess.data() + left.size(), tail.data(), tail.size());
     const int32_t id = made = is_next ? made + 1 : id_of(Vocabulary::hash(left_hash, tail), left, tail);

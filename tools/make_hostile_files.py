@@ -287,6 +287,11 @@ def make_tokenizers():
         ("unk_id past the vocabulary", {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 7}, BAD, "unk_id"),
         ("WordPiece without a vocabulary", {"type": "WordPiece", "unk_token": "a"}, BAD, "vocab")]:
         tokenizer(f"model: {name}", {"model": value}, code, part)
+    # The id behind that of the last token, which the first merge makes, has no text either: 64, past the last word of
+    # a bit for each.
+    empty = {"type": "BPE", "vocab": {"": 0, "a": 1, **{f"t{i}": i for i in range(2, 63)}, "aa": 63},
+             "merges": [["a", "a"], ["", ""], ["", ""]]}
+    tokenizer("model: merges of the empty token behind the last one", {"model": empty}, OK)
     for part_name in ["normalizer", "pre_tokenizer", "post_processor", "decoder"]:
         tokenizer(f"{part_name} of unknown type", {part_name: {"type": "Evil"}}, UNSUPPORTED, "Evil")
         tokenizer(f"{part_name} a number", {part_name: 7}, BAD, "'type'", part_name)
