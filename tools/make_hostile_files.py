@@ -4,8 +4,8 @@ usage: python3 tools/make_hostile_files.py      (Python's standard library alone
 
 A line is one case: {"kind", "name", "files": {path: content}, "links": {path: target}, "code", "parts"}. `kind` says
 who reads the directory that holds the files (tests/models/hostile_files_test.cpp), `code` is the ErrorCode or "ok",
-`parts` are pieces of the message. Content is a list of pieces: a text, {"base64": …} or {"repeat": text, "times": n},
-so that bombs are small here.
+`parts` are pieces of the message. Content is a list of pieces: a text, {"base64": …} or {"repeat": text}, the latter two
+perhaps with "times": n, so that bombs are small here.
 """
 
 import base64
@@ -420,6 +420,10 @@ def make_images():
     bomb, looping = zlib.compress(b"\0" * 20_000_000, 9), b"\x12\x01\x03\0\xff\xff\xff\xff\x08\0\0\0"
     image("png with a profile that inflates to 20 MB", png(before=chunk(b"iCCP", b"x\0\0" + bomb)), OK)
     image("png with a text that inflates to 20 MB", png(before=chunk(b"zTXt", b"x\0\0" + bomb)), OK)
+    texts, pixels = piece(chunk(b"zTXt", b"x\0\0" + zlib.compress(b"\0" * 8_000_000, 9))), png().index(b"IDAT") - 4
+    texts[0]["times"] = 30
+    image("png with 30 texts that inflate to 8 MB each", [png()[:pixels], *texts, png()[pixels:]], BAD, "more memory")
+    image("png with 30 such texts behind its pixels", [png()[:-12], *texts, png()[-12:]], BAD, "more memory")
     exif = b"II*\0\x08\0\0\0\xff\xff" + looping * 20
     image("png with EXIF that points at itself", png(before=chunk(b"eXIf", exif)), OK)
 
