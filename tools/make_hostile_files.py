@@ -478,7 +478,8 @@ def make_sounds():
         ("no format", b"RIFF\x14\0\0\0WAVEdata\x08\0\0\0" + b"\0" * 8)]:
         sound(f"wav: {name}", content)
     for name, options in [("codec 85 (MP3)", {"codec": 85}), ("12 bits", {"bits": 12, "align": 2}),
-                          ("64-bit integers", {"bits": 64, "data": b"\0" * 64}), ("16-bit floats", {"codec": 3})]:
+                          ("64-bit integers", {"bits": 64, "data": b"\0" * 64}), ("16-bit floats", {"codec": 3}),
+        ("264 bits of codec 0, which is not 8 bits of codec 1", {"codec": 0, "bits": 264})]:
         sound(f"wav: {name}", wav(**options), UNSUPPORTED, "PCM, float, A-law or mu-law")
     sound("wav: 65,535 channels", wav(channels=65_535, align=65_535 * 2 % 65_536))
     sound("wav: a rate of 2^32 - 1", wav(rate=2**32 - 1), BAD, "samples a second")
