@@ -461,6 +461,24 @@ def wav(codec=1, channels=1, rate=16_000, bits=16, data=b"\0\0" * 8, align=None,
     return kind + struct.pack("<I", len(body) if riff is None else riff) + body
 
 
+def flac_bomb(frames):
+    """FLAC whose frames of 28 bytes are 65,535 zeros each for eight channels."""
+
+    def crc(data, polynomial, bits):
+        value = 0
+        for byte in data:
+            value ^= byte << (bits - 8)
+            for _ in range(8):
+                value = ((value << 1) ^ (polynomial if value >> (bits - 1) & 1 else 0)) & ((1 << bits) - 1)
+        return value.to_bytes(bits // 8, "big")
+
+    head = b"\xff\xf8\x7e\x72\0\xff\xfe\xff\xff"  # 16 bits of block size and of rate / 10; 8 channels of 8 bits
+    frame = head + crc(head, 0x07, 8) + b"\0\0" * 8
+    frame += crc(frame, 0x8005, 16)
+    info = struct.pack(">HH", 65_535, 65_535) + b"\0" * 6 + (655_350 << 44 | 7 << 41 | 7 << 36).to_bytes(8, "big")
+    return b"fLaC\x80\0\0\x22" + info + b"\0" * 16 + frame * frames
+
+
 def make_sounds():
     def sound(name, content, code=BAD, part="whole sound data"):
         case("audio", name, {"x": content}, code, *([] if code == OK else [part]))
@@ -507,6 +525,8 @@ def make_sounds():
                                                                                             "big") + flac[total + 8 :],
         OK)
     sound("flac: metadata of 2^24 - 1 bytes", flac[:4] + b"\x00\xff\xff\xff" + flac[8:])
+    sound("flac: 500,000 samples in 28 bytes", flac_bomb(1), OK)
+    sound("flac: 500,000 samples in each 28 bytes", flac_bomb(200), BAD, "samples from a file of")
 
 
 def main():
