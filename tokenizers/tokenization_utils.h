@@ -203,7 +203,8 @@ class PreTrainedTokenizerBase {
   /// Special tokens that a call adds to one text or a pair.
   size_t num_special_tokens_to_add(bool pair = false) const;
 
-  /// Tokens the model takes; kVeryLargeInteger when the files do not say.
+  /// Tokens the model takes; kVeryLargeInteger when the files do not say. As in transformers any number is taken, and a
+  /// call that needs it throws invalid_argument for a negative one.
   static constexpr int64_t kVeryLargeInteger = std::numeric_limits<int64_t>::max();
   int64_t model_max_length() const noexcept { return model_max_length_; }
   void set_model_max_length(int64_t length) { model_max_length_ = length; }

@@ -230,6 +230,28 @@ TEST(Loading, SavingKeepsTruncationAndPadding) {
   EXPECT_TRUE(again.at("padding").is_null());
 }
 
+// As in transformers, where a call that needs a negative length fails and others work.
+TEST(Loading, NegativeLengthsAreOfNoUse) {
+  for (const char* length : {"-1", "-1e300"}) {
+    const Folder folder;
+    folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n");
+    folder.write("tokenizer_config.json",
+                 std::string(R"({"tokenizer_class": "BertTokenizer", "model_max_length": )") + length + "}");
+    auto tokenizer = AutoTokenizer::from_pretrained(folder.path());
+    for (const bool set : {false, true}) {
+      if (set) tokenizer.set_model_max_length(-7);
+      EXPECT_EQ(tokenizer("a", {.padding = true}).row(0).size(), 3u);
+      EXPECT_EQ(tokenizer("a", {.truncation = true, .max_length = 2}).row(0).size(), 2u);
+      const auto refused = [&](const TokenizeOptions& options) {
+        expect_error([&] { tokenizer("a", options); }, ErrorCode::invalid_argument, "model_max_length");
+      };
+      refused({.truncation = true});
+      refused({.padding = "max_length"});
+      refused({.padding = "max_length", .truncation = true, .return_overflowing_tokens = true});
+    }
+  }
+}
+
 // transformers' named classes read scores as they are, its plain one as Hugging Face's tokenizers does: a unit in the
 // last place off, which decides between ways to cut a word that are as good as each other.
 TEST(Loading, ScoresOfNamedClassesAreExact) {
