@@ -155,12 +155,13 @@ void PreTrainedTokenizerBase::set_special_token(const std::string& name, const s
 
 size_t PreTrainedTokenizerBase::add_special_tokens(const Json& tokens) {
   std::vector<AddedToken> added;
+  PreTrainedTokenizerBase changed = *this;  // so that an error changes nothing
   for (const auto& [key, value] : tokens.as_object()) {
     if (key == "extra_special_tokens" || key == "additional_special_tokens") {
-      if (!value.as_array().empty()) extra_special_tokens_.clear();
+      if (!value.as_array().empty()) changed.extra_special_tokens_.clear();
       for (const Json& token : value.as_array()) {
         added.push_back(added_token_from_json(token, true));
-        extra_special_tokens_.push_back(added.back().content);
+        changed.extra_special_tokens_.push_back(added.back().content);
       }
       continue;
     }
@@ -168,9 +169,11 @@ size_t PreTrainedTokenizerBase::add_special_tokens(const Json& tokens) {
       throw Error(ErrorCode::invalid_argument, "tokenizer", "Key " + key + " is not a valid special token.");
     }
     added.push_back(added_token_from_json(value, true));
-    set_special_token(key, added.back().content);
+    changed.set_special_token(key, added.back().content);
   }
-  return added.empty() ? 0 : add_tokens(added, true);
+  const size_t count = added.empty() ? 0 : changed.add_tokens(added, true);
+  *this = std::move(changed);
+  return count;
 }
 
 size_t PreTrainedTokenizerBase::num_special_tokens_to_add(bool pair) const {

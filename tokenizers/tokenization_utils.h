@@ -198,7 +198,8 @@ class PreTrainedTokenizerBase {
   /// Adds tokens to match as a whole; returns how many were added, as transformers counts. New ids follow size().
   size_t add_tokens(const std::vector<AddedToken>& tokens, bool special_tokens = false);
   size_t add_tokens(const std::vector<std::string>& tokens, bool special_tokens = false);
-  /// Sets named special tokens, and "extra_special_tokens" (a list), adding those that are new.
+  /// Sets named special tokens, and "extra_special_tokens" (a list), adding those that are new. Throws
+  /// invalid_argument for another name or bad_file for a value that is no token, and then changes nothing.
   size_t add_special_tokens(const Json& tokens);
   /// Special tokens that a call adds to one text or a pair.
   size_t num_special_tokens_to_add(bool pair = false) const;
