@@ -225,7 +225,10 @@ void PreTrainedTokenizerBase::save_pretrained(const std::string& directory) cons
   }
   if (clean_up_tokenization_spaces_) config.set("clean_up_tokenization_spaces", true);
   config.set("tokenizer_class", class_name_);
+  // What an earlier save left and would be loaded in place of, or beside, what is written here.
+  std::vector<std::string> stale{"special_tokens_map.json"};
   if (is_fast()) {
+    stale.push_back("added_tokens.json");
     pipeline_->save(directory + "/tokenizer.json");
   } else {
     Json::Object added, decoder;
@@ -247,9 +250,18 @@ void PreTrainedTokenizerBase::save_pretrained(const std::string& directory) cons
       for (int32_t id = 0; id < model.id_end(); ++id) vocabulary.append(model.token(id)) += '\n';
     }
     write_atomically(directory + "/" + slow_vocabulary_file_, vocabulary);
-    if (!added.empty()) write_atomically(directory + "/added_tokens.json", Json(added).dump(2, true, false) + "\n");
+    stale.push_back("tokenizer.json");
+    if (added.empty())
+      stale.push_back("added_tokens.json");
+    else
+      write_atomically(directory + "/added_tokens.json", Json(added).dump(2, true, false) + "\n");
   }
   write_atomically(directory + "/tokenizer_config.json", config.dump(2, true, false) + "\n");
+  for (const std::string& name : stale) {
+    std::filesystem::remove(directory + "/" + name, error);
+    if (error)
+      throw Error(ErrorCode::io, directory + "/" + name, "expected to remove the file but got: " + error.message());
+  }
 }
 
 }  // namespace caracal

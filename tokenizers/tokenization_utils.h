@@ -219,8 +219,8 @@ class PreTrainedTokenizerBase {
   /// False for the classes that run the plain algorithm.
   bool is_fast() const noexcept { return slow_vocabulary_file_.empty(); }
   /// Writes tokenizer_config.json and tokenizer.json (or vocab.json and added_tokens.json, for classes that have no
-  /// tokenizer.json) into `directory`, made when it is not there; transformers loads them to an equal tokenizer. Throws
-  /// io.
+  /// tokenizer.json) into `directory`, made when it is not there; transformers loads them to an equal tokenizer. What
+  /// is there of another tokenizer and would be loaded in their place, or beside them, is removed. Throws io.
   void save_pretrained(const std::string& directory) const;
   /// The pipeline beneath.
   const tokenizers::Tokenizer& backend_tokenizer() const noexcept { return *pipeline_; }

@@ -1,5 +1,6 @@
 // Which files make which tokenizer, and what is refused.
 #include <caracal/models/bert/tokenization_bert.h>
+#include <caracal/models/bert/tokenization_bert_legacy.h>
 #include <caracal/models/tokenization_auto.h>
 
 #include "tokenizers_testing.h"
@@ -250,6 +251,33 @@ TEST(Loading, NegativeLengthsAreOfNoUse) {
       refused({.padding = "max_length", .truncation = true, .return_overflowing_tokens = true});
     }
   }
+}
+
+// What another tokenizer left in the directory is not loaded in place of what was saved, or beside it.
+TEST(Loading, SavingOverAnotherTokenizer) {
+  const Folder slow_files, fast_files, saved;
+  slow_files.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n");
+  fast_files.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nold\nolder\n");
+  auto slow = BertTokenizerLegacy::from_pretrained(slow_files.path());
+  const auto fast = BertTokenizer::from_pretrained(fast_files.path());
+  const auto leave = [&](const char* name) { saved.write(name, R"({"<left>": 77})"); };
+  fast.save_pretrained(saved.path());
+  saved.write("special_tokens_map.json", R"({"pad_token": "<left>"})");
+  leave("added_tokens.json");
+  slow.save_pretrained(saved.path());
+  const auto is_whole = [&](const PreTrainedTokenizerBase& want) {
+    const auto got = AutoTokenizer::from_pretrained(saved.path());
+    EXPECT_EQ(got.class_name(), want.class_name());
+    EXPECT_EQ(got.get_vocab(), want.get_vocab());
+    EXPECT_EQ(got.all_special_tokens(), want.all_special_tokens());
+  };
+  is_whole(slow);
+  slow.add_tokens(std::vector<std::string>{"new"});
+  slow.save_pretrained(saved.path());
+  is_whole(slow);
+  leave("special_tokens_map.json");
+  fast.save_pretrained(saved.path());
+  is_whole(fast);
 }
 
 // transformers' named classes read scores as they are, its plain one as Hugging Face's tokenizers does: a unit in the
