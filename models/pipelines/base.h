@@ -36,6 +36,7 @@ struct PipelineInput {
 PipelineInput pipeline_input(const Json& json);
 
 /// How a pipeline reads files. The core decodes none: pipelines/media.h gives readers that do, with caracal::media.
+/// They are called from tasks of the model's runtime, from several at once: they may not run work on it themselves.
 struct PipelineFiles {
   std::function<Tensor(const std::string& path)> image = {};                         // -> (H, W, 3) U8, upright
   std::function<Tensor(const std::string& path, int64_t sampling_rate)> audio = {};  // -> (N) F32 at this rate
@@ -125,6 +126,7 @@ Tensor batch_row(const Tensor& batch, int64_t i);
 BatchFeature pixels_of(const BaseImageProcessor& processor, const Tensor& image, Json arguments = Json::Object{});
 /// The image or sound of an input, from its file if need be.
 Tensor image_of(const PipelineInput& input, const PipelineFiles& files, bool text_is_file = true);
+/// Sound is resampled by the runtime's kernels on the calling thread: preprocess(), which asks for it, is a task.
 Tensor audio_of(const Runtime& runtime, const PipelineInput& input, const PipelineFiles& files, int64_t sampling_rate);
 
 }  // namespace caracal

@@ -3,6 +3,8 @@
 #include <caracal/models/pipelines/pipeline.h>
 
 #include <atomic>
+#include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <thread>
 
@@ -240,6 +242,80 @@ TEST(Pipelines, ABadInputLeavesTheOthersAlone) {
       EXPECT_THROW((*pipe)(inputs, {}, batch), Error);
     }
     EXPECT_THROW((*pipe)(inputs, {}, 0), Error);
+  }
+}
+
+// A host's pool of a fixed number of workers: run() puts tasks into their queue and waits.
+class Workers final : public Executor {
+ public:
+  explicit Workers(int count) : threads_(size_t(count)) {
+    for (std::thread& thread : threads_) thread = std::thread([this] { work(); });
+  }
+  ~Workers() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+  int concurrency() const noexcept override { return int(threads_.size()); }
+  void run(int tasks, void (*task)(void*, int), void* context) override {
+    // A worker that waits for workers may wait for ever.
+    if (is_worker) nested = true;
+    if (is_worker) {
+      for (int i = 0; i < tasks; i++) task(context, i);
+      return;
+    }
+    std::unique_lock lock(mutex_);
+    int left = tasks;
+    for (int i = 0; i < tasks; i++) {
+      queue_.push_back([this, &left, task, context, i] {
+        task(context, i);
+        const std::lock_guard done(mutex_);
+        left--;
+        changed_.notify_all();
+      });
+    }
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return left == 0; });
+  }
+  std::atomic<bool> nested = false;
+
+ private:
+  void work() {
+    is_worker = true;
+    for (std::unique_lock lock(mutex_);;) {
+      changed_.wait(lock, [&] { return stop_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      const std::function<void()> task = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      task();
+      lock.lock();
+    }
+  }
+  static inline thread_local bool is_worker = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> queue_;
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+TEST(Pipelines, TasksRunNoTasksOfTheirOwn) {
+  const auto workers = std::make_shared<Workers>(2);
+  const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.executor = workers});
+  const Checkpoint sound("wav2vec2/ctc", "sound"), text("bert/sequence_5", "text"),
+      image("vit/image_classification_names", "images");
+  const std::pair<std::string, PipelineInput> cases[] = {
+      {sound.path, {.audio = noise(44'100), .sampling_rate = 44'100}},
+      {text.path, {.text = "the cat sits on the mat"}},
+      {image.path, {.image = pixels(300, 200)}}};
+  for (const auto& [path, input] : cases) {
+    const auto pipe = pipeline("", path, {.load = {.runtime = runtime}});
+    EXPECT_EQ((*pipe)(std::vector(8, input), {}, 4).size(), 8u);
+    EXPECT_FALSE(workers->nested) << pipe->task();
   }
 }
 
