@@ -95,11 +95,11 @@ SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path
       result.include_prompt_ = in_file(file, [&] { return include->as_bool(); });
   }
 
-  // What the tokenizer and the model allow, unless the Transformer module says less.
-  int64_t most = result.tokenizer_.model_max_length();
+  // What the tokenizer and the model allow, unless the Transformer module says another length than the tokenizer.
+  int64_t most = PreTrainedTokenizerBase::kVeryLargeInteger;
   const Json config = result.model_->config().to_dict();
-  if (const Json* positions = config.find("max_position_embeddings")) most = std::min(most, positions->as_int());
-  result.max_seq_length_ = most;
+  if (const Json* positions = config.find("max_position_embeddings")) most = positions->as_int();
+  result.max_seq_length_ = std::min(most, result.tokenizer_.model_max_length());
   if (const std::string file = transformer + "/sentence_bert_config.json"; exists(file)) {
     const Json settings = Json::parse_file(file);
     if (const Json* limit = settings.find("max_seq_length"); limit != nullptr && limit->is_integer()) {
@@ -107,6 +107,7 @@ SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path
         throw Error(ErrorCode::bad_file, file,
                     "expected max_seq_length from 1 to " + std::to_string(most) + " but got " + limit->dump());
       result.max_seq_length_ = limit->as_int();
+      result.tokenizer_.set_model_max_length(result.max_seq_length_);
     }
     if (const Json* lower = settings.find("do_lower_case"); lower != nullptr && lower->is_bool() && lower->as_bool())
       throw Error(ErrorCode::unsupported, file,

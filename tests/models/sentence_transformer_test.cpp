@@ -87,6 +87,20 @@ TEST_F(SentenceTransformers, CutsLongTexts) {
   EXPECT_EQ(model.encode({}).shape(), (Shape{0, e.size(1)}));
 }
 
+// Which may be more than the tokenizer says, but not more than the model takes.
+TEST_F(SentenceTransformers, TheModuleSaysHowLongTextsMayBe) {
+  const int64_t most = Json::parse_file((root / "config.json").string()).at("max_position_embeddings").as_int();
+  write("tokenizer_config.json", R"({"tokenizer_class": "BertTokenizer", "model_max_length": 3})");
+  EXPECT_EQ(SentenceTransformer::from_pretrained(root).max_seq_length(), 3);
+  write("sentence_bert_config.json", R"({"max_seq_length": 5})");
+  const auto model = SentenceTransformer::from_pretrained(root);
+  EXPECT_EQ(model.max_seq_length(), 5);
+  EXPECT_EQ(model.tokenizer().model_max_length(), 5);
+  EXPECT_EQ(model.tokenize({"a cat sits sits"}, {}).row(0).size(), 5u);
+  write("sentence_bert_config.json", R"({"max_seq_length": )" + std::to_string(most + 1) + "}");
+  EXPECT_NE(load_error().find("from 1 to " + std::to_string(most)), std::string::npos) << load_error();
+}
+
 TEST_F(SentenceTransformers, RefusesWhatItCannotDo) {
   auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
   write("1_Pooling/config.json", R"({"pooling_mode_lasttoken": true})");
