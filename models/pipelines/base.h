@@ -106,8 +106,11 @@ class Pipeline {
   virtual Prepared preprocess(const PipelineInput& input, const Settings& settings) const = 0;
   virtual Json postprocess(const Outcome& outcome, const Settings& settings) const = 0;
 
-  /// The rows of an encoding as a model takes them.
-  static Prepared prepare(BatchEncoding encoding);
+  /// The rows of an encoding as a model takes them, of at least one token, which may be padding.
+  static Prepared as_rows(BatchEncoding encoding);
+  /// The same of a task for which every row must have tokens: else throws invalid_argument, as transformers' models do.
+  Prepared prepare(BatchEncoding encoding) const;
+  void expect_tokens(const BatchEncoding& encoding) const;
   [[noreturn]] void refuse(const std::string& what) const;
 
  private:

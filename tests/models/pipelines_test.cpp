@@ -39,6 +39,23 @@ struct Checkpoint : TemporaryDirectory {
   }
 };
 
+// In place of the tokenizer's files: one that takes words apart by white space and adds nothing.
+void write_bare_tokenizer(const std::string& folder) {
+  std::ofstream(folder + "/tokenizer.json") << Json{
+      {"version", "1.0"},
+      {"added_tokens", Json::Array{}},
+      {"normalizer", nullptr},
+      {"pre_tokenizer", Json{{"type", "WhitespaceSplit"}}},
+      {"post_processor", nullptr},
+      {"decoder", nullptr},
+      {"model",
+       Json{{"type", "WordLevel"},
+            {"vocab", Json{{"[PAD]", 0}, {"[UNK]", 1}, {"the", 2}, {"cat", 3}, {"sits", 4}, {"mat", 5}, {"[CLS]", 6}}},
+            {"unk_token", "[UNK]"}}}}.dump();
+  std::ofstream(folder + "/tokenizer_config.json")
+      << Json{{"tokenizer_class", "PreTrainedTokenizerFast"}, {"pad_token", "[PAD]"}, {"cls_token", "[CLS]"}}.dump();
+}
+
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST(Pipelines, EqualTransformersAloneAndInBatches) {
@@ -243,6 +260,53 @@ TEST(Pipelines, ABadInputLeavesTheOthersAlone) {
     }
     EXPECT_THROW((*pipe)(inputs, {}, 0), Error);
   }
+}
+
+// A tokenizer that puts nothing around a text finds no token in spaces: an error, as in transformers, in any company.
+TEST(Pipelines, RefuseTextsWithoutTokens) {
+  const std::pair<const char*, const char*> tasks[] = {{"bert/question_answering", "question-answering"},
+                                                       {"bert/sequence_5", "text-classification"},
+                                                       {"bert/token", "token-classification"},
+                                                       {"bert/multiple_choice", "multiple-choice"},
+                                                       {"bert/base", "feature-extraction"}};
+  for (const auto& [model, task] : tasks) {
+    SCOPED_TRACE(task);
+    const Checkpoint checkpoint(model, "text");
+    write_bare_tokenizer(checkpoint.path);
+    const auto pipe = pipeline(task, checkpoint.path);
+    PipelineInput good{.text = "the cat"}, empty{.text = " "};
+    if (pipe->task() == "question-answering") good.text_pair = "sits", empty.text_pair = "\t";
+    if (pipe->task() == "multiple-choice") good.texts = {"sits", "mat"}, empty.texts = {" ", "mat"};
+    const Json alone = (*pipe)(good);
+    EXPECT_TRUE(has(message_of([&] { (*pipe)(empty); }), "expected a text with tokens"));
+    for (const int64_t batch : {1, 2, 3}) {
+      size_t done = 0;
+      std::vector<size_t> failed;
+      pipe->run(std::vector{good, empty, good}, {},
+                {.batch_size = batch,
+                 .done =
+                     [&](size_t, const Json& result) {
+                       EXPECT_EQ(result, alone);
+                       done++;
+                     },
+                 .failed = [&](size_t i, const Error&) { failed.push_back(i); }});
+      EXPECT_EQ(done, 2u);
+      EXPECT_EQ(failed, std::vector<size_t>{1});
+    }
+  }
+}
+
+// Embeddings of such texts are zeros.
+TEST(Pipelines, SimilarityOfTextsWithoutTokens) {
+  const Checkpoint checkpoint("bert/base", "text");
+  write_bare_tokenizer(checkpoint.path);
+  const auto pipe = pipeline("sentence-similarity", checkpoint.path);
+  const PipelineInput empty{.text = " ", .texts = {"", " "}}, some{.text = "the cat", .texts = {" ", "the cat"}};
+  EXPECT_EQ((*pipe)(empty), (Json::Array{0.0, 0.0}));
+  EXPECT_EQ((*pipe)(some).as_array()[0], Json(0.0));
+  for (int64_t batch : {1, 2})
+    EXPECT_EQ((*pipe)(std::vector{empty, some, empty}, {}, batch),
+              (std::vector{(*pipe)(empty), (*pipe)(some), (*pipe)(empty)}));
 }
 
 // A host's pool of a fixed number of workers: run() puts tasks into their queue and waits.
