@@ -9,8 +9,8 @@
 
 // libcurl opens so many more sessions for this thread; -1: any number.
 static thread_local int sessions_left = -1;
-extern "C" void* curl_easy_init() {
-  static const auto real = reinterpret_cast<void* (*)()>(dlsym(RTLD_NEXT, "curl_easy_init"));
+extern "C" void* curl_multi_init() {
+  static const auto real = reinterpret_cast<void* (*)()>(dlsym(RTLD_NEXT, "curl_multi_init"));
   if (sessions_left == 0) return nullptr;
   sessions_left -= sessions_left > 0;
   return real();
