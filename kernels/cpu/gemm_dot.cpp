@@ -9,7 +9,7 @@
 namespace caracal::kernels::CARACAL_TIER {
 
 static constexpr int64_t kRotatedRow = 4096;  // longer rows are rotated twice, for want of room
-static constexpr int64_t kRowHeader = 64;  // bytes before a converted row: RowScale, filled up to a cache line
+static constexpr int64_t kRowHeader = 64;     // bytes before a converted row: RowScale, filled up to a cache line
 
 /// x = scale · (q - zero), where q are the row's bytes.
 struct RowScale {
@@ -62,7 +62,8 @@ CARACAL_INLINE f32x16 round(f32x16 x) { return (x + set1(0x1.8p23f)) - set1(0x1.
 void quantize_weights_s8(int8_t* out, float* scales, const float* w, int64_t n, int64_t k) {
   for (int64_t j = 0; j < n; j++, w += k, out += k) {
     f32x16 most = zero(), odd = zero();
-    rotate(w, k, [&](int64_t, f32x16 x) { most = max(most, abs(x)), odd = odd + x * zero(); });  // NaN from NaN or inf on
+    rotate(w, k,
+           [&](int64_t, f32x16 x) { most = max(most, abs(x)), odd = odd + x * zero(); });  // NaN from NaN or inf on
     const bool finite = hsum(odd) == 0;
     const float largest = finite ? hmax(most) : 0;
     const bool scaled = largest > 1e-30f;  // a column of nothing but zeros, or as good as that, is one of zeros

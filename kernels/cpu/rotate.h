@@ -1,10 +1,10 @@
 // The rotation of rows before they are rounded to 8 bits. A few columns of the activations of a transformer are many
-// times as large as the others, and a scale that has room for them leaves the others few steps. Multiplied by an orthogonal matrix,
-// R, which spreads each number over up to 128 places, rows come out alike everywhere; and with W rotated too, products
-// are what they were: (x R) (w R)ᵀ = x wᵀ.
+// times as large as the others, and a scale that has room for them leaves the others few steps. Multiplied by an
+// orthogonal matrix, R, which spreads each number over up to 128 places, rows come out alike everywhere; and with W
+// rotated too, products are what they were: (x R) (w R)ᵀ = x wᵀ.
 //
-// R is made of blocks: Hadamard matrices of 128, in the rest of 64, 32, 16 numbers; up to 15 last ones stay as they are.
-// It is its own inverse.
+// R is made of blocks: Hadamard matrices of 128, in the rest of 64, 32, 16 numbers; up to 15 last ones stay as they
+// are. It is its own inverse.
 #pragma once
 
 #include <caracal/kernels/cpu/vec.h>
@@ -25,8 +25,7 @@ template <int distance>
 CARACAL_INLINE f32x16 exchange_lanes(f32x16 x) {
   if constexpr (distance == 1) return {_mm256_permute_ps(x.lo, 0xb1), _mm256_permute_ps(x.hi, 0xb1)};
   if constexpr (distance == 2) return {_mm256_permute_ps(x.lo, 0x4e), _mm256_permute_ps(x.hi, 0x4e)};
-  if constexpr (distance == 4)
-    return {_mm256_permute2f128_ps(x.lo, x.lo, 1), _mm256_permute2f128_ps(x.hi, x.hi, 1)};
+  if constexpr (distance == 4) return {_mm256_permute2f128_ps(x.lo, x.lo, 1), _mm256_permute2f128_ps(x.hi, x.hi, 1)};
   if constexpr (distance == 8) return {x.hi, x.lo};
 }
 #else
@@ -37,12 +36,24 @@ CARACAL_INLINE f32x16 exchange_lanes(f32x16 x) {
 #endif
 
 template <int distance>
-static constexpr float kSigns[16] = {
-    1, distance & 1 ? -1 : 1, distance & 2 ? -1 : 1, distance & 3 ? -1 : 1,
-    distance & 4 ? -1 : 1, distance & 5 ? -1 : 1, distance & 6 ? -1 : 1, distance & 7 ? -1 : 1,
-    distance & 8 ? -1 : 1, distance & 9 ? -1 : 1, distance & 10 ? -1 : 1, distance & 11 ? -1 : 1,
-    distance & 12 ? -1 : 1, distance & 13 ? -1 : 1, distance & 14 ? -1 : 1, distance & 15 ? -1 : 1};
-/// One step of a fast Hadamard transform: of two lanes `distance` apart, the lower receives the sum, the upper lower - upper.
+static constexpr float kSigns[16] = {1,
+                                     distance & 1 ? -1 : 1,
+                                     distance & 2 ? -1 : 1,
+                                     distance & 3 ? -1 : 1,
+                                     distance & 4 ? -1 : 1,
+                                     distance & 5 ? -1 : 1,
+                                     distance & 6 ? -1 : 1,
+                                     distance & 7 ? -1 : 1,
+                                     distance & 8 ? -1 : 1,
+                                     distance & 9 ? -1 : 1,
+                                     distance & 10 ? -1 : 1,
+                                     distance & 11 ? -1 : 1,
+                                     distance & 12 ? -1 : 1,
+                                     distance & 13 ? -1 : 1,
+                                     distance & 14 ? -1 : 1,
+                                     distance & 15 ? -1 : 1};
+/// One step of a fast Hadamard transform: of two lanes `distance` apart, the lower receives the sum, the upper lower -
+/// upper.
 template <int distance>
 CARACAL_INLINE f32x16 add_lanes(f32x16 x) {
   return fma(x, load(kSigns<distance>), exchange_lanes<distance>(x));
