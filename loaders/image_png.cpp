@@ -1,7 +1,9 @@
 // PNG by libpng, without gamma or colour management, which is what Pillow does.
 #include <algorithm>
 #include <csetjmp>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -21,6 +23,7 @@ struct Decoder {
   png_structp png = nullptr;
   png_infop info = nullptr;
   std::span<const uint8_t> rest;
+  size_t most_bytes = 0;  // of one allocation
   std::jmp_buf jump;
   char message[256] = "no memory";
   ~Decoder() { png_destroy_read_struct(&png, &info, nullptr); }
@@ -28,14 +31,20 @@ struct Decoder {
 
 bool read_header(Decoder& d) {
   if (setjmp(d.jump)) return false;
-  d.png = png_create_read_struct(
+  d.png = png_create_read_struct_2(
       PNG_LIBPNG_VER_STRING, &d,
       [](png_structp png, png_const_charp message) {
         Decoder& self = *static_cast<Decoder*>(png_get_error_ptr(png));
         std::snprintf(self.message, sizeof self.message, "%s", message);
         std::longjmp(self.jump, 1);
       },
-      [](png_structp, png_const_charp) {});
+      [](png_structp, png_const_charp) {}, &d,
+      [](png_structp png, png_alloc_size_t bytes) {
+        if (bytes > static_cast<Decoder*>(png_get_mem_ptr(png))->most_bytes)
+          png_error(png, "a chunk that is longer than the file");
+        return std::malloc(bytes);
+      },
+      [](png_structp, png_voidp bytes) { std::free(bytes); });
   if (d.png == nullptr) return false;
   d.info = png_create_info_struct(d.png);
   if (d.info == nullptr) return false;
@@ -115,9 +124,13 @@ Tensor clipped(const Tensor& wide) {
 Image decode_png(const Input& input) {
   Decoder d;
   d.rest = input.bytes;
+  // libpng allocates what a chunk claims to hold, but no chunk that is whole is larger than the file.
+  const size_t most_chunk_bytes = std::max<size_t>(kMaxChunkBytes, input.bytes.size());
+  d.most_bytes = most_chunk_bytes;
   if (!read_header(d)) bad_image(input, d.message);
   const int64_t width = png_get_image_width(d.png, d.info), height = png_get_image_height(d.png, d.info);
   check_size(input, width, height);
+  d.most_bytes = SIZE_MAX;  // rows: bounded by check_size
   int channels = 0;
   if (!choose_output(d, channels)) bad_image(input, d.message);
   const bool wide = png_get_bit_depth(d.png, d.info) == 16;
@@ -127,6 +140,7 @@ Image decode_png(const Input& input) {
   std::vector<png_bytep> rows(static_cast<size_t>(height));
   for (int64_t y = 0; y < height; y++) rows[size_t(y)] = pixels.data<uint8_t>() + y * row_bytes;
   if (!read_pixels(d, rows.data())) bad_image(input, d.message);
+  d.most_bytes = most_chunk_bytes;
   if (!read_end(d)) bad_image(input, d.message);
   static constexpr const char* modes[] = {"L", "LA", "RGB", "RGBA"};
   return {.pixels = wide ? clipped(pixels) : pixels,

@@ -19,7 +19,7 @@ cmake --build --preset fuzz --parallel "$(nproc)" --target "${targets[@]/#/fuzz_
 
 # Findings are new files crash-…, oom-…, timeout-…; the corpus grows from run to run.
 fuzz() {
-  local name=$1 corpus=$build/corpus/$1 log=$build/$1.log limits=(-timeout=60 -rss_limit_mb=2048)
+  local name=$1 corpus=$build/corpus/$1 log=$build/$1.log limits=(-timeout=60 -rss_limit_mb=2048 -malloc_limit_mb=1024)
   python3 tests/fuzz/corpus.py "$name" "$corpus"
   [[ $seconds != 0 ]] || limits+=(-runs=0)
   [[ ! -s $corpus.dict ]] || limits+=(-dict="$corpus.dict")

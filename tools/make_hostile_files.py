@@ -408,6 +408,10 @@ def make_images():
     image("png cut in its pixels", png()[:50], BAD, "whole image")
     image("png with a wrong checksum", png()[:-16] + b"\0\0\0\0" + png()[-12:])
     image("png with a chunk of 2^31 bytes", png(before=struct.pack(">I", 2**31) + b"tEXt"))
+    for kind in (b"tEXt", b"iCCP", b"eXIf", b"abCd"):
+        image(f"png that claims 1.5 GB of {kind.decode()}", png(before=struct.pack(">I", 1_500_000_000) + kind))
+    claim = png(end=False) + struct.pack(">I", 1_500_000_000) + b"eXIf" + b"\0" * 40
+    image("png that claims 1.5 GB of EXIF behind its pixels", claim, BAD, "whole image")
     bomb, looping = zlib.compress(b"\0" * 20_000_000, 9), b"\x12\x01\x03\0\xff\xff\xff\xff\x08\0\0\0"
     image("png with a profile that inflates to 20 MB", png(before=chunk(b"iCCP", b"x\0\0" + bomb)), OK)
     image("png with a text that inflates to 20 MB", png(before=chunk(b"zTXt", b"x\0\0" + bomb)), OK)

@@ -119,7 +119,7 @@ TEST(HostileFiles, EachGetsItsVerdict) {
     for (Access access : {Access::map, Access::read}) {
       readers.logged.clear();
       forget_peak_memory();
-      const double begin = cpu_seconds(), memory = process_status("VmRSS");
+      const double begin = cpu_seconds(), memory = process_status("VmRSS"), space = process_status("VmPeak");
       std::string got = "ok", text;
       try {
         if (!readers.read(kind, directory, access)) break;
@@ -132,7 +132,8 @@ TEST(HostileFiles, EachGetsItsVerdict) {
       } catch (const std::exception& error) {
         got = std::string("not an Error but ") + error.what();
       }
-      const double seconds = cpu_seconds() - begin, peak = process_status("VmHWM") - memory;
+      const double seconds = cpu_seconds() - begin, peak = process_status("VmHWM") - memory,
+                   more_space = process_status("VmPeak") - space;
       EXPECT_EQ(got, code) << text;
       for (const Json& part : one.at("parts").as_array())
         EXPECT_NE(text.find(part.as_string()), text.npos) << text << "\n  lacks: " << part.as_string();
@@ -140,8 +141,9 @@ TEST(HostileFiles, EachGetsItsVerdict) {
 #ifndef CARACAL_SANITIZED
       EXPECT_LT(seconds, 0.5) << text;
       EXPECT_LT(peak, 100) << text;
+      EXPECT_LT(more_space, 200) << text;  // memory that is asked for and not touched
 #else
-      (void)seconds, (void)peak;
+      (void)seconds, (void)peak, (void)more_space;
 #endif
       kinds.insert(kind);
     }
