@@ -72,7 +72,8 @@ void quantize_weights_s8(int8_t* out, float* scales, const float* w, int64_t n, 
     rotate(w, k, [&](int64_t i, f32x16 x) {
       alignas(64) float rounded[kLanes];
       store(rounded, scaled ? round(x * inverse) : zero());
-      for (int64_t lane = 0; lane < kLanes && i + lane < k; lane++) out[i + lane] = int8_t(rounded[lane]);
+      const int64_t lanes = k - i < kLanes ? k - i : kLanes;
+      for (int64_t lane = 0; lane < lanes; lane++) out[i + lane] = int8_t(rounded[lane]);
     });
   }
 }

@@ -11,30 +11,6 @@
 
 namespace caracal::kernels::CARACAL_TIER {
 
-#if defined(__AVX512F__)
-// Lane i receives lane i ^ distance.
-template <int distance>
-CARACAL_INLINE f32x16 exchange_lanes(f32x16 x) {
-  if constexpr (distance == 1) return {_mm512_permute_ps(x.v, 0xb1)};
-  if constexpr (distance == 2) return {_mm512_permute_ps(x.v, 0x4e)};
-  if constexpr (distance == 4) return {_mm512_shuffle_f32x4(x.v, x.v, 0xb1)};
-  if constexpr (distance == 8) return {_mm512_shuffle_f32x4(x.v, x.v, 0x4e)};
-}
-#elif defined(__AVX2__)
-template <int distance>
-CARACAL_INLINE f32x16 exchange_lanes(f32x16 x) {
-  if constexpr (distance == 1) return {_mm256_permute_ps(x.lo, 0xb1), _mm256_permute_ps(x.hi, 0xb1)};
-  if constexpr (distance == 2) return {_mm256_permute_ps(x.lo, 0x4e), _mm256_permute_ps(x.hi, 0x4e)};
-  if constexpr (distance == 4) return {_mm256_permute2f128_ps(x.lo, x.lo, 1), _mm256_permute2f128_ps(x.hi, x.hi, 1)};
-  if constexpr (distance == 8) return {x.hi, x.lo};
-}
-#else
-template <int distance>
-CARACAL_INLINE f32x16 exchange_lanes(f32x16 x) {
-  CARACAL_LANES(f32x16, x.v[i ^ distance]);
-}
-#endif
-
 template <int distance>
 static constexpr float kSigns[16] = {1,
                                      distance & 1 ? -1 : 1,
