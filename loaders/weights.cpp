@@ -316,9 +316,10 @@ bool Weights::is_quantized(std::string_view name) const {
   return from != nullptr && from->dtype == DType::I8;
 }
 
-QuantizedWeight Weights::get_quantized(std::string_view name, const Shape& shape, const Init& init) const {
+QuantizedWeight Weights::get_quantized(const kernels::Kernels& cpu, std::string_view name, const Shape& shape,
+                                       const Init& init) const {
   State& state = *state_;
-  const std::string full = state.source_of(full_name(name)), scale_name = full + "_scale";
+  const std::string full = state.source_of(full_name(name)), scale_name = full + kScaleSuffix;
   const Shape scale_shape{shape[0], 1};
   if (is_quantized(name)) {
     const QuantizedWeight stored{state.load_exactly(full, state.find(full), shape, DType::I8),
@@ -327,14 +328,14 @@ QuantizedWeight Weights::get_quantized(std::string_view name, const Shape& shape
       if (!(scale >= 0)) throw Error(ErrorCode::bad_file, scale_name, "expected scales of at least 0");
     return stored;
   }
-  const QuantizedWeight made = quantize_weight(get(name, shape, init));
+  const QuantizedWeight made = quantize_weight(cpu, get(name, shape, init));
   const auto parameter = std::ranges::find(state.parameters, full, &Parameter::name);
   if (parameter->dtype == DType::I8) return made;
-  const auto values = [load = parameter->load] {
+  const auto values = [cpu = &cpu, load = parameter->load] {
     const Tensor stored = load();
-    return quantize_weight(stored.dtype() == DType::F32 ? stored : stored.to(DType::F32));
+    return quantize_weight(*cpu, stored.dtype() == DType::F32 ? stored : stored.to(DType::F32));
   };
-  const Parameter scales{scale_name, parameter->saved_name + "_scale", scale_shape, DType::F32,
+  const Parameter scales{scale_name, parameter->saved_name + kScaleSuffix, scale_shape, DType::F32,
                          [values] { return values().scales; }};
   parameter->dtype = DType::I8;
   parameter->load = [values] { return values().values; };

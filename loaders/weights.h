@@ -53,6 +53,9 @@ struct Parameter {
   std::function<Tensor()> load;
 };
 
+/// After the name of a matrix in 8 bits, this gives the name of its scales.
+inline constexpr const char* kScaleSuffix = "_rotated_scale";
+
 /// A part of stored names and what it is called in the model.
 using Rename = std::pair<std::string_view, std::string_view>;
 
@@ -107,10 +110,11 @@ class Weights {
   Tensor get_stored(std::string_view name, const Shape& shape, const Init& init = {}) const;
   /// True when the tensor is stored in 8 bits, with its scales beside it.
   bool is_quantized(std::string_view name) const;
-  /// The matrix prefix.name (n, k) in 8 bits, and its scales, prefix.name_scale (n, 1): as they are stored, else
-  /// rounded from what get() gives. They are two parameters of the model from now on. Throws as get() does, and
-  /// bad_file for scales that do not fit.
-  QuantizedWeight get_quantized(std::string_view name, const Shape& shape, const Init& init = {}) const;
+  /// The matrix prefix.name (n, k) in 8 bits, and its scales, prefix.name + kScaleSuffix (n, 1): as they are stored,
+  /// else rounded by `cpu` from what get() gives. They are two parameters of the model from now on. Throws as get()
+  /// does, and bad_file for scales that do not fit.
+  QuantizedWeight get_quantized(const kernels::Kernels& cpu, std::string_view name, const Shape& shape,
+                                const Init& init = {}) const;
   /// The caller has copied the tensor and needs the file's pages no more: they leave this process's memory. Does
   /// nothing for a tensor that is tied to another.
   void release(std::string_view name) const;

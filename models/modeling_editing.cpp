@@ -113,6 +113,18 @@ Tensor keep_blocks(const Tensor& x, const std::vector<int64_t>& blocks, int64_t 
   return out;
 }
 
+// keep_blocks of the columns of a matrix in 8 bits, whose rotation mixes them: it is rounded anew.
+void prune_quantized_columns(const kernels::Kernels& cpu, Parameter& values, Parameter& scales, const Shape& shape,
+                             const std::vector<int64_t>& blocks, int64_t block) {
+  const auto pruned = [cpu = &cpu, blocks, block, load = values.load, load_scales = scales.load] {
+    const Tensor matrix = dequantize_weight(*cpu, {load(), load_scales()});
+    return quantize_weight(*cpu, keep_blocks(matrix, blocks, block, /*columns=*/true));
+  };
+  values.shape = shape;
+  values.load = [pruned] { return pruned().values; };
+  scales.load = [pruned] { return pruned().scales; };
+}
+
 }  // namespace
 
 uint64_t parse_size(const std::string& text) {
@@ -265,13 +277,20 @@ void PreTrainedModel::prune_heads(const std::map<int64_t, std::set<int64_t>>& he
     for (Parameter& p : pruned) {
       const bool projection = std::ranges::any_of(names.projections, [&](const std::string& name) {
         return p.name.ends_with(name + ".weight") || p.name.ends_with(name + ".bias") ||
-               p.name.ends_with(name + ".weight_scale");
+               p.name.ends_with(name + ".weight" + kScaleSuffix);
       });
       const bool output = p.name.ends_with(names.output + ".weight");
       if (!projection && !output) continue;
       std::vector<int64_t> dims(p.shape.begin(), p.shape.end());
       dims[output ? 1 : 0] = int64_t(kept.size()) * head_dim;
-      p = changed(p, Shape(std::span<const int64_t>(dims)), [kept, head_dim, output](const Tensor& x) {
+      const Shape shape{std::span<const int64_t>(dims)};
+      if (output && p.dtype == DType::I8) {
+        const auto scales = std::ranges::find(pruned, p.name + kScaleSuffix, &Parameter::name);
+        if (scales == pruned.end()) throw Error(ErrorCode::internal, op, "expected scales beside " + p.name);
+        prune_quantized_columns(runtime().cpu(), p, *scales, shape, kept, head_dim);
+        continue;
+      }
+      p = changed(p, shape, [kept, head_dim, output](const Tensor& x) {
         return keep_blocks(x, kept, head_dim, /*columns=*/output);
       });
     }

@@ -44,7 +44,7 @@ Linear load_matrices(const Loader& loader, const std::vector<Weights>& ws, int64
   std::vector<Tensor> weights, biases;
   for (const Weights& w : ws) {
     if (int8)
-      quantized.push_back(w.get_quantized("weight", shape, init));
+      quantized.push_back(w.get_quantized(loader.runtime.cpu(), "weight", shape, init));
     else
       weights.push_back(w.get_stored("weight", shape, init));
     biases.push_back(bias_of(w));

@@ -81,13 +81,25 @@ void pack_panels(const Runtime& runtime, WeightStore& store, Linear& linear, con
 
 }  // namespace
 
-QuantizedWeight quantize_weight(const Tensor& weight) {
+QuantizedWeight quantize_weight(const Kernels& cpu, const Tensor& weight) {
   const int64_t k = weight.size(-1);
   expect_matrix("quantize_weight", "weight", weight, k);
   QuantizedWeight result{Tensor::empty(weight.shape(), DType::I8), Tensor::empty({weight.size(0), 1})};
-  kernels::cpu_kernels(kernels::best_isa())
-      .quantize_weights_s8(result.values.data<int8_t>(), result.scales.data<float>(), weight.data<float>(),
-                           weight.size(0), k);
+  cpu.quantize_weights_s8(result.values.data<int8_t>(), result.scales.data<float>(), weight.data<float>(),
+                          weight.size(0), k);
+  return result;
+}
+
+Tensor dequantize_weight(const Kernels& cpu, const QuantizedWeight& weight) {
+  const char* op = "dequantize_weight";
+  const int64_t k = weight.values.size(-1);
+  expect_matrix(op, "weight", weight.values, k, DType::I8);
+  expect_matrix(op, "scales", weight.scales, 1);
+  if (weight.scales.size(0) != weight.values.size(0))
+    fail(op, "a scale for each row of " + weight.values.shape().str(), weight.scales.shape().str());
+  Tensor result = Tensor::empty(weight.values.shape());
+  cpu.dequantize_weights_s8(result.data<float>(), weight.values.data<int8_t>(), weight.scales.data<float>(),
+                            weight.values.size(0), k);
   return result;
 }
 

@@ -37,13 +37,16 @@ struct Linear {
   Tensor bias;  // (out_features), or undefined
 };
 
-/// A weight (out, in) in 8 bits: values I8, and scales (out, 1) F32 to multiply their rows by.
+/// A weight (out, in) in 8 bits: values I8, and scales (out, 1) F32 to multiply their rows by. It is the weight's rows
+/// rotated (kernels/cpu/rotate.h), as those of x will be: column i is not input i.
 struct QuantizedWeight {
   Tensor values, scales;
 };
-/// Rounds a weight (out, in) F32 to 8 bits: in each row the largest magnitude becomes 127. A row with NaN or inf gets
-/// the scale NaN. The same bytes on every CPU.
-QuantizedWeight quantize_weight(const Tensor& weight);
+/// Rounds a weight (out, in) F32, rotated, to 8 bits: in each row the largest magnitude becomes 127. A row with NaN or
+/// inf gets the scale NaN. The same bytes on every tier.
+QuantizedWeight quantize_weight(const kernels::Kernels& cpu, const Tensor& weight);
+/// The weight (out, in) F32 that was rounded, but for what rounding took.
+Tensor dequantize_weight(const kernels::Kernels& cpu, const QuantizedWeight& weight);
 
 /// Packs weights (out_i, in) stacked along out, and their biases (out_i; undefined counts as zero unless all are):
 /// F32, or F16 or BF16, which are then kept so (BF16 as `bf16_dot` if asked for). Memory comes from `store`. Throws

@@ -3,11 +3,13 @@
 // converted first, by rows_s8 or rows_bf16_dot, into a layout of the tier's own.
 #include <caracal/kernels/cpu/product.h>
 #include <caracal/kernels/cpu/reduce.h>
+#include <caracal/kernels/cpu/rotate.h>
 #include <caracal/kernels/cpu/vec_dot.h>
 
 namespace caracal::kernels::CARACAL_TIER {
 
-static constexpr int64_t kRowHeader = 64;  // bytes before a converted row: RowScale, filled up to a cache line
+static constexpr int64_t kRotatedRow = 4096;  // longer rows are rotated twice, for want of room
+static constexpr int64_t kRowHeader = 64;     // bytes before a converted row: RowScale, filled up to a cache line
 
 /// x = scale · (q - zero), where q are the row's bytes.
 struct RowScale {
@@ -60,19 +62,26 @@ CARACAL_INLINE f32x16 round(f32x16 x) { return (x + set1(0x1.8p23f)) - set1(0x1.
 void quantize_weights_s8(int8_t* out, float* scales, const float* w, int64_t n, int64_t k) {
   for (int64_t j = 0; j < n; j++, w += k, out += k) {
     f32x16 most = zero(), odd = zero();
-    for (int64_t i = 0; i < k; i += kLanes) {
-      const f32x16 x = k - i < kLanes ? load_n(w + i, k - i) : load(w + i);
-      most = max(most, abs(x)), odd = odd + x * zero();  // NaN from the first inf or NaN on
-    }
+    rotate(w, k,
+           [&](int64_t, f32x16 x) { most = max(most, abs(x)), odd = odd + x * zero(); });  // NaN from NaN or inf on
     const bool finite = hsum(odd) == 0;
     const float largest = finite ? hmax(most) : 0;
     const bool scaled = largest > 1e-30f;  // a column of nothing but zeros, or as good as that, is one of zeros
     scales[j] = !finite ? float_of(0x7fc00000) : scaled ? largest / 127 : 0;
-    const float inverse = scaled ? 127 / largest : 0;
-    for (int64_t i = 0; i < k; i++) {
-      const float x = scaled ? w[i] * inverse : 0;
-      out[i] = int8_t((x + 0x1.8p23f) - 0x1.8p23f);
-    }
+    const f32x16 inverse = set1(scaled ? 127 / largest : 0);
+    rotate(w, k, [&](int64_t i, f32x16 x) {
+      alignas(64) float rounded[kLanes];
+      store(rounded, scaled ? round(x * inverse) : zero());
+      const int64_t lanes = k - i < kLanes ? k - i : kLanes;
+      for (int64_t lane = 0; lane < lanes; lane++) out[i + lane] = int8_t(rounded[lane]);
+    });
+  }
+}
+
+void dequantize_weights_s8(float* out, const int8_t* w, const float* scales, int64_t n, int64_t k) {
+  for (int64_t j = 0; j < n; j++, w += k, out += k) {
+    for (int64_t i = 0; i < k; i++) out[i] = float(w[i]) * scales[j];
+    rotate(out, k, [&](int64_t i, f32x16 x) { store_n(out + i, x, k - i < kLanes ? k - i : kLanes); });
   }
 }
 
@@ -107,18 +116,14 @@ void pack_gemm_s8(void* packed, const int8_t* w, const float* scales, int64_t n,
 size_t row_bytes_s8(int64_t k) { return size_t(kRowHeader + rounded_up(k * int64_t(sizeof(input8)), 64)); }
 
 void rows_s8(void* out, const float* x, int64_t ldx, int64_t rows, int64_t k) {
+  alignas(64) float rotated[kRotatedRow];
   for (int64_t row = 0; row < rows; row++, x += ldx) {
     char* begin = static_cast<char*>(out) + row * int64_t(row_bytes_s8(k));
     f32x16 low = zero(), high = zero(), odd = zero();
-    int64_t i = 0;
-    for (; i + kLanes <= k; i += kLanes) {
-      const f32x16 v = load(x + i);
+    rotate(x, k, [&](int64_t i, f32x16 v) {
       low = min(low, v), high = max(high, v), odd = odd + v * zero();
-    }
-    if (i < k) {
-      const f32x16 v = load_n(x + i, k - i);
-      low = min(low, v), high = max(high, v), odd = odd + v * zero();
-    }
+      if (k <= kRotatedRow) store(rotated + i, v);
+    });
     const bool finite = hsum(odd) == 0;  // a row with inf or NaN gives NaN everywhere
     const float least = finite ? 0 - hmax(zero() - low) : 0, most = finite ? hmax(high) : 0;
     float scale = most * (1.0f / 255) - least * (1.0f / 255);  // in this order large numbers do not overflow
@@ -133,10 +138,14 @@ void rows_s8(void* out, const float* x, int64_t ldx, int64_t rows, int64_t k) {
     *reinterpret_cast<RowScale*>(begin) = {scale, zeros[0]};
     input8* to = reinterpret_cast<input8*>(begin + kRowHeader);
     const f32x16 offset = to_float(zero_point);
-    for (i = 0; i < k; i += kLanes) {
-      f32x16 v = k - i < kLanes ? load_n(x + i, k - i) : load(x + i);
+    auto write = [&](int64_t i, f32x16 v) {
       v = scaled ? round(v * inverse) + offset : zero();
       store_inputs(to + i, to_int(min(limit, max(zero(), v))));
+    };
+    if (k <= kRotatedRow) {
+      for (int64_t i = 0; i < k; i += kLanes) write(i, load(rotated + i));
+    } else {
+      rotate(x, k, write);
     }
   }
 }

@@ -64,6 +64,15 @@ CARACAL_INLINE f32x16 load_bf16(const uint16_t* p) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
 }
 
+// Lane i receives lane i ^ distance, where that is 1, 2, 4 or 8.
+template <int distance>
+CARACAL_INLINE f32x16 exchange_lanes(f32x16 x) {
+  if constexpr (distance == 1) return {_mm512_permute_ps(x.v, 0xb1)};
+  if constexpr (distance == 2) return {_mm512_permute_ps(x.v, 0x4e)};
+  if constexpr (distance == 4) return {_mm512_shuffle_f32x4(x.v, x.v, 0xb1)};
+  if constexpr (distance == 8) return {_mm512_shuffle_f32x4(x.v, x.v, 0x4e)};
+}
+
 // The halves meet first (lane i with i + 8), then 4, 2, 1 apart: the tree of every tier.
 CARACAL_INLINE __m256 low_half(f32x16 x) { return _mm512_castps512_ps256(x.v); }
 CARACAL_INLINE __m256 high_half(f32x16 x) { return _mm512_extractf32x8_ps(x.v, 1); }
@@ -147,6 +156,14 @@ CARACAL_INLINE __m256 widen_bf16(const uint16_t* p) {
 }
 CARACAL_INLINE f32x16 load_bf16(const uint16_t* p) { return {widen_bf16(p), widen_bf16(p + 8)}; }
 
+template <int distance>
+CARACAL_INLINE f32x16 exchange_lanes(f32x16 x) {
+  if constexpr (distance == 1) return {_mm256_permute_ps(x.lo, 0xb1), _mm256_permute_ps(x.hi, 0xb1)};
+  if constexpr (distance == 2) return {_mm256_permute_ps(x.lo, 0x4e), _mm256_permute_ps(x.hi, 0x4e)};
+  if constexpr (distance == 4) return {_mm256_permute2f128_ps(x.lo, x.lo, 1), _mm256_permute2f128_ps(x.hi, x.hi, 1)};
+  if constexpr (distance == 8) return {x.hi, x.lo};
+}
+
 CARACAL_INLINE __m256 low_half(f32x16 x) { return x.lo; }
 CARACAL_INLINE __m256 high_half(f32x16 x) { return x.hi; }
 
@@ -214,6 +231,11 @@ CARACAL_INLINE float f16_lane(uint16_t h) {
 }
 CARACAL_INLINE f32x16 load_f16(const uint16_t* p) { CARACAL_LANES(f32x16, f16_lane(p[i])); }
 CARACAL_INLINE f32x16 load_bf16(const uint16_t* p) { CARACAL_LANES(f32x16, float_from_bits(uint32_t(p[i]) << 16)); }
+
+template <int distance>
+CARACAL_INLINE f32x16 exchange_lanes(f32x16 x) {
+  CARACAL_LANES(f32x16, x.v[i ^ distance]);
+}
 
 CARACAL_INLINE float hsum(f32x16 x) {
   for (int half = 8; half > 0; half /= 2) {

@@ -114,7 +114,7 @@ TEST(Dtypes, Int8IsSavedAndLoadedAsItIs) {
   const SafetensorsFile file = SafetensorsFile::open(folder / "int8/model.safetensors");
   const std::string name = "bert.encoder.layer.1.output.dense.weight";
   EXPECT_EQ(file.find(name)->dtype, DType::I8);
-  EXPECT_EQ(file.find(name + "_scale")->shape, (std::vector<int64_t>{96, 1}));
+  EXPECT_EQ(file.find(name + kScaleSuffix)->shape, (std::vector<int64_t>{96, 1}));
   for (const char* dtype : {"auto", "int8"}) {
     const BertForMaskedLM again = BertForMaskedLM::from_pretrained(folder / "int8", {.dtype = dtype});
     EXPECT_TRUE(again.loading_info().missing_keys.empty() && again.loading_info().unexpected_keys.empty());
@@ -136,7 +136,7 @@ TEST(Dtypes, Int8ModelsCanBeChanged) {
   for (int64_t c = 0; c < 120; c++) EXPECT_EQ(before.data<float>()[c], after.data<float>()[c]) << c;
   model.prune_heads({{1, {0, 2}}});
   for (const Parameter& p : model.parameters())
-    if (p.name == "bert.encoder.layer.1.attention.self.query.weight_scale") {
+    if (p.name == "bert.encoder.layer.1.attention.self.query.weight_rotated_scale") {
       EXPECT_EQ(p.shape, (Shape{48, 1}));
     }
   EXPECT_EQ(model(inputs).logits.shape(), after.shape());
@@ -179,14 +179,14 @@ TEST(Dtypes, HostileScales) {
     return message_of([&] { BertModel::from_pretrained(bad); });
   };
   EXPECT_EQ(with("", {}), "no error");
-  EXPECT_NE(with(name + "_scale", {}).find("weight_scale"), std::string::npos);
-  EXPECT_NE(with(name + "_scale", Tensor::zeros({95, 1})).find("(96, 1) F32 but got (95, 1)"), std::string::npos);
-  EXPECT_NE(with(name + "_scale", Tensor::zeros({96})).find("but got (96,)"), std::string::npos);
-  EXPECT_NE(with(name + "_scale", Tensor::zeros({96, 1}, DType::I32)).find("I32"), std::string::npos);
+  EXPECT_NE(with(name + kScaleSuffix, {}).find("weight_rotated_scale"), std::string::npos);
+  EXPECT_NE(with(name + kScaleSuffix, Tensor::zeros({95, 1})).find("(96, 1) F32 but got (95, 1)"), std::string::npos);
+  EXPECT_NE(with(name + kScaleSuffix, Tensor::zeros({96})).find("but got (96,)"), std::string::npos);
+  EXPECT_NE(with(name + kScaleSuffix, Tensor::zeros({96, 1}, DType::I32)).find("I32"), std::string::npos);
   for (float scale : {-1.0f, NAN}) {
     Tensor scales = Tensor::zeros({96, 1});
     scales.data<float>()[5] = scale;
-    EXPECT_NE(with(name + "_scale", scales).find("scales"), std::string::npos) << scale;
+    EXPECT_NE(with(name + kScaleSuffix, scales).find("scales"), std::string::npos) << scale;
   }
   EXPECT_NE(with(name, Tensor::zeros({96, 199}, DType::I8)).find("(96, 200) I8"), std::string::npos);
   // Where no 8 bits are read.
