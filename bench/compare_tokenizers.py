@@ -5,7 +5,7 @@
     python bench/compare_tokenizers.py --linear --tokenizers DIR… [--seconds 1] [--command build/release/tools/caracal]
 
 Hugging Face's side is Tokenizer.encode_batch on one thread, which leaves out Python's call per text; caracal's is `caracal bench
---tokenize`, a call per text. Both track offsets. A tokenizer.json is loaded by a new process each time. Writes NAME.json and NAME.png, prints a table.
+--tokenize`, a call per text into memory that is used again. Both track offsets. A tokenizer.json is loaded by a new process each time. Writes NAME.json and NAME.png, prints a table.
 --linear times texts of 5 and 10 MB of one thing, and prints the ratios of the times; also for a pattern of nested repeats.
 """
 

@@ -12,7 +12,7 @@ namespace caracal::tokenizers {
 namespace {
 
 using Symbol = ModelScratch::Symbol;
-using Merge = ModelScratch::Merge;
+using Waiting = ModelScratch::Merge;
 
 // Characters below this have their ids in a table.
 constexpr char32_t kSmallEnd = 0x400;
@@ -22,6 +22,7 @@ constexpr size_t kShortWord = 48;
 constexpr size_t kAhead = 8;
 // A run of occupied places this long does not happen by chance in a table that is half empty.
 constexpr size_t kLongestProbe = 1024;
+constexpr uint32_t kFree = UINT32_MAX;
 
 constexpr uint64_t key_of(int32_t left, int32_t right) { return uint64_t(uint32_t(left)) << 32 | uint32_t(right); }
 constexpr uint64_t mix(uint64_t key) { return (key ^ key >> 29) * 0x9E3779B97F4A7C15u; }
@@ -33,15 +34,15 @@ std::string byte_token(char byte) {
 }
 
 // In a heap: the merge of lowest rank on top, of equal ones the leftmost.
-bool is_behind(const Merge& a, const Merge& b) { return a.rank != b.rank ? a.rank > b.rank : a.at > b.at; }
+bool is_behind(const Waiting& a, const Waiting& b) { return a.rank != b.rank ? a.rank > b.rank : a.at > b.at; }
 
 }  // namespace
 
-BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, const Options& options)
-    : Model(entries), options_(options), whole_(size_t(vocabulary_.id_end())) {
+BPE::BPE(const TokenList& tokens, const MergeList& merges, const Options& options)
+    : Model(tokens), options_(options), whole_(size_t(vocabulary_.id_end())) {
   const size_t prefix = options_.continuing_subword_prefix ? options_.continuing_subword_prefix->size() : 0;
   const size_t slots = std::bit_ceil(merges.size() * 2 + 2);
-  pairs_.resize(slots);
+  slots_.resize(slots);
   shift_ = 64 - std::countr_zero(slots);
   merges_.reserve(merges.size());
   const auto id_of = [&](uint64_t hash, std::string_view left, std::string_view right) {
@@ -53,55 +54,70 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
     }
     return id;
   };
-  const bool is_distinct = vocabulary_.size() == entries.size();
+  const auto& [texts, ids] = tokens;
+  const bool is_distinct = vocabulary_.size() == texts.size();
   int32_t made = -1;                                        // by the merge before
   std::vector<bool> is_used(size_t(vocabulary_.id_end()));  // by a merge before
-  std::array<std::array<uint64_t, 2>, kAhead> hashes;       // of the halves of the merges that come next
+  bool guesses = true;                                      // that the next merge makes the next token
+  struct Hashes {
+    uint64_t left, right, made;
+  };
+  std::array<Hashes, kAhead> hashes;  // of the merges that come next
   const auto look_ahead = [&](size_t i) {
     if (i >= merges.size()) return;
-    auto& [left, right] = hashes[i % kAhead];
-    vocabulary_.prefetch(left = Vocabulary::hash(Vocabulary::kSeed, merges[i].left()));
-    vocabulary_.prefetch(right = Vocabulary::hash(Vocabulary::kSeed, merges[i].right()));
+    const std::string_view left = merges.left(i), right = merges.right(i);
+    Hashes& next = hashes[i % kAhead];
+    vocabulary_.prefetch(next.left = Vocabulary::hash(Vocabulary::kSeed, left));
+    vocabulary_.prefetch(next.right = Vocabulary::hash(Vocabulary::kSeed, right));
+    next.made = 0;  // when it is not needed
+    if (!guesses && right.size() >= prefix)
+      vocabulary_.prefetch(next.made = Vocabulary::hash(next.left, right.substr(prefix)));
   };
   for (size_t i = 0; i < kAhead; ++i) look_ahead(i);
-  std::array<Pair, kAhead> waiting;  // for their places
-  const auto place = [&](const Pair& pair) {
-    if (pair.id < 0) return;
-    size_t slot = size_t(mix(pair.key) >> shift_), probes = 0;
-    for (; pairs_[slot].id >= 0 && pairs_[slot].key != pair.key; slot = (slot + 1) & (slots - 1)) {
+  const auto place = [&](size_t rank) {
+    const Merge& merge = merges_[rank];
+    const uint64_t mixed = mix(key_of(merge.left, merge.right));
+    const auto fingerprint = uint32_t(mixed);
+    size_t slot = size_t(mixed >> shift_), probes = 0;
+    for (; slots_[slot].rank != kFree; slot = (slot + 1) & (slots - 1)) {
+      if (slots_[slot].fingerprint == fingerprint) {
+        const Merge& other = merges_[slots_[slot].rank];  // of a merge that comes twice the last counts
+        if (other.left == merge.left && other.right == merge.right) break;
+      }
       if (++probes > kLongestProbe) {
         throw Error(ErrorCode::bad_file, "tokenizer.json", "expected ordinary merges but got pairs that collide");
       }
     }
-    pairs_[slot] = pair;  // of a merge that comes twice the last counts
+    slots_[slot] = {fingerprint, uint32_t(rank)};
   };
   for (size_t i = 0; i < merges.size(); ++i) {
-    const std::string_view left = merges[i].left(), right = merges[i].right();
-    const auto [left_hash, right_hash] = hashes[i % kAhead];
+    const std::string_view left = merges.left(i), right = merges.right(i);
+    const Hashes hash = hashes[i % kAhead];
     look_ahead(i + kAhead);
     if (right.size() < prefix) {
       throw Error(ErrorCode::bad_file, "tokenizer.json",
                   "expected the right half of a merge to begin with the prefix '" +
                       *options_.continuing_subword_prefix + "' but got '" + std::string(right) + "'");
     }
-    const int32_t left_id = id_of(left_hash, left, {}), right_id = id_of(right_hash, right, {});
-    const uint64_t key = key_of(left_id, right_id);
+    const int32_t left_id = id_of(hash.left, left, {}), right_id = id_of(hash.right, right, {});
     // Most vocabularies list what the merges make in the order of the merges.
     const std::string_view tail = right.substr(prefix);
     const size_t next = size_t(made + 1);
-    const bool at_hand = is_distinct && next < entries.size() && entries[next].id == made + 1;
-    const std::string_view guess = at_hand ? entries[next].token() : vocabulary_.token(made + 1);
+    const bool at_hand = is_distinct && next < ids.size() && ids[next] == made + 1;
+    const std::string_view guess = at_hand ? texts[next] : vocabulary_.token(made + 1);
     const bool is_next = guess.data() != nullptr && guess.size() == left.size() + tail.size() &&
                          same_bytes(guess.data(), left.data(), left.size()) &&
                          same_bytes(guess.data() + left.size(), tail.data(), tail.size());
-    const int32_t id = made = is_next ? made + 1 : id_of(Vocabulary::hash(left_hash, tail), left, tail);
+    const int32_t id = made =
+        is_next ? made + 1 : id_of(hash.made != 0 ? hash.made : Vocabulary::hash(hash.left, tail), left, tail);
+    guesses = is_next;
     in_order_ = in_order_ && !is_used[size_t(id)] && left_id != id && right_id != id;
     is_used[size_t(left_id)] = is_used[size_t(right_id)] = true;
-    merges_.push_back(key);
-    place(std::exchange(waiting[i % kAhead], {key, uint32_t(i), id}));
-    __builtin_prefetch(&pairs_[size_t(mix(key) >> shift_)], 1);
+    merges_.push_back({left_id, right_id, id});
+    __builtin_prefetch(&slots_[size_t(mix(key_of(left_id, right_id)) >> shift_)], 1);
+    if (i >= kAhead) place(i - kAhead);
   }
-  for (size_t i = 0; i < kAhead; ++i) place(waiting[(merges.size() + i) % kAhead]);
+  for (size_t i = merges.size() - std::min(merges.size(), kAhead); i < merges.size(); ++i) place(i);
   if (options_.unk_token) unk_id_ = vocabulary_.find(*options_.unk_token);
   std::string buffer;
   std::array<char, 4> bytes;
@@ -117,12 +133,14 @@ BPE::BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, co
   small_ = std::move(small);
 }
 
-const BPE::Pair* BPE::find_pair(int32_t left, int32_t right) const noexcept {
-  const uint64_t key = key_of(left, right);
-  for (size_t slot = size_t(mix(key) >> shift_);; slot = (slot + 1) & (pairs_.size() - 1)) {
-    const Pair& pair = pairs_[slot];
-    if (pair.id < 0) return nullptr;
-    if (pair.key == key) return &pair;
+const BPE::Merge* BPE::find_pair(int32_t left, int32_t right) const noexcept {
+  const uint64_t mixed = mix(key_of(left, right));
+  for (size_t slot = size_t(mixed >> shift_);; slot = (slot + 1) & (slots_.size() - 1)) {
+    const auto [fingerprint, rank] = slots_[slot];
+    if (rank == kFree) return nullptr;
+    if (fingerprint != uint32_t(mixed)) continue;
+    const Merge& merge = merges_[rank];
+    if (merge.left == left && merge.right == right) return &merge;
   }
 }
 
@@ -197,9 +215,9 @@ void BPE::merge_short(std::vector<Symbol>& symbols) const {
   std::array<uint32_t, kShortWord> ranks;  // of the pair that begins at a symbol
   std::array<int32_t, kShortWord> ids;
   const auto look = [&](size_t i) {
-    const Pair* pair = find_pair(symbols[i].id, symbols[i + 1].id);
-    ranks[i] = pair != nullptr ? pair->rank : kNever;
-    ids[i] = pair != nullptr ? pair->id : -1;
+    const Merge* merge = find_pair(symbols[i].id, symbols[i + 1].id);
+    ranks[i] = merge != nullptr ? rank_of(*merge) : kNever;
+    ids[i] = merge != nullptr ? merge->id : -1;
   };
   size_t n = symbols.size();
   for (size_t i = 0; i + 1 < n; ++i) look(i);
@@ -228,8 +246,8 @@ void BPE::merge_at(std::vector<Symbol>& symbols, uint32_t at, int32_t id, Offer 
   Symbol& left = symbols[at];
   if (left.size == 0 || left.next < 0) return;
   Symbol& right = symbols[size_t(left.next)];
-  const Pair* pair = find_pair(left.id, right.id);
-  if (pair == nullptr || pair->id != id) return;  // what it was made for has changed
+  const Merge* merge = find_pair(left.id, right.id);
+  if (merge == nullptr || merge->id != id) return;  // what it was made for has changed
   left.id = id;
   left.size += right.size;
   left.next = right.next;
@@ -238,8 +256,8 @@ void BPE::merge_at(std::vector<Symbol>& symbols, uint32_t at, int32_t id, Offer 
   const auto offer_pair = [&](int32_t begin) {
     if (begin < 0 || symbols[size_t(begin)].next < 0) return;
     const Symbol& first = symbols[size_t(begin)];
-    const Pair* found = find_pair(first.id, symbols[size_t(first.next)].id);
-    if (found != nullptr) offer(*found, uint32_t(begin));
+    const Merge* found = find_pair(first.id, symbols[size_t(first.next)].id);
+    if (found != nullptr) offer(rank_of(*found), found->id, uint32_t(begin));
   };
   offer_pair(left.previous);
   offer_pair(int32_t(at));
@@ -254,16 +272,17 @@ void BPE::merge_by_rank(ModelScratch& scratch) const {
     for (std::vector<uint32_t>& places : scratch.places) places.clear();
   scratch.merging = true;
   if (scratch.places.size() < merges_.size()) scratch.places.resize(merges_.size());
-  const auto offer = [&](const Pair& pair, uint32_t at) {
-    std::vector<uint32_t>& places = scratch.places[pair.rank];
+  const auto offer = [&](uint32_t rank, int32_t, uint32_t at) {
+    std::vector<uint32_t>& places = scratch.places[rank];
     if (places.empty()) {
-      ranks.push_back(pair.rank);
+      ranks.push_back(rank);
       std::push_heap(ranks.begin(), ranks.end(), std::greater());
     }
     places.push_back(at);
   };
   for (size_t i = 0; i + 1 < symbols.size(); ++i) {
-    if (const Pair* pair = find_pair(symbols[i].id, symbols[i + 1].id)) offer(*pair, uint32_t(i));
+    const Merge* merge = find_pair(symbols[i].id, symbols[i + 1].id);
+    if (merge != nullptr) offer(rank_of(*merge), merge->id, uint32_t(i));
   }
   while (!ranks.empty()) {
     const uint32_t rank = ranks.front();
@@ -271,7 +290,7 @@ void BPE::merge_by_rank(ModelScratch& scratch) const {
     ranks.pop_back();
     std::vector<uint32_t>& places = scratch.places[rank];
     if (!std::is_sorted(places.begin(), places.end())) std::sort(places.begin(), places.end());
-    const int32_t id = find_pair(int32_t(merges_[rank] >> 32), int32_t(uint32_t(merges_[rank])))->id;
+    const int32_t id = merges_[rank].id;
     for (const uint32_t at : places) merge_at(symbols, at, id, offer);
     places.clear();
   }
@@ -280,20 +299,19 @@ void BPE::merge_by_rank(ModelScratch& scratch) const {
 
 void BPE::merge_by_queue(ModelScratch& scratch) const {
   std::vector<Symbol>& symbols = scratch.symbols;
-  std::vector<Merge>& queue = scratch.merges;
+  std::vector<Waiting>& queue = scratch.merges;
   queue.clear();
   for (size_t i = 0; i + 1 < symbols.size(); ++i) {
-    if (const Pair* pair = find_pair(symbols[i].id, symbols[i + 1].id)) {
-      queue.push_back({pair->rank, uint32_t(i), pair->id});
-    }
+    const Merge* merge = find_pair(symbols[i].id, symbols[i + 1].id);
+    if (merge != nullptr) queue.push_back({rank_of(*merge), uint32_t(i), merge->id});
   }
   std::make_heap(queue.begin(), queue.end(), is_behind);
   while (!queue.empty()) {
-    const Merge merge = queue.front();
+    const Waiting next = queue.front();
     std::pop_heap(queue.begin(), queue.end(), is_behind);
     queue.pop_back();
-    merge_at(symbols, merge.at, merge.id, [&](const Pair& pair, uint32_t at) {
-      queue.push_back({pair.rank, at, pair.id});
+    merge_at(symbols, next.at, next.id, [&](uint32_t rank, int32_t id, uint32_t at) {
+      queue.push_back({rank, at, id});
       std::push_heap(queue.begin(), queue.end(), is_behind);
     });
   }
@@ -350,9 +368,9 @@ Json BPE::to_json() const {
   const auto optional = [](const std::optional<std::string>& text) { return text ? Json(*text) : Json(); };
   Json::Array merges;
   merges.reserve(merges_.size());
-  for (const uint64_t key : merges_) {
-    const auto left = vocabulary_.token(int32_t(key >> 32)), right = vocabulary_.token(int32_t(uint32_t(key)));
-    merges.push_back(Json::Array{std::string(left), std::string(right)});
+  for (const Merge& merge : merges_) {
+    merges.push_back(
+        Json::Array{std::string(vocabulary_.token(merge.left)), std::string(vocabulary_.token(merge.right))});
   }
   return {{"type", "BPE"},
           {"dropout", nullptr},

@@ -1,7 +1,5 @@
 #include <caracal/tokenizers/files.h>
 
-#include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
@@ -15,7 +13,7 @@ constexpr uintmax_t kMaxFileBytes = uintmax_t(128) << 20;
 
 }  // namespace
 
-FileText read_text_file(const std::string& path) {
+FileReader::FileReader(const std::string& path) : path_(path) {
   std::error_code error;
   const uintmax_t size = std::filesystem::file_size(path, error);
   if (error) {
@@ -27,23 +25,25 @@ FileText read_text_file(const std::string& path) {
   if (size > kMaxFileBytes) {
     throw Error(ErrorCode::bad_file, path, "expected at most 128 MiB but got " + std::to_string(size) + " bytes");
   }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::not_found, path, "expected a file but cannot open it");
-  auto buffer = std::make_shared_for_overwrite<char[]>(size_t(size) + FileText::kPadding);
-  file.read(buffer.get(), std::streamsize(size));
-  if (uintmax_t(file.gcount()) != size)
+  size_ = size_t(size);
+  file_.open(path, std::ios::binary);
+  if (!file_) throw Error(ErrorCode::not_found, path, "expected a file but cannot open it");
+}
+
+size_t FileReader::read(char* to, size_t most) {
+  file_.read(to, std::streamsize(most));
+  if (file_.bad()) throw Error(ErrorCode::io, path_, "expected to read the file but reading failed");
+  return size_t(file_.gcount());
+}
+
+std::string read_text_file(const std::string& path) {
+  FileReader reader(path);
+  std::string text(reader.size(), '\0');
+  if (reader.read(text.data(), text.size()) != text.size())
     throw Error(ErrorCode::io, path, "expected to read the file but reading failed");
-  std::memset(buffer.get() + size, 0, FileText::kPadding);
-  return {buffer, {buffer.get(), size_t(size)}};
+  return text;
 }
 
-FileText copy_text(std::string_view text) {
-  auto buffer = std::make_shared_for_overwrite<char[]>(text.size() + FileText::kPadding);
-  std::copy(text.begin(), text.end(), buffer.get());
-  std::memset(buffer.get() + text.size(), 0, FileText::kPadding);
-  return {buffer, {buffer.get(), text.size()}};
-}
-
-Json parse_tokenizer_file(const std::string& path) { return Json::parse(read_text_file(path).text, path); }
+Json parse_tokenizer_file(const std::string& path) { return Json::parse(read_text_file(path), path); }
 
 }  // namespace caracal::tokenizers

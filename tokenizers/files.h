@@ -1,7 +1,7 @@
 // Small files of a tokenizer, read whole within a limit.
 #pragma once
 
-#include <memory>
+#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -12,16 +12,21 @@ namespace caracal::tokenizers {
 /// Parses a JSON file of at most 128 MiB, several times what the largest vocabularies need. Throws not_found, io or
 /// bad_file.
 Json parse_tokenizer_file(const std::string& path);
-/// A text and what keeps it alive. At least kPadding zero bytes follow it, so that it can be read eight bytes at a
-/// time.
-struct FileText {
-  static constexpr size_t kPadding = 8;
-  std::shared_ptr<const char[]> owner;
-  std::string_view text;
+/// Reads such a file piece by piece.
+class FileReader {
+ public:
+  /// Throws not_found, io, or bad_file beyond 128 MiB.
+  explicit FileReader(const std::string& path);
+  size_t size() const noexcept { return size_; }
+  /// Reads at most so many bytes, fewer at the end; returns how many. Throws io.
+  size_t read(char* to, size_t most);
+
+ private:
+  std::string path_;
+  std::ifstream file_;
+  size_t size_ = 0;
 };
-/// Reads such a file as it is. Throws not_found, io, or bad_file beyond 128 MiB.
-FileText read_text_file(const std::string& path);
-/// A copy of a text.
-FileText copy_text(std::string_view text);
+/// The whole of such a file as it is. Throws not_found, io or bad_file.
+std::string read_text_file(const std::string& path);
 
 }  // namespace caracal::tokenizers

@@ -53,12 +53,11 @@ std::shared_ptr<const Model> bpe_from_json(const Json& json, const ModelData& da
 }
 
 void read_pieces(const Json::Array& vocab, ModelData& data) {
-  data.vocabulary.reserve(vocab.size());
   data.scores.reserve(vocab.size());
   for (const Json& entry : vocab) {
     const Json::Array& pair = entry.as_array();
     if (pair.size() != 2) bad("expected [token, score] in the vocab of Unigram");
-    data.vocabulary.emplace_back(pair[0].as_string(), int32_t(data.vocabulary.size()));
+    data.vocabulary.add(pair[0].as_string(), int32_t(data.vocabulary.size()));
     data.scores.push_back(Unigram::score_of(pair[1].as_double()));
   }
 }
@@ -74,30 +73,27 @@ std::shared_ptr<const Model> unigram_from_json(const Json& json, const ModelData
                                    data.exact_scores);
 }
 
-BPE::Merges merges_from_json(const Json& json) {
-  BPE::Merges merges;
-  const Json::Array& list = json.as_array();
-  merges.reserve(list.size());
-  for (const Json& merge : list) {
+MergeList merges_from_json(const Json& json) {
+  MergeList merges;
+  for (const Json& merge : json.as_array()) {
     if (merge.is_string()) {
-      if (!merge.as_string().starts_with("#version")) {
-        merges.push_back(split_merge(merge.as_string(), "tokenizer.json"));
-      }
+      if (merge.as_string().starts_with("#version")) continue;
+      merges.texts.push_back(merge.as_string());
+      merges.split_last("tokenizer.json");
       continue;
     }
     const Json::Array& pair = merge.as_array();
     if (pair.size() != 2) bad("expected a merge of two tokens but got " + std::to_string(pair.size()));
-    merges.emplace_back(pair[0].as_string(), pair[1].as_string());
+    merges.add(pair[0].as_string(), pair[1].as_string());
   }
   return merges;
 }
 
-// Calls line(text) for each line of a file that `data` keeps; the last may lack its line feed.
+// Calls line(text) for each line of a file; the last may lack its line feed.
 template <class Line>
-void for_each_line(const std::string& path, ModelData& data, Line line) {
-  const FileText file = read_text_file(path);
-  data.texts.push_back(file.owner);
-  std::string_view text = file.text;
+void for_each_line(const std::string& path, Line line) {
+  const std::string file = read_text_file(path);
+  std::string_view text = file;
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
     line(text.substr(0, end));
@@ -115,38 +111,21 @@ std::string type_of(const Json& json) {
 
 }  // namespace
 
-std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab) {
-  std::vector<Vocabulary::Entry> entries;
-  const Json::Object& members = vocab.as_object();
-  entries.reserve(members.size());
-  for (const auto& [token, id] : members) {
+TokenList vocabulary_from_json(const Json& vocab) {
+  TokenList tokens;
+  for (const auto& [token, id] : vocab.as_object()) {
     const int64_t value = id.as_int();
     if (value < 0 || value > INT32_MAX) {
       throw Error(ErrorCode::bad_file, "tokenizer.json",
                   "expected a 31-bit id for token '" + token + "' but got " + std::to_string(value));
     }
-    entries.push_back({token, int32_t(value)});
+    tokens.add(token, int32_t(value));
   }
-  return entries;
-}
-
-BPE::Rule split_merge(std::string_view text, std::string_view where) {
-  size_t space = 0, spaces = 0;
-  for (size_t i = 0; i < text.size(); ++i) {  // texts are too short for a call of find
-    if (text[i] != ' ') continue;
-    space = i;
-    ++spaces;
-  }
-  if (spaces != 1) {
-    throw Error(
-        ErrorCode::bad_file, where,
-        "expected a merge of two tokens with a space between but got '" + std::string(text.substr(0, 100)) + "'");
-  }
-  return {text.substr(0, space), text.substr(space + 1)};
+  return tokens;
 }
 
 void read_merges_txt(const std::string& path, ModelData& data) {
-  for_each_line(path, data, [&](std::string_view line) {
+  for_each_line(path, [&](std::string_view line) {
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.starts_with("#version") || line.empty()) return;
     if (!unicode::is_valid_utf8(line)) {
@@ -155,7 +134,8 @@ void read_merges_txt(const std::string& path, ModelData& data) {
     if (data.merges.size() == Vocabulary::kMaxTokens) {
       throw Error(ErrorCode::bad_file, path, "expected at most " + std::to_string(Vocabulary::kMaxTokens) + " merges");
     }
-    data.merges.push_back(split_merge(line, path));
+    data.merges.texts.push_back(line);
+    data.merges.split_last(path);
   });
 }
 
@@ -202,8 +182,8 @@ std::shared_ptr<const Model> model_from_json(const Json& json, const ModelData& 
   throw_unsupported_component("model", type);
 }
 
-WordLevel::WordLevel(const std::vector<Vocabulary::Entry>& entries, std::string unk_token)
-    : Model(entries), unk_token_(std::move(unk_token)), unk_id_(vocabulary_.find(unk_token_)) {}
+WordLevel::WordLevel(const TokenList& tokens, std::string unk_token)
+    : Model(tokens), unk_token_(std::move(unk_token)), unk_id_(vocabulary_.find(unk_token_)) {}
 
 void WordLevel::tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch&,
                          std::vector<Token>& out) const {
@@ -228,7 +208,7 @@ Json WordLevel::to_json() const {
 }
 
 void read_vocab_txt(const std::string& path, ModelData& data) {
-  for_each_line(path, data, [&](std::string_view line) {
+  for_each_line(path, [&](std::string_view line) {
     if (!unicode::is_valid_utf8(line)) {
       throw Error(ErrorCode::bad_file, path, "expected UTF-8 in line " + std::to_string(data.vocabulary.size() + 1));
     }
@@ -242,7 +222,7 @@ void read_vocab_txt(const std::string& path, ModelData& data) {
       if (!unicode::is_whitespace(unicode::decode(p))) break;
       line = line.substr(0, start);
     }
-    data.vocabulary.push_back({line, int32_t(data.vocabulary.size())});
+    data.vocabulary.add(line, int32_t(data.vocabulary.size()));
   });
 }
 

@@ -15,6 +15,7 @@
 #include <caracal/runtime/json.h>
 #include <caracal/tokenizers/encoding.h>
 #include <caracal/tokenizers/normalized_text.h>
+#include <caracal/tokenizers/text_list.h>
 #include <caracal/tokenizers/trie.h>
 #include <caracal/tokenizers/vocabulary.h>
 
@@ -51,7 +52,7 @@ struct ModelScratch {
 
 class Model {
  public:
-  explicit Model(const std::vector<Vocabulary::Entry>& entries) : vocabulary_(entries) {}
+  explicit Model(const TokenList& tokens) : vocabulary_(tokens) {}
   virtual ~Model() = default;
   /// Appends the tokens of `words` (none is an added token) to `out`, with ids, spans of original code points and
   /// consecutive word numbers from `first_word` on. Safe to call from many threads.
@@ -97,7 +98,7 @@ class WordPiece final : public Model {
     std::string continuing_subword_prefix = "##";
     size_t max_input_chars_per_word = 100;
   };
-  WordPiece(const std::vector<Vocabulary::Entry>& entries, const Options& options);
+  WordPiece(const TokenList& tokens, const Options& options);
   std::string_view continuing_subword_prefix() const noexcept override { return options_.continuing_subword_prefix; }
 
   /// Throws invalid_argument when an unknown token is needed but not in the vocabulary.
@@ -121,7 +122,7 @@ class WordPiece final : public Model {
 /// A word is one token, or the unknown one.
 class WordLevel final : public Model {
  public:
-  WordLevel(const std::vector<Vocabulary::Entry>& entries, std::string unk_token);
+  WordLevel(const TokenList& tokens, std::string unk_token);
   /// Throws invalid_argument when an unknown token is needed but not in the vocabulary.
   void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
                 std::vector<Token>& out) const override;
@@ -143,18 +144,8 @@ class BPE final : public Model {
     bool byte_fallback = false;                                 // an unknown character becomes tokens "<0x..>"
     bool ignore_merges = false;                                 // a word of the vocabulary is taken as it is
   };
-  /// Two tokens that become one, in 24 bytes; views, as Vocabulary::Entry.
-  struct Rule {
-    Rule(std::string_view left, std::string_view right)
-        : texts{left.data(), right.data()}, sizes{uint32_t(left.size()), uint32_t(right.size())} {}
-    std::string_view left() const noexcept { return {texts[0], sizes[0]}; }
-    std::string_view right() const noexcept { return {texts[1], sizes[1]}; }
-    std::array<const char*, 2> texts;
-    std::array<uint32_t, 2> sizes;
-  };
-  using Merges = std::vector<Rule>;
   /// Throws bad_file for a merge that names, or makes, a token the vocabulary lacks.
-  BPE(const std::vector<Vocabulary::Entry>& entries, const Merges& merges, const Options& options);
+  BPE(const TokenList& tokens, const MergeList& merges, const Options& options);
   std::string_view continuing_subword_prefix() const noexcept override {
     return options_.continuing_subword_prefix ? std::string_view(*options_.continuing_subword_prefix)
                                               : std::string_view();
@@ -165,13 +156,17 @@ class BPE final : public Model {
   Json to_json() const override;
 
  private:
-  // A pair of ids and what it becomes; id -1 in a free place.
-  struct Pair {
-    uint64_t key = 0;
-    uint32_t rank = 0;
-    int32_t id = -1;
+  // Two ids, and that of what they become.
+  struct Merge {
+    int32_t left = 0, right = 0, id = 0;
   };
-  const Pair* find_pair(int32_t left, int32_t right) const noexcept;
+  // Where a merge is found by its ids.
+  struct Slot {
+    uint32_t fingerprint = 0;
+    uint32_t rank = UINT32_MAX;  // in a free place
+  };
+  const Merge* find_pair(int32_t left, int32_t right) const noexcept;
+  uint32_t rank_of(const Merge& merge) const noexcept { return uint32_t(&merge - merges_.data()); }
   int32_t find_character(std::string_view character, bool first, bool last, std::string& buffer) const;
   void characters(std::string_view word, ModelScratch& scratch) const;
   void merge_short(std::vector<ModelScratch::Symbol>& symbols) const;
@@ -182,10 +177,10 @@ class BPE final : public Model {
   void merge_at(std::vector<ModelScratch::Symbol>& symbols, uint32_t at, int32_t id, Offer offer) const;
 
   Options options_;
-  std::vector<Pair> pairs_;  // a power of two, at most half full
+  std::vector<Slot> slots_;  // a power of two, at most half full
   int shift_ = 63;
-  std::vector<uint64_t> merges_;  // by rank: left id, right id
-  std::vector<int32_t> small_;    // ids of characters below U+0400: by [last][first], or -1
+  std::vector<Merge> merges_;   // by rank
+  std::vector<int32_t> small_;  // ids of characters below U+0400: by [last][first], or -1
   int32_t unk_id_ = -1;
   bool in_order_ = true;  // no merge uses what a later one makes
   WholeWords whole_;
@@ -205,8 +200,8 @@ class Unigram final : public Model {
   static double parsed_score(uint64_t significand, int exponent) noexcept;
   /// Ids count up from 0, a score each. `exact_scores`: see ModelData. Throws bad_file when unk_id is not below the
   /// number of tokens.
-  Unigram(const std::vector<Vocabulary::Entry>& entries, const std::vector<Score>& scores, std::optional<size_t> unk_id,
-          bool byte_fallback, bool exact_scores);
+  Unigram(const TokenList& tokens, const std::vector<Score>& scores, std::optional<size_t> unk_id, bool byte_fallback,
+          bool exact_scores);
 
   /// Throws invalid_argument when an unknown token is needed but there is none.
   void tokenize(const NormalizedText& text, std::span<const Split> words, int32_t first_word, ModelScratch& scratch,
@@ -227,27 +222,23 @@ class Unigram final : public Model {
   WholeWords whole_;
 };
 
-/// The large parts of a model in a tokenizer.json, "vocab" (an object, or Unigram's list) and "merges", as views of the
-/// text they were read from: a string for each token would take longer to make than the model.
+/// The large parts of a model in a tokenizer.json: "vocab" (an object, or Unigram's list) and "merges".
 struct ModelData {
-  std::vector<Vocabulary::Entry> vocabulary = {};
+  TokenList vocabulary = {};
   std::vector<Unigram::Score> scores = {};
-  BPE::Merges merges = {};
-  std::vector<std::shared_ptr<const void>> texts = {};  ///< keeps alive what the views point into
+  MergeList merges = {};
   /// False: scores become what Hugging Face's tokenizers reads, which may be a unit in the last place off. True: what
   /// they are, as transformers' named classes read them (T5Tokenizer, AlbertTokenizer, …). It decides ties.
   bool exact_scores = false;
 };
-/// Reads them from the "model" of a tokenizer.json, which must outlive what is returned. Throws bad_file.
+/// Reads them from the "model" of a tokenizer.json. Throws bad_file.
 ModelData model_data_from_json(const Json& model);
 
-/// The "vocab" of a model: an object of tokens and ids; views of it. Throws bad_file for an id that is not a 31-bit
+/// The "vocab" of a model: an object of tokens and ids. Throws bad_file for an id that is not a 31-bit
 /// number.
-std::vector<Vocabulary::Entry> vocabulary_from_json(const Json& vocab);
+TokenList vocabulary_from_json(const Json& vocab);
 /// The vocabulary as that object, in the order of ids.
 Json vocabulary_to_json(const Vocabulary& vocabulary);
-/// One merge, "left right". Throws bad_file naming `where` when it is not two tokens with a space between.
-BPE::Rule split_merge(std::string_view text, std::string_view where);
 /// Reads a merges.txt into data.merges: one merge a line; lines that begin with "#version" are left out. Throws
 /// not_found, io or bad_file.
 void read_merges_txt(const std::string& path, ModelData& data);

@@ -358,6 +358,12 @@ BatchEncoding PreTrainedTokenizerBase::operator()(std::initializer_list<std::str
 }
 
 BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::string>& texts,
+                                                  std::initializer_list<std::string> pairs,
+                                                  const TokenizeOptions& options) const {
+  return (*this)(texts, std::span(pairs.begin(), pairs.size()), options);
+}
+
+BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::string>& texts,
                                                   std::span<const std::string> pairs,
                                                   const TokenizeOptions& options) const {
   std::vector<Sample> samples;
@@ -378,6 +384,12 @@ BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::vector<
   std::vector<Sample> samples;
   for (const auto& words : texts) samples.push_back({words_of(words), {}});
   return encode(samples, options);
+}
+
+BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::vector<std::string>>& texts,
+                                                  std::initializer_list<std::vector<std::string>> pairs,
+                                                  const TokenizeOptions& options) const {
+  return (*this)(texts, std::span(pairs.begin(), pairs.size()), options);
 }
 
 BatchEncoding PreTrainedTokenizerBase::operator()(const std::vector<std::vector<std::string>>& texts,

@@ -134,10 +134,15 @@ class PreTrainedTokenizerBase {
   /// words. Throws when the counts differ.
   BatchEncoding operator()(std::initializer_list<std::string> texts, std::initializer_list<std::string> pairs,
                            const TokenizeOptions& options = {}) const;
+  BatchEncoding operator()(const std::vector<std::string>& texts, std::initializer_list<std::string> pairs,
+                           const TokenizeOptions& options = {}) const;
   BatchEncoding operator()(const std::vector<std::string>& texts, std::span<const std::string> pairs,
                            const TokenizeOptions& options = {}) const;
   /// A batch of texts cut into words, and of pairs of them; is_split_into_words is implied.
   BatchEncoding operator()(const std::vector<std::vector<std::string>>& texts,
+                           const TokenizeOptions& options = {}) const;
+  BatchEncoding operator()(const std::vector<std::vector<std::string>>& texts,
+                           std::initializer_list<std::vector<std::string>> pairs,
                            const TokenizeOptions& options = {}) const;
   BatchEncoding operator()(const std::vector<std::vector<std::string>>& texts,
                            std::span<const std::vector<std::string>> pairs, const TokenizeOptions& options = {}) const;

@@ -178,9 +178,8 @@ std::shared_ptr<const tokenizers::ModelData> model_data_of(const TokenizerFiles&
   }
   auto data = std::make_shared<tokenizers::ModelData>();
   if (files.vocab_file.ends_with(".json")) {
-    const auto vocab = std::make_shared<const Json>(tokenizers::parse_tokenizer_file(files.vocab_file));
-    data->vocabulary = in_file(files.vocab_file, [&] { return tokenizers::vocabulary_from_json(*vocab); });
-    data->texts.push_back(vocab);
+    const Json vocab = tokenizers::parse_tokenizer_file(files.vocab_file);
+    data->vocabulary = in_file(files.vocab_file, [&] { return tokenizers::vocabulary_from_json(vocab); });
     if (!files.merges_file.empty()) tokenizers::read_merges_txt(files.merges_file, *data);
   } else {
     tokenizers::read_vocab_txt(files.vocab_file, *data);

@@ -51,29 +51,28 @@ Unigram::Score Unigram::score_of(double exact) {
   return {exact, exact < 0 ? -parsed : parsed};
 }
 
-Unigram::Unigram(const std::vector<Vocabulary::Entry>& entries, const std::vector<Score>& scores,
-                 std::optional<size_t> unk_id, bool byte_fallback, bool exact_scores)
-    : Model(entries), byte_fallback_(byte_fallback), whole_(entries.size()) {
-  if (unk_id && *unk_id >= entries.size()) {
+Unigram::Unigram(const TokenList& tokens, const std::vector<Score>& scores, std::optional<size_t> unk_id,
+                 bool byte_fallback, bool exact_scores)
+    : Model(tokens), byte_fallback_(byte_fallback), whole_(tokens.size()) {
+  const TextList& texts = tokens.texts;
+  if (unk_id && *unk_id >= texts.size()) {
     throw Error(ErrorCode::bad_file, "tokenizer.json",
-                "expected unk_id below " + std::to_string(entries.size()) + " but got " + std::to_string(*unk_id));
+                "expected unk_id below " + std::to_string(texts.size()) + " but got " + std::to_string(*unk_id));
   }
   unk_id_ = unk_id ? int32_t(*unk_id) : -1;
   double worst = std::numeric_limits<double>::infinity();
-  size_t bytes = 0;
-  for (const Vocabulary::Entry& entry : entries) bytes += entry.size;
-  trie_.reserve(bytes * 3 / 8);
-  scores_.reserve(entries.size());
-  if (!exact_scores) exact_scores_.reserve(entries.size());
+  trie_.reserve(texts.all().size() * 3 / 8);
+  scores_.reserve(texts.size());
+  if (!exact_scores) exact_scores_.reserve(texts.size());
   for (const Score& score : scores) {
     scores_.push_back(exact_scores ? score.exact : score.parsed);
     if (!exact_scores) exact_scores_.push_back(score.exact);
     worst = std::min(worst, scores_.back());
   }
-  trie_.insert_all(entries.size(), [&](size_t i) { return entries[i].token(); });
+  trie_.insert_all(texts.size(), [&](size_t i) { return texts[i]; });
   unk_score_ = worst - kUnknownPenalty;
-  for (size_t i = 0; i < entries.size() && vocabulary_.size() != entries.size(); ++i) {
-    if (vocabulary_.token(int32_t(i)).data() == nullptr) repeated_[i] = entries[i].token();
+  for (size_t i = 0; i < texts.size() && vocabulary_.size() != texts.size(); ++i) {
+    if (vocabulary_.token(int32_t(i)).data() == nullptr) repeated_[i] = texts[i];
   }
   for (int byte = 0; byte < 256; ++byte) {
     constexpr const char* kDigits = "0123456789ABCDEF";

@@ -18,40 +18,37 @@ constexpr size_t kLongestProbe = 1024;
 
 }  // namespace
 
-Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
-  size_t bytes = 0;
+Vocabulary::Vocabulary(const TokenList& tokens) {
+  const auto& [texts, ids] = tokens;
+  const size_t count = tokens.size();
   int64_t id_end = 0;
-  for (const Entry& e : entries) {
-    if (e.id < 0) {
-      bad("expected an id of at least 0 for token '" + std::string(e.token()) + "' but got " + std::to_string(e.id));
+  for (size_t i = 0; i < count; ++i) {
+    if (ids[i] < 0) {
+      bad("expected an id of at least 0 for token '" + std::string(texts[i]) + "' but got " + std::to_string(ids[i]));
     }
-    bytes += e.size;
-    id_end = std::max(id_end, int64_t(e.id) + 1);
+    id_end = std::max(id_end, int64_t(ids[i]) + 1);
   }
-  if (entries.size() > kMaxTokens) {
-    bad("expected at most " + std::to_string(kMaxTokens) + " tokens but got " + std::to_string(entries.size()));
+  if (count > kMaxTokens) {
+    bad("expected at most " + std::to_string(kMaxTokens) + " tokens but got " + std::to_string(count));
   }
-  if (bytes > UINT32_MAX) bad("expected less than 4 GiB of tokens");
-  if (id_end > int64_t(entries.size()) * 4 + (1 << 24)) {
-    bad("expected ids near the number of tokens (" + std::to_string(entries.size()) + ") but got " +
-        std::to_string(id_end - 1));
+  if (id_end > int64_t(count) * 4 + (1 << 24)) {
+    bad("expected ids near the number of tokens (" + std::to_string(count) + ") but got " + std::to_string(id_end - 1));
   }
-  characters_.resize(bytes);
-  size_t used = 0;  // of characters_
-  const size_t slots = std::bit_ceil(entries.size() + entries.size() * 3 / 10 + 2);
+  characters_ = texts.all();
+  const size_t slots = std::bit_ceil(count + count * 3 / 10 + 2);
   slots_.resize(slots);
   shift_ = 64 - std::countr_zero(slots);
   present_.resize(slots / 8 + 1);
   by_id_.assign(size_t(id_end), -1);
-  uint64_t hashes[kAhead];  // of the entries that come next
-  for (size_t i = 0; i < std::min(kAhead, entries.size()); ++i) hashes[i] = mix(hash(kSeed, entries[i].token()));
+  uint64_t hashes[kAhead];  // of the tokens that come next
+  for (size_t i = 0; i < std::min(kAhead, count); ++i) hashes[i] = mix(hash(kSeed, texts[i]));
   bool is_clean = true;  // no token and no id comes twice
-  for (size_t i = 0; i < entries.size(); ++i) {
-    const std::string_view token = entries[i].token();
-    const int32_t id = entries[i].id;
+  for (size_t i = 0; i < count; ++i) {
+    const std::string_view token = texts[i];
+    const int32_t id = ids[i];
     const uint64_t mixed = hashes[i % kAhead];
-    if (i + kAhead < entries.size()) {
-      const uint64_t next = hashes[i % kAhead] = mix(hash(kSeed, entries[i + kAhead].token()));
+    if (i + kAhead < count) {
+      const uint64_t next = hashes[i % kAhead] = mix(hash(kSeed, texts[i + kAhead]));
       __builtin_prefetch(&slots_[slot_of(next)], 1);
     }
     const auto fingerprint = uint32_t(mixed);
@@ -65,9 +62,7 @@ Vocabulary::Vocabulary(const std::vector<Entry>& entries) {
       is_clean = false;
       continue;
     }
-    slots_[slot] = {fingerprint, id, uint32_t(used), uint32_t(token.size())};
-    copy_bytes(characters_.data() + used, token.data(), token.size());
-    used += token.size();
+    slots_[slot] = {fingerprint, id, texts.begin(i), uint32_t(token.size())};
     present_[bit_of(mixed) / 64] |= uint64_t(1) << bit_of(mixed) % 64;
     longest_ = std::max(longest_, token.size());
     ++size_;

@@ -6,25 +6,19 @@
 #include <string_view>
 #include <vector>
 
+#include <caracal/tokenizers/text_list.h>
+
 namespace caracal::tokenizers {
 
 /// A fixed set of tokens with their ids. Lookups by a prefix of a text reuse the hash of the shorter prefix, so all
 /// prefixes of a word are hashed in one pass.
 class Vocabulary {
  public:
-  /// A token and its id, in 16 bytes. A view: the text must live until the vocabulary is made.
-  struct Entry {
-    Entry(std::string_view token, int32_t id_) : text(token.data()), size(uint32_t(token.size())), id(id_) {}
-    std::string_view token() const noexcept { return {text, size}; }
-    const char* text;
-    uint32_t size;
-    int32_t id;
-  };
   /// More tokens than any real vocabulary has.
   static constexpr size_t kMaxTokens = size_t(1) << 22;
-  /// Later entries win when a token comes twice. Throws bad_file on more than kMaxTokens, on an id below 0 or at least
-  /// 2^24 + 4 times the number of entries, on an id of two tokens, and when the tokens were chosen to collide.
-  explicit Vocabulary(const std::vector<Entry>& entries);
+  /// Later ones win when a token comes twice. Throws bad_file on more than kMaxTokens, on an id below 0 or at least
+  /// 2^24 + 4 times the number of tokens, on an id of two tokens, and when the tokens were chosen to collide.
+  explicit Vocabulary(const TokenList& tokens);
 
   /// Number of distinct tokens.
   size_t size() const noexcept { return size_; }

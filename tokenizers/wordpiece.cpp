@@ -18,8 +18,8 @@ size_t first_two(const char* p) {
 
 }  // namespace
 
-WordPiece::WordPiece(const std::vector<Vocabulary::Entry>& entries, const Options& options)
-    : Model(entries),
+WordPiece::WordPiece(const TokenList& tokens, const Options& options)
+    : Model(tokens),
       options_(options),
       continuing_hash_(Vocabulary::hash(Vocabulary::kSeed, options.continuing_subword_prefix)),
       unk_id_(vocabulary_.find(options.unk_token)),
@@ -31,8 +31,8 @@ WordPiece::WordPiece(const std::vector<Vocabulary::Entry>& entries, const Option
     length = std::max(length, static_cast<uint8_t>(std::min<size_t>(text.size(), kManyBytes)));
   };
   const std::string_view prefix = options_.continuing_subword_prefix;
-  for (const Vocabulary::Entry& entry : entries) {
-    const std::string_view token = entry.token();
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const std::string_view token = tokens.texts[i];
     note(first_lengths_, token);
     if (token.starts_with(prefix)) note(continuing_lengths_, token.substr(prefix.size()));
   }

@@ -4,7 +4,7 @@
 
 {"files": {name: {file name: content}}, "cases": [{"model", "files", "config", "rows": [{"task", "inputs", "arguments", "outputs"}]}]}.
 A case's checkpoint is the config.json of "model" with "config" laid over it, its model.safetensors, and the processor files of that name.
-Rows are those of tests/data/trained/*/expected.json, but that an input may also be {"noise": samples, "sampling_rate"} or have
+Rows are those of tests/data/trained/*/expected.json, but that an input may also be {"noise": samples, "sampling_rate", "stride"} or have
 "pixels": [height, width]: sound and images that `noise` and `pixels` below make, here and in tests/models/pipelines_test.cpp.
 
 transformers 5 has no question-answering pipeline: its rows come from 4.57.3, the last release that has one, in DIR:
@@ -100,7 +100,7 @@ def taken(task, x):
     if task == "token-classification":
         return x["words"]
     if "noise" in x:
-        return {"raw": noise(x["noise"]), "sampling_rate": x["sampling_rate"]}
+        return {"raw": noise(x.pop("noise"))} | x
     if "pixels" in x:
         image = Image.fromarray(pixels(*x.pop("pixels")))
         if task.startswith("image"):
@@ -221,6 +221,7 @@ def cases():
     strides = [s | {"stride": n} for s in strategies for n in (0, 4)]
     sounds = [{"noise": 700, "sampling_rate": 16000}, {"noise": 1501, "sampling_rate": 16000}, {"noise": 400, "sampling_rate": 16000}]
     long_sound = [{"noise": 4321, "sampling_rate": 16000}, {"noise": 2000, "sampling_rate": 16000}]
+    strided = [long_sound[0] | {"stride": sides} for sides in ([500, 701], [0, 1000], [1234, 0], [2000, 2321], [0, 0])]
     second = 1 / 16000
     chunks = [{"chunk_length_s": 1000 * second}, {"chunk_length_s": 800 * second, "stride_length_s": [100 * second, 201 * second]}, {"chunk_length_s": 640 * second, "stride_length_s": 0}]
     stamps = [{"return_timestamps": "char"}, {"return_timestamps": "word"}]
@@ -260,15 +261,16 @@ def cases():
         case("wav2vec2/sequence", "sound", "audio-classification", sounds, [{}, {"top_k": 2}, {"top_k": None, "function_to_apply": "sigmoid"}, {"function_to_apply": "none"}]),
         case("wav2vec2/ctc", "sound", "automatic-speech-recognition", sounds, [{}, *stamps]),
         case("wav2vec2/ctc", "sound", "automatic-speech-recognition", long_sound, [*chunks, chunks[0] | stamps[0], chunks[1] | stamps[1]]),
+        case("wav2vec2/ctc", "sound", "automatic-speech-recognition", strided, [{}, stamps[0], stamps[1], chunks[1] | stamps[0]]),
         case("wav2vec2/ctc_stable", "sound", "automatic-speech-recognition", long_sound, [{}, chunks[1] | stamps[0]]),
-        case("layoutlmv2/document_question", "layout", "document-question-answering", asked, [{}, {"top_k": 3}, {"handle_impossible_answer": True, "top_k": 2}, {"max_answer_len": 2}, {"doc_stride": 2, "max_seq_len": 18}, {"doc_stride": 2, "max_seq_len": 18, "top_k": 76, "handle_impossible_answer": True}]),
+        case("layoutlmv2/document_question", "layout", "document-question-answering", asked, [{}, {"top_k": 3}, {"handle_impossible_answer": True, "top_k": 2}, {"max_answer_len": 2}, {"padding": "max_length"}, {"doc_stride": 2, "max_seq_len": 18}, {"doc_stride": 2, "max_seq_len": 18, "top_k": 76, "handle_impossible_answer": True}]),
         case("layoutlmv2/token", "layout", "document-token-classification", [page, long_page, page | {"boxes": boxes[8::-1]}], [{}, {"aggregation_strategy": "simple"}], labels("O", "B-TOTAL", "I-TOTAL", "B-DATE", "I-DATE", "B-NAME", "I-NAME")),
     ]  # fmt: skip
 
 
 def questions():
     qa = [{"question": "where is the cat?", "context": "the cats sits on the mat."}, {"question": "who?", "context": LONG}, {"question": "who is in paris", "context": "Anna is in Paris, anna \u4e2d\u6587 caf\u00e9 unaffable"}]
-    arguments = [{}, {"top_k": 3}, {"top_k": 2, "handle_impossible_answer": True}, {"max_answer_len": 2}, {"align_to_words": False, "top_k": 2}, {"max_seq_len": 18, "doc_stride": 5}]
+    arguments = [{}, {"top_k": 3}, {"top_k": 2, "handle_impossible_answer": True}, {"max_answer_len": 2}, {"align_to_words": False, "top_k": 2}, {"max_seq_len": 18, "doc_stride": 5}, {"padding": "max_length", "max_question_len": 2, "top_k": 2}, {"padding": False}]
     rows = [{"task": "question-answering", "inputs": qa, "arguments": each} for each in arguments]
     return [{"model": f"{model}/question_answering", "files": files, "config": {}, "rows": copy.deepcopy(rows)} for model, files in (("bert", "text"), ("distilbert", "distil"))]
 

@@ -159,10 +159,10 @@ class BasicTokenizer final : public tk::PreTokenizer {
 
 class WordpieceTokenizer final : public tk::Model {
  public:
-  WordpieceTokenizer(const std::vector<tk::Vocabulary::Entry>& entries, std::string unk)
-      : Model(entries), unk_(std::move(unk)) {
-    for (const tk::Vocabulary::Entry& entry : entries) ids_[std::string(entry.token())] = entry.id;
+  WordpieceTokenizer(const tk::TokenList& tokens, std::string unk) : Model(tokens), unk_(std::move(unk)) {
+    for (size_t i = 0; i < tokens.size(); ++i) ids_[std::string(tokens.texts[i])] = tokens.ids[i];
   }
+  bool has_unk() const { return ids_.contains(unk_); }
 
   void tokenize(const tk::NormalizedText& text, std::span<const tk::Split> words, int32_t first_word, tk::ModelScratch&,
                 std::vector<tk::Token>& out) const override {
@@ -217,15 +217,14 @@ tk::Tokenizer make_pipeline(const TokenizerFiles& files) {
   }
   const std::string unk = token_of(files, "unk_token", "[UNK]");
   const auto data = model_data_of(files);
-  const std::vector<tk::Vocabulary::Entry>& entries = data->vocabulary;
-  const auto is_unk = [&](const tk::Vocabulary::Entry& entry) { return entry.token() == unk; };
-  if (std::find_if(entries.begin(), entries.end(), is_unk) == entries.end()) {
+  auto model = std::make_shared<WordpieceTokenizer>(data->vocabulary, unk);
+  if (!model->has_unk()) {
     throw Error(ErrorCode::bad_file, "BertTokenizerLegacy",
                 "expected the unknown token '" + unk + "' in the vocabulary");
   }
   return tk::Tokenizer({.normalizer = nullptr,
                         .pre_tokenizer = std::make_shared<BasicTokenizer>(std::move(options)),
-                        .model = std::make_shared<WordpieceTokenizer>(entries, unk),
+                        .model = std::move(model),
                         .post_processor = nullptr,
                         .decoder = std::make_shared<tk::WordPieceDecoder>()});
 }

@@ -62,13 +62,21 @@ std::shared_ptr<const Pipeline::Settings> AutomaticSpeechRecognitionPipeline::se
 Pipeline::Prepared AutomaticSpeechRecognitionPipeline::preprocess(const PipelineInput& input,
                                                                   const Settings& settings) const {
   const auto& choices = static_cast<const Choices&>(settings);
-  const Tensor sound =
-      audio_of(model().runtime(), input, files_, processor_.feature_extractor().sampling_rate());  // (N)
+  const int64_t given = input.sampling_rate, rate = processor_.feature_extractor().sampling_rate();
+  const Tensor sound = audio_of(model().runtime(), input, files_, rate);  // (N)
   const int64_t length = sound.numel();
+  const double ratio = given != 0 ? double(rate) / double(given) : 1;
+  const int64_t context[] = {rounded(double(input.stride[0]) * ratio), rounded(double(input.stride[1]) * ratio)};
+  if (std::ranges::min(input.stride) < 0 || std::ranges::max(input.stride) > kLongest * double(rate) ||
+      context[0] + context[1] > length)
+    refuse("expected a stride within the sound but got " + std::to_string(input.stride[0]) + " and " +
+           std::to_string(input.stride[1]));
   std::vector<std::array<int64_t, 3>> strides;
   std::vector<Tensor> chunks{sound};
-  if (choices.chunk > 0) {
+  if (context[0] + context[1] > 0) strides.push_back({length, context[0], context[1]});
+  if (choices.chunk > 0) {  // whose strides take the place of the input's
     chunks.clear();
+    strides.clear();
     for (int64_t begin = 0; begin < length; begin += choices.chunk - choices.left - choices.right) {
       const int64_t end = std::min(begin + choices.chunk, length), left = begin == 0 ? 0 : choices.left;
       if (end - begin > left) {

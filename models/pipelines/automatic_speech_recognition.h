@@ -10,7 +10,8 @@ namespace caracal {
 /// transformers.AutomaticSpeechRecognitionPipeline for Wav2Vec2ForCTC, decoded greedily: `{"text"}`, and with
 /// return_timestamps ("char" or "word") also `"chunks": [{"text", "timestamp": [start, end]}, …]`, in seconds. Mono
 /// samples, or their file. Long sound is read in chunks of chunk_length_s seconds (0: in one), of which stride_length_s
-/// (a number, or one for each side; a sixth of the chunk by default) on each side only serve as context.
+/// (a number, or one for each side; a sixth of the chunk by default) on each side only serve as context;
+/// without chunks, those of PipelineInput::stride do.
 class AutomaticSpeechRecognitionPipeline final : public Pipeline {
  public:
   AutomaticSpeechRecognitionPipeline(AnyModel model, Wav2Vec2Processor processor, PipelineFiles files);

@@ -2,6 +2,7 @@
 // post-processing in between; pipeline.h makes one from a checkpoint.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -26,13 +27,16 @@ struct PipelineInput {
   Tensor image = {};          // in place of a file: (H, W, 3) U8, upright
   Tensor audio = {};          // in place of a file: (N) F32, mono
   int64_t sampling_rate = 0;  // of audio, in Hz; 0: the model's. Another one is resampled
+  // automatic-speech-recognition: how many of the first and of the last samples of audio only serve as context.
+  std::array<int64_t, 2> stride = {0, 0};
   std::vector<std::string> words = {};  // a page's words, in place of OCR; token-classification: a text cut into words
   std::vector<BatchFeature::Box> boxes = {};  // their boxes, in thousandths of the page
 };
 
 /// An input as transformers' pipelines take it from Python: a string is the text (or the file), an object has the keys
 /// text, text_pair, question, context, prompt, choices, source_sentence, sentences, image, audio, words, boxes,
-/// word_boxes. Throws invalid_argument for another key.
+/// word_boxes; or raw (or array: samples, or a list of one or two channels), sampling_rate, stride and path, which is
+/// not looked at. Throws invalid_argument for another key.
 PipelineInput pipeline_input(const Json& json);
 
 /// How a pipeline reads files. The core decodes none: pipelines/media.h gives readers that do, with caracal::media.

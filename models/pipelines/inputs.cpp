@@ -19,6 +19,23 @@ BatchFeature::Box box_of(const Json& json) {
   return {numbers[0].as_int(), numbers[1].as_int(), numbers[2].as_int(), numbers[3].as_int()};
 }
 
+// Samples, or one or two channels of them, which are mixed.
+Tensor samples_of(const Json& json) {
+  const Json::Array& list = json.as_array();
+  const bool has_channels = !list.empty() && list[0].is_array();
+  const Json::Array& first = has_channels ? list[0].as_array() : list;
+  if (has_channels && (list.size() > 2 || list.back().as_array().size() != first.size()))
+    bad_input("expected samples, or one or two channels of as many, but got " + std::to_string(list.size()) +
+              " channels");
+  Tensor samples = Tensor::empty({int64_t(first.size())});
+  float* const out = samples.data<float>();
+  for (size_t i = 0; i < first.size(); ++i) {
+    out[i] = float(first[i].as_double());
+    if (list.size() == 2 && has_channels) out[i] = (out[i] + float(list[1].as_array()[i].as_double())) / 2;
+  }
+  return samples;
+}
+
 void set(PipelineInput& input, const std::string& key, const Json& value) {
   if (key == "text" || key == "question" || key == "prompt" || key == "source_sentence") {
     input.text = value.as_string();
@@ -28,6 +45,15 @@ void set(PipelineInput& input, const std::string& key, const Json& value) {
     input.texts = strings_of(value);
   } else if (key == "image" || key == "audio") {
     input.file = value.as_string();
+  } else if (key == "raw" || key == "array") {
+    input.audio = samples_of(value);
+  } else if (key == "sampling_rate") {
+    input.sampling_rate = value.as_int();
+    if (input.sampling_rate < 1) bad_input("expected a sampling_rate of at least 1 but got " + value.dump());
+  } else if (key == "stride") {
+    const Json::Array& sides = value.as_array();
+    if (sides.size() != 2) bad_input("expected a stride of two numbers but got " + value.dump());
+    input.stride = {sides[0].as_int(), sides[1].as_int()};
   } else if (key == "words") {
     input.words = strings_of(value);
   } else if (key == "boxes") {
@@ -38,10 +64,10 @@ void set(PipelineInput& input, const std::string& key, const Json& value) {
       input.words.push_back(pair.as_array()[0].as_string());
       input.boxes.push_back(box_of(pair.as_array()[1]));
     }
-  } else {
+  } else if (key != "path") {
     bad_input(
         "expected a key among text, text_pair, question, context, prompt, choices, source_sentence, sentences, image, "
-        "audio, words, boxes, word_boxes but got '" +
+        "audio, words, boxes, word_boxes, raw, array, sampling_rate, stride, path but got '" +
         key + "'");
   }
 }
@@ -71,6 +97,10 @@ PipelineInput pipeline_input(const Json& json) {
       bad_input("expected another value for '" + key + "' but got " + value.dump());
     }
   }
+  const bool is_raw = json.contains("sampling_rate") || json.contains("stride") || json.contains("path");
+  if ((is_raw || input.audio.defined()) && (!input.audio.defined() || input.sampling_rate == 0))
+    bad_input("expected samples as raw or array, and their sampling_rate, but got " +
+              std::string(input.audio.defined() ? "no sampling_rate" : "no samples"));
   return input;
 }
 

@@ -35,6 +35,9 @@ std::shared_ptr<ExtractivePipeline::Choices> ExtractivePipeline::read(const Argu
   choices->max_seq_len = arguments.integer("max_seq_len", 1).value_or(longest);
   choices->doc_stride = arguments.integer("doc_stride", 0).value_or(std::min(choices->max_seq_len / 2, most_shared));
   choices->handle_impossible_answer = arguments.flag("handle_impossible_answer", false);
+  // Answers do not depend on the padding.
+  if (const Json* padding = arguments.find("padding"); padding != nullptr && !padding->is_bool())
+    arguments.choice("padding", {"longest", "max_length", "do_not_pad"});
   if (choices->doc_stride > choices->max_seq_len)
     arguments.refuse("doc_stride", "expected at most max_seq_len (" + std::to_string(choices->max_seq_len) +
                                        ") but got " + std::to_string(choices->doc_stride));
@@ -92,6 +95,7 @@ Json::Array ExtractivePipeline::best_answers(Json::Array answers, int64_t top_k)
 std::shared_ptr<const Pipeline::Settings> QuestionAnsweringPipeline::settings(const Arguments& arguments) const {
   auto choices = read(arguments, std::min<int64_t>(tokenizer_.model_max_length(), 384), 128);
   choices->align_to_words = arguments.flag("align_to_words", true);
+  arguments.integer("max_question_len", 1);  // transformers heeds it with slow tokenizers alone
   return choices;
 }
 

@@ -10,7 +10,7 @@ namespace caracal {
 /// first and last one have the largest product of scores. Arguments: top_k (1), doc_stride (tokens that chunks share:
 /// half of max_seq_len, but at most 128, for pages 256), max_seq_len (tokens of a chunk and the question: 384, for
 /// pages as many as the model takes), max_answer_len (15 tokens), handle_impossible_answer (false; true: "" is an
-/// answer).
+/// answer), padding (on which answers do not depend).
 class ExtractivePipeline : public Pipeline {
  protected:
   struct Choices : Settings {
@@ -38,8 +38,9 @@ class ExtractivePipeline : public Pipeline {
 };
 
 /// The question-answering pipeline of transformers 4 (5 has none): `text` is the question, `text_pair` the context.
-/// `{"score", "start", "end", "answer"}`, start and end in code points of the context; with several answers a list. An
-/// argument more: align_to_words (true). Throws invalid_argument for an empty question or context.
+/// `{"score", "start", "end", "answer"}`, start and end in code points of the context; with several answers a list. Two
+/// arguments more: align_to_words (true) and max_question_len, which as in transformers does nothing with a fast
+/// tokenizer. Throws invalid_argument for an empty question or context.
 class QuestionAnsweringPipeline final : public ExtractivePipeline {
  public:
   QuestionAnsweringPipeline(AnyModel model, PreTrainedTokenizerBase tokenizer)

@@ -125,7 +125,8 @@ void SentenceTransformer::read_config(const std::string& file) {
       for (const auto& [name, text] : prompts->as_object()) prompts_[name] = text.is_null() ? "" : text.as_string();
     if (const Json* name = config.find("default_prompt_name"); name != nullptr && !name->is_null()) {
       default_prompt_name_ = name->as_string();
-      prompt_of({});
+      if (!prompts_.contains(*default_prompt_name_))
+        throw Error(ErrorCode::bad_file, file, unknown_prompt(*default_prompt_name_));
     }
     if (const Json* name = config.find("similarity_fn_name"); name != nullptr && !name->is_null()) {
       const auto known = std::ranges::find(kSimilarities, name->as_string());
@@ -134,17 +135,18 @@ void SentenceTransformer::read_config(const std::string& file) {
   });
 }
 
+std::string SentenceTransformer::unknown_prompt(const std::string& name) const {
+  std::string names;
+  for (const auto& [each, unused] : prompts_) names += (names.empty() ? "" : ", ") + each;
+  return "expected a prompt among " + names + " but got '" + name + "'";
+}
+
 SentenceTransformer::Prompt SentenceTransformer::prompt_of(const EncodeOptions& options) const {
   Prompt prompt{options.prompt.value_or("")};
   const std::optional<std::string>& name = options.prompt_name ? options.prompt_name : default_prompt_name_;
   if (!options.prompt && name) {
     const auto known = prompts_.find(*name);
-    if (known == prompts_.end()) {
-      std::string names;
-      for (const auto& [each, unused] : prompts_) names += (names.empty() ? "" : ", ") + each;
-      throw Error(ErrorCode::invalid_argument, "SentenceTransformer",
-                  "expected a prompt among " + names + " but got '" + *name + "'");
-    }
+    if (known == prompts_.end()) throw Error(ErrorCode::invalid_argument, "SentenceTransformer", unknown_prompt(*name));
     prompt.text = known->second;
   }
   if (prompt.text.empty() || include_prompt_) return prompt;

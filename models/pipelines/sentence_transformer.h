@@ -69,6 +69,7 @@ class SentenceTransformer {
   SentenceTransformer(AnyModel model, PreTrainedTokenizerBase tokenizer)
       : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {}
   void read_config(const std::string& file);
+  std::string unknown_prompt(const std::string& name) const;
 
   AnyModel model_;
   PreTrainedTokenizerBase tokenizer_;

@@ -1,6 +1,7 @@
 // Pipelines against transformers' (tools/make_task_goldens.py), and what they refuse.
 #include <caracal/models/pipelines/feature_extraction.h>
 #include <caracal/models/pipelines/pipeline.h>
+#include <caracal/runtime/audio_ops.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -172,6 +173,10 @@ TEST(Pipelines, RefuseArgumentsBeforeAnyWork) {
       {asked.path, {{"doc_stride", 30}}, "doc_stride"},
       {asked.path, {{"handle_impossible_answer", "yes"}}, "true or false"},
       {asked.path, {{"max_answer_len", 0}}, "max_answer_len"},
+      {asked.path, {{"max_question_len", 0}}, "max_question_len"},
+      {asked.path, {{"padding", "left"}}, "longest, max_length, do_not_pad"},
+      {page.path, {{"padding", 3}}, "padding"},
+      {page.path, {{"max_question_len", 64}}, "expected an argument among"},  // nor has transformers
       {page.path, {{"lang", 3}}, "lang"},
       {speech.path, {{"return_timestamps", true}}, "char, word"},
       {speech.path, {{"chunk_length_s", 1}, {"stride_length_s", 0.5}}, "longer than its strides"},
@@ -203,6 +208,9 @@ TEST(Pipelines, RefuseBadInputs) {
   EXPECT_TRUE(has(error(speech.path, {.audio = Tensor::zeros({2, 40})}), "(2, 40)"));
   EXPECT_TRUE(has(error(speech.path, {.audio = noise(5)}), "Wav2Vec2"));  // too short for one frame
   EXPECT_TRUE(has(error(speech.path, {.audio = noise(0)}), "no samples"));
+  for (const std::array<int64_t, 2> sides : {std::array<int64_t, 2>{500, 501}, {-1, 0}, {0, -1}, {INT64_MAX, 1}}) {
+    EXPECT_TRUE(has(error(speech.path, {.audio = noise(1000), .stride = sides}), "a stride within the sound"));
+  }
   EXPECT_TRUE(has(message_of([&] {
                     (*pipeline("", speech.path))(PipelineInput{.audio = noise(0)}, {{"chunk_length_s", 1}});
                   }),
@@ -210,9 +218,43 @@ TEST(Pipelines, RefuseBadInputs) {
   EXPECT_TRUE(has(error(page.path, {.image = pixels(9, 9)}), "question"));
   EXPECT_TRUE(has(error(page.path, {.text = "who", .image = pixels(9, 9), .words = {"a"}}), "as many boxes"));
   EXPECT_TRUE(has(error(features.path, {.text = std::string(200, '.')}), "max_position_embeddings"));
-  for (const char* json : {"3", R"({"colour": "red"})", R"({"words": "a"})", R"({"boxes": [[1, 2, 3]]})",
-                           R"({"word_boxes": [["a"]]})", R"({"text": 7})"})
+  for (const char* json :
+       {"3", R"({"colour": "red"})", R"({"words": "a"})", R"({"boxes": [[1, 2, 3]]})", R"({"word_boxes": [["a"]]})",
+        R"({"text": 7})", R"({"raw": [0.5]})", R"({"sampling_rate": 16000})", R"({"stride": [1, 2], "audio": "a.wav"})",
+        R"({"raw": [0.5], "sampling_rate": 0})", R"({"raw": [[1], [2], [3]], "sampling_rate": 8})",
+        R"({"raw": [[1], [2, 3]], "sampling_rate": 8})", R"({"raw": "a", "sampling_rate": 8})",
+        R"({"raw": [[1], 2], "sampling_rate": 8})", R"({"raw": [1], "sampling_rate": 8, "stride": [1]})"})
     EXPECT_TRUE(has(message_of([&] { pipeline_input(Json::parse(json, "input")); }), "[pipeline] expected")) << json;
+}
+
+// Sound as transformers' pipelines take it from Python: samples or channels, which are mixed.
+TEST(Pipelines, TakeRawSound) {
+  const PipelineInput mono = pipeline_input(
+      Json::parse(R"({"path": "a.wav", "array": [0.5, -1, 0.25], "sampling_rate": 8000, "stride": [1, 2]})", "input"));
+  EXPECT_TRUE(std::ranges::equal(mono.audio.values<float>(), std::vector<float>{0.5, -1, 0.25}));
+  EXPECT_EQ(mono.sampling_rate, 8000);
+  EXPECT_EQ(mono.stride, (std::array<int64_t, 2>{1, 2}));
+  EXPECT_TRUE(mono.file.empty());
+  const auto of = [](const char* raw) {
+    return pipeline_input(Json{{"raw", Json::parse(raw, "input")}, {"sampling_rate", 16000}}).audio;
+  };
+  EXPECT_TRUE(std::ranges::equal(of("[[0.5, 1], [-1, 0]]").values<float>(), std::vector<float>{-0.25, 0.5}));
+  EXPECT_TRUE(std::ranges::equal(of("[[0.5, 1]]").values<float>(), std::vector<float>{0.5, 1}));
+  EXPECT_EQ(of("[1, 2]").shape(), (Shape{2}));
+}
+
+// The stride is counted at the rate of the samples: at half the rate half as many leave out the same time.
+TEST(Pipelines, StrideOfResampledSound) {
+  const Checkpoint speech("wav2vec2/ctc", "sound");
+  const auto read = pipeline("", speech.path);
+  const Tensor samples = noise(4000);
+  const Tensor twice = resample_audio(read->model().runtime(), samples, 8000, 16000);
+  const Json arguments = {{"return_timestamps", "char"}};
+  const Json expected =
+      (*read)(PipelineInput{.audio = twice, .sampling_rate = 16000, .stride = {1000, 2000}}, arguments);
+  EXPECT_EQ((*read)(PipelineInput{.audio = samples, .sampling_rate = 8000, .stride = {500, 1000}}, arguments),
+            expected);
+  EXPECT_NE((*read)(PipelineInput{.audio = samples, .sampling_rate = 8000}, arguments), expected);
 }
 
 TEST(Pipelines, TopK) {

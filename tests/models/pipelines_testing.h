@@ -28,10 +28,15 @@ inline Tensor pixels(int64_t height, int64_t width) {
 
 /// An input of a stored row; files are in `folder`.
 inline PipelineInput stored_input(const Json& json, const std::string& task, const std::string& folder) {
-  if (const Json* count = json.find("noise"))
-    return {.audio = noise(count->as_int()), .sampling_rate = json.at("sampling_rate").as_int()};
   Json rest = json;
   if (rest.is_object()) rest.erase("pixels");
+  if (const Json* count = json.find("noise")) {
+    rest.erase("noise");
+    const Tensor sound = noise(count->as_int());
+    Json::Array samples;
+    for (const float sample : sound.values<float>()) samples.emplace_back(double(sample));
+    rest.set("raw", std::move(samples));
+  }
   PipelineInput input = pipeline_input(rest);
   const bool takes_file = task.starts_with("image") || task.starts_with("audio") || task.starts_with("automatic") ||
                           task.starts_with("document");

@@ -35,6 +35,11 @@ TEST_F(Batch, Overloads) {
   EXPECT_EQ(tokenizer_(batch, batch, {.add_special_tokens = false}).input_ids(1), (Ids{6, 6}));
   EXPECT_EQ(tokenizer_({"a", "b"}, {"c", "a"}).input_ids(1), (Ids{2, 6, 3, 5, 3}));
   EXPECT_EQ(tokenizer_({"a"}, {"b"}, {.add_special_tokens = false}).input_ids(0), (Ids{5, 6}));
+  // Texts in braces are pairs, not options.
+  EXPECT_EQ(tokenizer_(batch, {"c", "a"}).input_ids(1), (Ids{2, 6, 3, 5, 3}));
+  EXPECT_EQ(tokenizer_(batch, {"c", "a"}, {.add_special_tokens = false}).input_ids(1), (Ids{6, 5}));
+  EXPECT_EQ(tokenizer_({"a", "b"}, batch).input_ids(1), (Ids{2, 6, 3, 6, 3}));
+  expect_error([&] { tokenizer_(batch, {"c"}); }, ErrorCode::invalid_argument, "batch length");
   expect_error([&] { tokenizer_({"a", "b"}, {"c"}); }, ErrorCode::invalid_argument, "batch length");
   EXPECT_EQ(tokenizer_(std::vector<std::string>{"a", "b"}, std::vector<std::string>{"c", ""}).input_ids(1),
             (Ids{2, 6, 3, 3}));
@@ -44,6 +49,7 @@ TEST_F(Batch, Overloads) {
   EXPECT_EQ(tokenizer_(words).size(), 2u);
   EXPECT_EQ(tokenizer_(words, {.add_special_tokens = false}).input_ids(1), (Ids{8}));
   EXPECT_EQ(tokenizer_(words, words).sequence_ids(1), (Ids{-1, 0, -1, 1, -1}));
+  EXPECT_EQ(tokenizer_(words, {{"c"}, {"a", "b"}}).input_ids(1), (Ids{2, 8, 3, 5, 6, 3}));
 }
 
 TEST_F(Batch, Tensors) {

@@ -196,11 +196,13 @@ TEST(Hostile, LargeFilesAreRefusedSoon) {
   const auto bpe = [](const std::string& vocabulary, const std::string& merges) {
     return with_model(R"({"type":"BPE","vocab":)" + vocabulary + merges + "}");
   };
-  std::string many = "{", pieces = "[", deep = "[", merges;
+  std::string many = "{", pieces = "[", deep = "[", merges, many_merges = "[";
   for (size_t i = 0; i < 10000000; ++i) many += R"("a":0,)";
   many += R"("a":0})";
   for (size_t i = 0; i < 5000000; ++i) pieces += R"(["a",0],)";
   pieces += R"(["a",0]])";
+  for (size_t i = 0; i < 5000000; ++i) many_merges += R"("a a",)";
+  many_merges += R"("a a"])";
   for (size_t i = 0; i < 1000000; ++i) deep += R"({"a":[)";
   for (size_t i = 0; i + 1 < 100000; ++i) merges += R"("t1 t2",)";
   const std::string added = R"({"id":1,"content":")" + std::string(10000000, 'x') +
@@ -229,7 +231,7 @@ TEST(Hostile, LargeFilesAreRefusedSoon) {
       {"unknown token made by merges", bpe(large, R"(,"merges":[)" + merges + R"("t1 t2"])"), "'t1t2'"},
       {"10^7 tokens", bpe(many, R"(,"merges":[])"), "at most 4194304 tokens"},
       {"5*10^6 pieces", with_model(R"({"type":"Unigram","unk_id":0,"vocab":)" + pieces + "}"), "at most 4194304"},
-      {"5*10^6 merges", bpe(R"({"a":0})", R"(,"merges":)" + pieces), "at byte"},
+      {"5*10^6 merges", bpe(R"({"a":0})", R"(,"merges":)" + many_merges), "at most 4194304 tokens or merges"},
       {"ids far apart", bpe(R"({"a":0,"b":2000000000})", R"(,"merges":[])"), "near the number of tokens"},
       {"depth of 10^6", with_model(deep), "at byte"},
       {"depth of 10^6 elsewhere", R"({"normalizer":)" + deep, "at byte"},
@@ -265,7 +267,7 @@ TEST(TokenizerJson, StringsAndNumbers) {
       R"(["\"\\\/\b\f\n\r\t",-2],["\u0041\u00e9\u4e2d\ud83d\ude00é😀",-3E+1],["",1.0],["longer than eight",-4],)"
       R"(["digits",-0.12345678901234567890123],["more",12.130167007446289]]})");
   const auto json = tk::parse_tokenizer_json(text, "test");
-  const std::vector<tk::Vocabulary::Entry>& tokens = json.data->vocabulary;
+  const tk::TokenList& tokens = json.data->vocabulary;
   const std::pair<std::string, double> expected[] = {{"<unk>", 0},
                                                      {"a", -1.5e-2},
                                                      {"\"\\/\b\f\n\r\t", -2},
@@ -276,8 +278,8 @@ TEST(TokenizerJson, StringsAndNumbers) {
                                                      {"more", 12.130167007446289}};
   ASSERT_EQ(tokens.size(), std::size(expected));
   for (size_t i = 0; i < tokens.size(); ++i) {
-    EXPECT_EQ(tokens[i].token(), expected[i].first);
-    EXPECT_EQ(tokens[i].id, int32_t(i));
+    EXPECT_EQ(tokens.texts[i], expected[i].first);
+    EXPECT_EQ(tokens.ids[i], int32_t(i));
     EXPECT_EQ(json.data->scores[i].exact, expected[i].second);
   }
   EXPECT_EQ(json.content.at("model").at("vocab"), Json(Json::Array{}));
