@@ -88,43 +88,6 @@ TEST_F(SentenceTransformers, CutsLongTexts) {
   EXPECT_EQ(model.encode({}).shape(), (Shape{0, e.size(1)}));
 }
 
-// Which prompt stands before the texts: the one that is named, or given; else the method's own, or the default.
-TEST_F(SentenceTransformers, Prompts) {
-  const auto with = [&](const SentenceTransformer& model, const std::string& prompt) {
-    return model.encode(texts, {.prompt = prompt});
-  };
-  const auto expect_same = [](const Tensor& a, const Tensor& b) { EXPECT_TRUE(bytes_equal(a, b)); };
-  const auto plain = SentenceTransformer::from_pretrained(root);  // has no prompts
-  const Tensor bare = plain.encode(texts);
-  expect_same(plain.encode_query(texts), bare);
-  expect_same(plain.encode_document(texts), bare);
-  EXPECT_FALSE(bytes_equal(bare, with(plain, "a ")));
-  const std::string prompts = R"({"prompts": {"query": "a ", "document": "cat ", "passage": "sits "})";
-  write("config_sentence_transformers.json", prompts + "}");
-  const auto model = SentenceTransformer::from_pretrained(root);
-  expect_same(model.encode(texts), bare);
-  expect_same(model.encode_query(texts), with(plain, "a "));
-  expect_same(model.encode_document(texts), with(plain, "cat "));
-  expect_same(model.encode_query(texts, {.prompt_name = "passage"}), with(plain, "sits "));
-  expect_same(model.encode_document(texts, {.prompt_name = "query"}), with(plain, "a "));
-  expect_same(model.encode_query(texts, {.prompt = "cat "}), with(plain, "cat "));
-  expect_same(model.encode_document(texts, {.batch_size = 1, .prompt = ""}), bare);
-  EXPECT_THROW(model.encode_query(texts, {.prompt_name = "answer"}), Error);
-  write("config_sentence_transformers.json", prompts + R"(, "default_prompt_name": "passage"})");
-  const auto other = SentenceTransformer::from_pretrained(root);
-  expect_same(other.encode(texts), with(plain, "sits "));
-  expect_same(other.encode_query(texts), with(plain, "a "));
-  write("config_sentence_transformers.json", R"({"prompts": {"passage": "sits "}, "default_prompt_name": "passage"})");
-  const auto neither = SentenceTransformer::from_pretrained(root);
-  expect_same(neither.encode_query(texts), bare);  // not the default one
-  expect_same(neither.encode_document(texts), bare);
-  write("config_sentence_transformers.json", prompts + R"(, "default_prompt_name": "answer"})");
-  EXPECT_NE(load_error().find("config_sentence_transformers.json] expected a prompt among document, passage, query but "
-                              "got 'answer'"),
-            std::string::npos)
-      << load_error();
-}
-
 // Which may be more than the tokenizer says, but not more than the model takes.
 TEST_F(SentenceTransformers, TheModuleSaysHowLongTextsMayBe) {
   const int64_t most = Json::parse_file((root / "config.json").string()).at("max_position_embeddings").as_int();
@@ -168,6 +131,43 @@ TEST_F(SentenceTransformers, PoolsWhereNothingIsLeft) {
     }
     EXPECT_TRUE(bytes_equal(prompted.rows(1, 2), tokens[1].rows(2, 3)));
   }
+}
+
+// Which prompt stands before the texts: the one that is named, or given; else the method's own, or the default.
+TEST_F(SentenceTransformers, Prompts) {
+  const auto with = [&](const SentenceTransformer& model, const std::string& prompt) {
+    return model.encode(texts, {.prompt = prompt});
+  };
+  const auto expect_same = [](const Tensor& a, const Tensor& b) { EXPECT_TRUE(bytes_equal(a, b)); };
+  const auto plain = SentenceTransformer::from_pretrained(root);  // has no prompts
+  const Tensor bare = plain.encode(texts);
+  expect_same(plain.encode_query(texts), bare);
+  expect_same(plain.encode_document(texts), bare);
+  EXPECT_FALSE(bytes_equal(bare, with(plain, "a ")));
+  const std::string prompts = R"({"prompts": {"query": "a ", "document": "cat ", "passage": "sits "})";
+  write("config_sentence_transformers.json", prompts + "}");
+  const auto model = SentenceTransformer::from_pretrained(root);
+  expect_same(model.encode(texts), bare);
+  expect_same(model.encode_query(texts), with(plain, "a "));
+  expect_same(model.encode_document(texts), with(plain, "cat "));
+  expect_same(model.encode_query(texts, {.prompt_name = "passage"}), with(plain, "sits "));
+  expect_same(model.encode_document(texts, {.prompt_name = "query"}), with(plain, "a "));
+  expect_same(model.encode_query(texts, {.prompt = "cat "}), with(plain, "cat "));
+  expect_same(model.encode_document(texts, {.batch_size = 1, .prompt = ""}), bare);
+  EXPECT_THROW(model.encode_query(texts, {.prompt_name = "answer"}), Error);
+  write("config_sentence_transformers.json", prompts + R"(, "default_prompt_name": "passage"})");
+  const auto other = SentenceTransformer::from_pretrained(root);
+  expect_same(other.encode(texts), with(plain, "sits "));
+  expect_same(other.encode_query(texts), with(plain, "a "));
+  write("config_sentence_transformers.json", R"({"prompts": {"passage": "sits "}, "default_prompt_name": "passage"})");
+  const auto neither = SentenceTransformer::from_pretrained(root);
+  expect_same(neither.encode_query(texts), bare);  // not the default one
+  expect_same(neither.encode_document(texts), bare);
+  write("config_sentence_transformers.json", prompts + R"(, "default_prompt_name": "answer"})");
+  EXPECT_NE(load_error().find("config_sentence_transformers.json] expected a prompt among document, passage, query but "
+                              "got 'answer'"),
+            std::string::npos)
+      << load_error();
 }
 
 TEST_F(SentenceTransformers, RefusesWhatItCannotDo) {
