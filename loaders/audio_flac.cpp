@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <vector>
 
@@ -17,7 +18,8 @@ struct Decoder {
   size_t at = 0;
   int64_t channels = 0, rate = 0, bits = 0;
   std::vector<std::vector<float>> samples;  // by channel
-  bool mixed_formats = false, too_long = false, damaged = false;
+  bool mixed_formats = false, damaged = false;
+  std::exception_ptr failure;
 };
 
 Decoder& self(void* data) { return *static_cast<Decoder*>(data); }
@@ -31,7 +33,7 @@ FLAC__StreamDecoderReadStatus read(const FLAC__StreamDecoder*, FLAC__byte buffer
   return FLAC__STREAM_DECODER_READ_STATUS_CONTINUE;
 }
 
-// No exception may pass through libFLAC: limits are noted and thrown later.
+// No exception may pass through libFLAC: it is kept and thrown later.
 FLAC__StreamDecoderWriteStatus write(const FLAC__StreamDecoder*, const FLAC__Frame* frame,
                                      const FLAC__int32* const buffer[], void* data) try {
   Decoder& d = self(data);
@@ -41,24 +43,25 @@ FLAC__StreamDecoderWriteStatus write(const FLAC__StreamDecoder*, const FLAC__Fra
     d.samples.resize(header.channels);
   }
   d.mixed_formats = header.channels != d.channels || header.sample_rate != d.rate || header.bits_per_sample != d.bits;
-  d.too_long =
-      double(d.samples[0].size() + header.blocksize) > d.input->max_seconds * double(std::max<int64_t>(d.rate, 1));
-  if (d.mixed_formats || d.too_long) return FLAC__STREAM_DECODER_WRITE_STATUS_ABORT;
+  if (d.mixed_formats) return FLAC__STREAM_DECODER_WRITE_STATUS_ABORT;
+  check_audio(*d.input, d.channels, d.rate, int64_t(d.samples[0].size() + header.blocksize));
   const float scale = std::ldexp(1.0f, -int(header.bits_per_sample - 1));
   for (uint32_t c = 0; c < header.channels; c++) {
     for (uint32_t i = 0; i < header.blocksize; i++) d.samples[c].push_back(float(buffer[c][i]) * scale);
   }
   return FLAC__STREAM_DECODER_WRITE_STATUS_CONTINUE;
-} catch (const std::bad_alloc&) {
-  self(data).too_long = true;
+} catch (...) {
+  self(data).failure = std::current_exception();
   return FLAC__STREAM_DECODER_WRITE_STATUS_ABORT;
 }
 
-void metadata(const FLAC__StreamDecoder*, const FLAC__StreamMetadata* block, void* data) {
+void metadata(const FLAC__StreamDecoder*, const FLAC__StreamMetadata* block, void* data) try {
   if (block->type != FLAC__METADATA_TYPE_STREAMINFO) return;
   const FLAC__StreamMetadata_StreamInfo& info = block->data.stream_info;
-  self(data).too_long =
-      double(info.total_samples) > self(data).input->max_seconds * double(std::max(info.sample_rate, 1u));
+  // Without a rate the frames say it.
+  check_audio(*self(data).input, info.channels, std::max(info.sample_rate, 1u), int64_t(info.total_samples));
+} catch (...) {
+  self(data).failure = std::current_exception();
 }
 
 void error(const FLAC__StreamDecoder*, FLAC__StreamDecoderErrorStatus, void* data) { self(data).damaged = true; }
@@ -74,20 +77,20 @@ Audio decode_flac(const AudioInput& input) {
   if (FLAC__stream_decoder_init_stream(flac.get(), read, nullptr, nullptr, nullptr, nullptr, write, metadata, error,
                                        &d) != FLAC__STREAM_DECODER_INIT_STATUS_OK)
     throw Error(ErrorCode::internal, input.where, "libFLAC did not start");
-  bool ok = FLAC__stream_decoder_process_until_end_of_metadata(flac.get()) && !d.too_long;
+  bool ok = FLAC__stream_decoder_process_until_end_of_metadata(flac.get()) && d.failure == nullptr;
   const int64_t promised = ok ? int64_t(FLAC__stream_decoder_get_total_samples(flac.get())) : 0;
   ok = ok && FLAC__stream_decoder_process_until_end_of_stream(flac.get());
-  if (d.too_long)
-    throw Error(ErrorCode::bad_file, input.where,
-                "expected up to " + std::to_string(int64_t(input.max_seconds)) + " seconds of sound but got more");
+  if (d.failure != nullptr) std::rethrow_exception(d.failure);
   if (d.mixed_formats) bad_audio(input, "FLAC frames of different formats");
   const int64_t frames = d.samples.empty() ? 0 : int64_t(d.samples[0].size());
   if (!ok || d.damaged || d.samples.empty() || (promised != 0 && frames != promised))
     bad_audio(input, "damaged or truncated FLAC data");
   check_audio(input, d.channels, d.rate, frames);
   Audio audio{.samples = Tensor::empty({d.channels, frames}), .sampling_rate = d.rate};
-  for (int64_t c = 0; c < d.channels; c++)
-    std::copy(d.samples[size_t(c)].begin(), d.samples[size_t(c)].end(), audio.samples.data<float>() + c * frames);
+  for (int64_t c = 0; c < d.channels; c++) {
+    const std::vector<float> channel = std::move(d.samples[size_t(c)]);  // gone before the next is copied
+    std::ranges::copy(channel, audio.samples.data<float>() + c * frames);
+  }
   return audio;
 }
 

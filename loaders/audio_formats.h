@@ -12,7 +12,7 @@ struct AudioInput {
 };
 
 [[noreturn]] void bad_audio(const AudioInput& input, const std::string& got);
-/// Throws bad_file unless these describe sound within the limits; `frames` are samples of one channel.
+/// Throws bad_file unless these describe sound within the limits of AudioOptions; `frames` are samples of one channel.
 void check_audio(const AudioInput& input, int64_t channels, int64_t rate, int64_t frames);
 
 Audio decode_wav(const AudioInput& input);

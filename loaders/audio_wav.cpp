@@ -62,6 +62,7 @@ void convert(float* out, const uint8_t* in, int64_t frames, int64_t stride, F va
 using Converter = void (*)(float* out, const uint8_t* in, int64_t frames, int64_t stride);
 
 Converter converter_of(const Format& f) {
+  if (f.bits > 64) return nullptr;  // would run into the codec
   switch (f.codec << 8 | f.bits) {
     case kPcm << 8 | 8:
       return [](float* out, const uint8_t* in, int64_t n, int64_t s) {

@@ -65,27 +65,6 @@ void release(const Bytes& bytes, std::span<const uint8_t> part) noexcept;
 /// count for no process.
 void read_ahead(const Bytes& bytes, std::span<const uint8_t> part) noexcept;
 
-/// A file written beside its final place and moved there by commit(), so that `path` never holds half of it, whatever
-/// happens; without commit() nothing remains. A file that is there keeps its mode, and a link to one stays a link.
-/// Every step throws io or not_found; io also for a path that is a directory, device, pipe or socket, which is left
-/// alone.
-class AtomicFile {
- public:
-  explicit AtomicFile(const std::string& path);
-  AtomicFile(const AtomicFile&) = delete;
-  AtomicFile& operator=(const AtomicFile&) = delete;
-  ~AtomicFile();
-  void write(const void* data, size_t bytes);
-  /// Syncs to disk and renames.
-  void commit();
-
- private:
-  [[noreturn]] void fail(const char* step) const;
-  void discard() noexcept;
-  std::string path_, temporary_;  // path_ is behind all links
-  int fd_ = -1;
-};
-
 /// Throws bad_file unless `name` is one relative path that stays where it is: not empty, no "." or ".." part, no
 /// absolute path, drive letter, backslash or NUL. `where` is the file that holds the name.
 void check_relative_name(std::string_view name, std::string_view where);

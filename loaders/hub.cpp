@@ -13,6 +13,7 @@
 
 #include <caracal/loaders/file.h>
 #include <caracal/loaders/hub_blob.h>
+#include <caracal/runtime/atomic_file.h>
 #include <caracal/runtime/checked.h>
 
 namespace caracal {
@@ -97,9 +98,7 @@ Tree read_tree(const fs::path& path) {
 void try_to_write(const fs::path& path, const std::string& text) {
   try {
     make_directories(path.parent_path());
-    AtomicFile file(path.string());
-    file.write(text.data(), text.size());
-    file.commit();
+    write_atomically(path.string(), text);
   } catch (const Error&) {
   }
 }
@@ -150,20 +149,26 @@ class Snapshot {
   }
 
   std::string run() {
+    bool stopped = false;  // by the caller, whatever it threw
     try {
       HttpOptions patience = options_.http;  // little of it where the cache may do
       if (!request_.options.force_download && !cached_snapshot(request_.name, request_.options).empty())
         patience.attempts = 1;
       const std::string nothing;
       HttpSession session(patience, [&] {
-        if (options_.progress) options_.progress({nothing, 0, 0, 0, 0});
+        try {
+          if (options_.progress) options_.progress({nothing, 0, 0, 0, 0});
+        } catch (...) {
+          stopped = true;
+          throw;
+        }
       });
       commit_ = is_commit(revision_) ? revision_ : ask_commit(session);
       tree_ = read_tree(tree_path());
       if (tree_.empty()) ask_tree(session);
     } catch (const Error& error) {
       // No network, no service, or not allowed: the cache may do.
-      if (error.code() != ErrorCode::io || request_.options.force_download || !use_cache()) throw;
+      if (stopped || error.code() != ErrorCode::io || request_.options.force_download || !use_cache()) throw;
       return snapshot().string();
     }
     std::vector<std::string> missing = missing_of(wanted());
@@ -409,19 +414,20 @@ class Snapshot {
         threads.emplace_back([&] {
           try {
             work();
-          } catch (...) {  // no session: the others do its work
+          } catch (...) {  // no session: the others do its work, or the calling thread says why not
           }
         });
     } catch (...) {  // no more threads: fewer will do
     }
+    std::exception_ptr no_session;
     try {
       work();
     } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (first == nullptr) first = std::current_exception();
+      no_session = std::current_exception();
     }
     for (std::thread& thread : threads) thread.join();
     if (first != nullptr) std::rethrow_exception(first);
+    if (next < names.size()) std::rethrow_exception(no_session);
   }
 
   const HubRequest& request_;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include <png.h>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr png_uint_32 kMaxSide = 0x7fffffff;
 constexpr png_alloc_size_t kMaxChunkBytes = 8 << 20;
+constexpr size_t kMaxTextBytes = 64 << 20;
 
 // libpng reports errors by a function that must not return; ours jumps back. Functions that call setjmp hold nothing
 // that needs a destructor.
@@ -23,7 +25,7 @@ struct Decoder {
   png_structp png = nullptr;
   png_infop info = nullptr;
   std::span<const uint8_t> rest;
-  size_t most_bytes = 0;  // of one allocation
+  size_t budget = 0;  // bytes that may still be allocated
   std::jmp_buf jump;
   char message[256] = "no memory";
   ~Decoder() { png_destroy_read_struct(&png, &info, nullptr); }
@@ -40,8 +42,9 @@ bool read_header(Decoder& d) {
       },
       [](png_structp, png_const_charp) {}, &d,
       [](png_structp png, png_alloc_size_t bytes) {
-        if (bytes > static_cast<Decoder*>(png_get_mem_ptr(png))->most_bytes)
-          png_error(png, "a chunk that is longer than the file");
+        size_t& budget = static_cast<Decoder*>(png_get_mem_ptr(png))->budget;
+        if (bytes > budget) png_error(png, "chunks that take more memory than the file explains");
+        budget -= bytes;
         return std::malloc(bytes);
       },
       [](png_structp, png_voidp bytes) { std::free(bytes); });
@@ -124,13 +127,13 @@ Tensor clipped(const Tensor& wide) {
 Image decode_png(const Input& input) {
   Decoder d;
   d.rest = input.bytes;
-  // libpng allocates what a chunk claims to hold, but no chunk that is whole is larger than the file.
-  const size_t most_chunk_bytes = std::max<size_t>(kMaxChunkBytes, input.bytes.size());
-  d.most_bytes = most_chunk_bytes;
+  // libpng allocates what a chunk claims to hold, and keeps the texts that chunks inflate to, of which Pillow takes 64
+  // MB. What a whole chunk holds is allocated twice at most.
+  d.budget = kMaxTextBytes + 4 * input.bytes.size();
   if (!read_header(d)) bad_image(input, d.message);
   const int64_t width = png_get_image_width(d.png, d.info), height = png_get_image_height(d.png, d.info);
   check_size(input, width, height);
-  d.most_bytes = SIZE_MAX;  // rows: bounded by check_size
+  const size_t budget = std::exchange(d.budget, SIZE_MAX);  // rows: bounded by check_size
   int channels = 0;
   if (!choose_output(d, channels)) bad_image(input, d.message);
   const bool wide = png_get_bit_depth(d.png, d.info) == 16;
@@ -140,7 +143,7 @@ Image decode_png(const Input& input) {
   std::vector<png_bytep> rows(static_cast<size_t>(height));
   for (int64_t y = 0; y < height; y++) rows[size_t(y)] = pixels.data<uint8_t>() + y * row_bytes;
   if (!read_pixels(d, rows.data())) bad_image(input, d.message);
-  d.most_bytes = most_chunk_bytes;
+  d.budget = budget;
   if (!read_end(d)) bad_image(input, d.message);
   static constexpr const char* modes[] = {"L", "LA", "RGB", "RGBA"};
   return {.pixels = wide ? clipped(pixels) : pixels,

@@ -15,8 +15,8 @@ struct TesseractOptions {
 
 /// Words equal those of pytesseract.image_to_data(image, lang, config), which runs the `tesseract` command: RGB pages
 /// at 70 dpi, Tesseract's own thresholding, page segmentation 3. Of the command's arguments `config` may hold --psm N,
-/// --oem N, --dpi N, -c KEY=VALUE, -l LANG and --tessdata-dir DIR; others throw invalid_argument. An unknown language
-/// throws not_found.
+/// --oem N, --dpi N, -c KEY=VALUE, -l LANG and --tessdata-dir DIR; others throw invalid_argument, and so do variables
+/// that name files or open windows. An unknown language throws not_found.
 class TesseractEngine final : public OcrEngine {
  public:
   explicit TesseractEngine(TesseractOptions options = {});

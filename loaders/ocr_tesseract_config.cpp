@@ -53,6 +53,14 @@ int number(const std::string& text, const std::string& name, int last) {
   return value;
 }
 
+// The arguments may come from a checkpoint's preprocessor_config.json: they may not name files to write or read, which
+// is what variables of Tesseract with such words in their names do, nor open windows.
+void check_variable(const std::string& name) {
+  for (const char* part : {"file", "write", "dump", "train", "display"})
+    if (name.find(part) != std::string::npos)
+      bad_config("a variable of Tesseract that names no file and opens no window", "'" + name + "'");
+}
+
 }  // namespace
 
 TesseractSetup parse_tesseract_setup(const TesseractOptions& options, const OcrOptions& call) {
@@ -78,6 +86,7 @@ TesseractSetup parse_tesseract_setup(const TesseractOptions& options, const OcrO
       const std::string assignment = name == "--dpi" ? "user_defined_dpi=" + value : value;
       const size_t equal = assignment.find('=');
       if (equal == std::string::npos) bad_config("-c KEY=VALUE", "'" + value + "'");
+      check_variable(assignment.substr(0, equal));
       setup.names.push_back(assignment.substr(0, equal));
       setup.values.push_back(assignment.substr(equal + 1));
     }

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include <caracal/runtime/atomic_file.h>
 #include <caracal/runtime/checked.h>
 #include <caracal/runtime/error.h>
 #include <caracal/runtime/json.h>

@@ -6,7 +6,7 @@
 #include <limits>
 #include <ostream>
 
-#include <caracal/loaders/file.h>
+#include <caracal/runtime/atomic_file.h>
 #include <caracal/runtime/error.h>
 
 namespace caracal {
@@ -413,9 +413,7 @@ void PretrainedConfig::save_pretrained(const std::string& directory) const {
     throw Error(
         ErrorCode::io, directory,
         "expected to make this directory but could not: " + (error ? error.message() : std::string("it is a file")));
-  AtomicFile file((fs::path(directory) / "config.json").string());
-  file.write(text.data(), text.size());
-  file.commit();
+  write_atomically((fs::path(directory) / "config.json").string(), text);
 }
 
 Json PretrainedConfig::to_dict() const {

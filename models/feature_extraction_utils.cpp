@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <system_error>
 
-#include <caracal/loaders/file.h>
+#include <caracal/runtime/atomic_file.h>
 
 namespace caracal {
 namespace fs = std::filesystem;
@@ -102,10 +102,7 @@ void save_json(const std::string& directory, const char* name, const Json& json)
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) throw Error(ErrorCode::io, directory, "expected to make this directory but got: " + error.message());
-  const std::string text = json.dump(2, true) + "\n";
-  AtomicFile file((fs::path(directory) / name).string());
-  file.write(text.data(), text.size());
-  file.commit();
+  write_atomically((fs::path(directory) / name).string(), json.dump(2, true) + "\n");
 }
 
 }  // namespace

@@ -9,18 +9,13 @@
 #include <caracal/loaders/file.h>
 #include <caracal/loaders/safetensors.h>
 #include <caracal/models/modeling_utils.h>
+#include <caracal/runtime/atomic_file.h>
 #include <caracal/runtime/checked.h>
 
 namespace caracal {
 namespace {
 
 namespace fs = std::filesystem;
-
-void write_text(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  file.write(text.data(), text.size());
-  file.commit();
-}
 
 void make_directory(const std::string& directory) {
   std::error_code error;
@@ -192,7 +187,7 @@ void PreTrainedModel::save_pretrained(const std::string& directory, const SaveOp
     const Json index =
         Json::Object{{"metadata", Json::Object{{"total_parameters", num_parameters()}, {"total_size", total_size}}},
                      {"weight_map", std::move(weight_map)}};
-    write_text(index_path, index.dump(2, true) + "\n");
+    write_atomically(index_path, index.dump(2, true) + "\n");
   }
   remove_stale(directory, stem, written);
   // Last, so that a save that fails on the way leaves no configuration without its weights.
@@ -205,7 +200,7 @@ void PreTrainedModel::save_pretrained(const std::string& directory, const SaveOp
          {"bos_token_id", "eos_token_id", "pad_token_id", "output_attentions", "output_hidden_states", "use_cache"})
       if (config().has(key) && !config().get(key).is_null()) generation.set(key, config().get(key));
     generation.set("transformers_version", kTransformersVersion);
-    write_text(directory + "/generation_config.json", generation.dump(2, true) + "\n");
+    write_atomically(directory + "/generation_config.json", generation.dump(2, true) + "\n");
   }
 }
 

@@ -82,6 +82,13 @@ Runtime::Runtime(const RuntimeOptions& options)
                     " but got " + std::to_string(threads_));
 }
 
+Runtime Runtime::alone() const {
+  Runtime copy = *this;
+  copy.executor_ = std::make_shared<ThreadPool>(1);
+  copy.threads_ = 1;
+  return copy;
+}
+
 Tensor Ctx::empty(const Shape& shape, DType dtype) {
   const size_t bytes = size_t(shape.numel()) * size_of(dtype);
   return Tensor::view(arena_.allocate(bytes), shape, dtype);

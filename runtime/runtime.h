@@ -53,6 +53,10 @@ class Runtime {
     if (log_) log_(level, text);
   }
 
+  /// The same kernels on the calling thread alone. For work within tasks, which may not wait for tasks of their own: an
+  /// executor of few threads would have none left.
+  Runtime alone() const;
+
   /// Runs f(begin, end, task) over disjoint ranges that cover [0, n), of about `grain` items or more. `task` numbers
   /// the ranges from 0 to at most max_tasks() - 1: for memory that ranges running at the same time must not share. f
   /// must not throw.

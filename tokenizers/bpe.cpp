@@ -105,7 +105,7 @@ BPE::BPE(const TokenList& tokens, const MergeList& merges, const Options& option
     const size_t next = size_t(made + 1);
     const bool at_hand = is_distinct && next < ids.size() && ids[next] == made + 1;
     const std::string_view guess = at_hand ? texts[next] : vocabulary_.token(made + 1);
-    const bool is_next = guess.size() == left.size() + tail.size() &&
+    const bool is_next = guess.data() != nullptr && guess.size() == left.size() + tail.size() &&
                          same_bytes(guess.data(), left.data(), left.size()) &&
                          same_bytes(guess.data() + left.size(), tail.data(), tail.size());
     const int32_t id = made =

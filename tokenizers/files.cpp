@@ -1,6 +1,5 @@
 #include <caracal/tokenizers/files.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
@@ -46,26 +45,5 @@ std::string read_text_file(const std::string& path) {
 }
 
 Json parse_tokenizer_file(const std::string& path) { return Json::parse(read_text_file(path), path); }
-
-void write_text_file(const std::string& path, std::string_view text) {
-  const std::string temporary = path + ".tmp";
-  const auto fail = [&](const char* step) { throw Error(ErrorCode::io, path, std::string("expected to ") + step); };
-  {
-    std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-    if (!file) fail("open the file for writing but could not");
-    file.write(text.data(), std::streamsize(text.size()));
-    file.flush();
-    if (!file) {
-      std::remove(temporary.c_str());
-      fail("write the file but could not");
-    }
-  }
-  std::error_code error;
-  std::filesystem::rename(temporary, path, error);
-  if (error) {
-    std::remove(temporary.c_str());
-    fail("move the file to its place but could not");
-  }
-}
 
 }  // namespace caracal::tokenizers

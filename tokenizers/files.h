@@ -1,4 +1,4 @@
-// Small files of a tokenizer: read whole within a limit, written beside their place and moved there.
+// Small files of a tokenizer, read whole within a limit.
 #pragma once
 
 #include <fstream>
@@ -28,7 +28,5 @@ class FileReader {
 };
 /// The whole of such a file as it is. Throws not_found, io or bad_file.
 std::string read_text_file(const std::string& path);
-/// Writes a file so that `path` never holds half of it. Throws io.
-void write_text_file(const std::string& path, std::string_view text);
 
 }  // namespace caracal::tokenizers

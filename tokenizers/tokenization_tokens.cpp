@@ -3,8 +3,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include <caracal/runtime/atomic_file.h>
 #include <caracal/runtime/error.h>
-#include <caracal/tokenizers/files.h>
 #include <caracal/tokenizers/special_tokens.h>
 #include <caracal/tokenizers/tokenization_utils.h>
 
@@ -155,12 +155,13 @@ void PreTrainedTokenizerBase::set_special_token(const std::string& name, const s
 
 size_t PreTrainedTokenizerBase::add_special_tokens(const Json& tokens) {
   std::vector<AddedToken> added;
+  PreTrainedTokenizerBase changed = *this;  // so that an error changes nothing
   for (const auto& [key, value] : tokens.as_object()) {
     if (key == "extra_special_tokens" || key == "additional_special_tokens") {
-      if (!value.as_array().empty()) extra_special_tokens_.clear();
+      if (!value.as_array().empty()) changed.extra_special_tokens_.clear();
       for (const Json& token : value.as_array()) {
         added.push_back(added_token_from_json(token, true));
-        extra_special_tokens_.push_back(added.back().content);
+        changed.extra_special_tokens_.push_back(added.back().content);
       }
       continue;
     }
@@ -168,9 +169,11 @@ size_t PreTrainedTokenizerBase::add_special_tokens(const Json& tokens) {
       throw Error(ErrorCode::invalid_argument, "tokenizer", "Key " + key + " is not a valid special token.");
     }
     added.push_back(added_token_from_json(value, true));
-    set_special_token(key, added.back().content);
+    changed.set_special_token(key, added.back().content);
   }
-  return added.empty() ? 0 : add_tokens(added, true);
+  const size_t count = added.empty() ? 0 : changed.add_tokens(added, true);
+  *this = std::move(changed);
+  return count;
 }
 
 size_t PreTrainedTokenizerBase::num_special_tokens_to_add(bool pair) const {
@@ -222,7 +225,10 @@ void PreTrainedTokenizerBase::save_pretrained(const std::string& directory) cons
   }
   if (clean_up_tokenization_spaces_) config.set("clean_up_tokenization_spaces", true);
   config.set("tokenizer_class", class_name_);
+  // What an earlier save left and would be loaded in place of, or beside, what is written here.
+  std::vector<std::string> stale{"special_tokens_map.json"};
   if (is_fast()) {
+    stale.push_back("added_tokens.json");
     pipeline_->save(directory + "/tokenizer.json");
   } else {
     Json::Object added, decoder;
@@ -243,11 +249,19 @@ void PreTrainedTokenizerBase::save_pretrained(const std::string& directory) cons
     } else {
       for (int32_t id = 0; id < model.id_end(); ++id) vocabulary.append(model.token(id)) += '\n';
     }
-    tokenizers::write_text_file(directory + "/" + slow_vocabulary_file_, vocabulary);
-    if (!added.empty())
-      tokenizers::write_text_file(directory + "/added_tokens.json", Json(added).dump(2, true, false) + "\n");
+    write_atomically(directory + "/" + slow_vocabulary_file_, vocabulary);
+    stale.push_back("tokenizer.json");
+    if (added.empty())
+      stale.push_back("added_tokens.json");
+    else
+      write_atomically(directory + "/added_tokens.json", Json(added).dump(2, true, false) + "\n");
   }
-  tokenizers::write_text_file(directory + "/tokenizer_config.json", config.dump(2, true, false) + "\n");
+  write_atomically(directory + "/tokenizer_config.json", config.dump(2, true, false) + "\n");
+  for (const std::string& name : stale) {
+    std::filesystem::remove(directory + "/" + name, error);
+    if (error)
+      throw Error(ErrorCode::io, directory + "/" + name, "expected to remove the file but got: " + error.message());
+  }
 }
 
 }  // namespace caracal

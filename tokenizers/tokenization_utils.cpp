@@ -110,8 +110,9 @@ void PreTrainedTokenizerBase::read_settings(const TokenizerFiles& files) {
   check_side(truncation_side_, "truncation_side");
   const Json* length = given("model_max_length");
   if (length == nullptr) length = given("max_len");
-  // transformers writes "no limit" as int(1e30).
-  if (length != nullptr && length->as_double() < 1e18) model_max_length_ = int64_t(length->as_double());
+  // transformers writes "no limit" as int(1e30). Less than nothing is an error where something needs it.
+  if (length != nullptr && length->as_double() < 1e18)
+    model_max_length_ = int64_t(std::max(length->as_double(), -1e18));
   if (const Json* names = given("model_input_names")) {
     model_input_names_.clear();
     for (const Json& name : names->as_array()) model_input_names_.push_back(name.as_string());
@@ -196,8 +197,8 @@ void PreTrainedTokenizerBase::encode(size_t count, const SampleAt& sample_at, co
     bad_argument("Truncation and padding are both activated but truncation length (" + std::to_string(max_length) +
                  ") is not a multiple of pad_to_multiple_of (" + std::to_string(multiple) + ").");
   }
-  if (needs_length && max_length > INT32_MAX) {
-    bad_argument("expected max_length below 2^31 but got " + std::to_string(max_length));
+  if (needs_length && (max_length < 0 || max_length > INT32_MAX)) {
+    bad_argument("expected model_max_length or max_length from 0 to 2^31 - 1 but got " + std::to_string(max_length));
   }
   const auto special = int64_t(num_special_tokens_to_add());
   if (truncation != TruncationStrategy::do_not_truncate && max_length >= special &&

@@ -203,12 +203,14 @@ class PreTrainedTokenizerBase {
   /// Adds tokens to match as a whole; returns how many were added, as transformers counts. New ids follow size().
   size_t add_tokens(const std::vector<AddedToken>& tokens, bool special_tokens = false);
   size_t add_tokens(const std::vector<std::string>& tokens, bool special_tokens = false);
-  /// Sets named special tokens, and "extra_special_tokens" (a list), adding those that are new.
+  /// Sets named special tokens, and "extra_special_tokens" (a list), adding those that are new. Throws
+  /// invalid_argument for another name or bad_file for a value that is no token, and then changes nothing.
   size_t add_special_tokens(const Json& tokens);
   /// Special tokens that a call adds to one text or a pair.
   size_t num_special_tokens_to_add(bool pair = false) const;
 
-  /// Tokens the model takes; kVeryLargeInteger when the files do not say.
+  /// Tokens the model takes; kVeryLargeInteger when the files do not say. As in transformers any number is taken, and a
+  /// call that needs it throws invalid_argument for a negative one.
   static constexpr int64_t kVeryLargeInteger = std::numeric_limits<int64_t>::max();
   int64_t model_max_length() const noexcept { return model_max_length_; }
   void set_model_max_length(int64_t length) { model_max_length_ = length; }
@@ -222,8 +224,8 @@ class PreTrainedTokenizerBase {
   /// False for the classes that run the plain algorithm.
   bool is_fast() const noexcept { return slow_vocabulary_file_.empty(); }
   /// Writes tokenizer_config.json and tokenizer.json (or vocab.json and added_tokens.json, for classes that have no
-  /// tokenizer.json) into `directory`, made when it is not there; transformers loads them to an equal tokenizer. Throws
-  /// io.
+  /// tokenizer.json) into `directory`, made when it is not there; transformers loads them to an equal tokenizer. What
+  /// is there of another tokenizer and would be loaded in their place, or beside them, is removed. Throws io.
   void save_pretrained(const std::string& directory) const;
   /// The pipeline beneath.
   const tokenizers::Tokenizer& backend_tokenizer() const noexcept { return *pipeline_; }

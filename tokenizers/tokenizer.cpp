@@ -1,5 +1,6 @@
 #include <caracal/tokenizers/tokenizer.h>
 
+#include <caracal/runtime/atomic_file.h>
 #include <caracal/runtime/error.h>
 #include <caracal/tokenizers/files.h>
 #include <caracal/tokenizers/unicode.h>
@@ -84,7 +85,7 @@ Json Tokenizer::to_json() const {
           {"model", parts_.model->to_json()}};
 }
 
-void Tokenizer::save(const std::string& path) const { write_text_file(path, to_json().dump(2, false, false)); }
+void Tokenizer::save(const std::string& path) const { write_atomically(path, to_json().dump(2, false, false)); }
 
 Tokenizer Tokenizer::from_file(const std::string& path) {
   return in_file(path, [&] { return from_json(read_tokenizer_json(path)); });

@@ -4,8 +4,8 @@ usage: python3 tools/make_hostile_files.py      (Python's standard library alone
 
 A line is one case: {"kind", "name", "files": {path: content}, "links": {path: target}, "code", "parts"}. `kind` says
 who reads the directory that holds the files (tests/models/hostile_files_test.cpp), `code` is the ErrorCode or "ok",
-`parts` are pieces of the message. Content is a list of pieces: a text, {"base64": …} or {"repeat": text, "times": n},
-so that bombs are small here.
+`parts` are pieces of the message. Content is a list of pieces: a text, {"base64": …} or {"repeat": text}, the latter two
+perhaps with "times": n, so that bombs are small here.
 """
 
 import base64
@@ -287,6 +287,11 @@ def make_tokenizers():
         ("unk_id past the vocabulary", {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 7}, BAD, "unk_id"),
         ("WordPiece without a vocabulary", {"type": "WordPiece", "unk_token": "a"}, BAD, "vocab")]:
         tokenizer(f"model: {name}", {"model": value}, code, part)
+    # The id behind that of the last token, which the first merge makes, has no text either: 64, past the last word of
+    # a bit for each.
+    empty = {"type": "BPE", "vocab": {"": 0, "a": 1, **{f"t{i}": i for i in range(2, 63)}, "aa": 63},
+             "merges": [["a", "a"], ["", ""], ["", ""]]}
+    tokenizer("model: merges of the empty token behind the last one", {"model": empty}, OK)
     for part_name in ["normalizer", "pre_tokenizer", "post_processor", "decoder"]:
         tokenizer(f"{part_name} of unknown type", {part_name: {"type": "Evil"}}, UNSUPPORTED, "Evil")
         tokenizer(f"{part_name} a number", {part_name: 7}, BAD, "'type'", part_name)
@@ -415,6 +420,10 @@ def make_images():
     bomb, looping = zlib.compress(b"\0" * 20_000_000, 9), b"\x12\x01\x03\0\xff\xff\xff\xff\x08\0\0\0"
     image("png with a profile that inflates to 20 MB", png(before=chunk(b"iCCP", b"x\0\0" + bomb)), OK)
     image("png with a text that inflates to 20 MB", png(before=chunk(b"zTXt", b"x\0\0" + bomb)), OK)
+    texts, pixels = piece(chunk(b"zTXt", b"x\0\0" + zlib.compress(b"\0" * 8_000_000, 9))), png().index(b"IDAT") - 4
+    texts[0]["times"] = 30
+    image("png with 30 texts that inflate to 8 MB each", [png()[:pixels], *texts, png()[pixels:]], BAD, "more memory")
+    image("png with 30 such texts behind its pixels", [png()[:-12], *texts, png()[-12:]], BAD, "more memory")
     exif = b"II*\0\x08\0\0\0\xff\xff" + looping * 20
     image("png with EXIF that points at itself", png(before=chunk(b"eXIf", exif)), OK)
 
@@ -452,6 +461,24 @@ def wav(codec=1, channels=1, rate=16_000, bits=16, data=b"\0\0" * 8, align=None,
     return kind + struct.pack("<I", len(body) if riff is None else riff) + body
 
 
+def flac_bomb(frames):
+    """FLAC whose frames of 28 bytes are 65,535 zeros each for eight channels."""
+
+    def crc(data, polynomial, bits):
+        value = 0
+        for byte in data:
+            value ^= byte << (bits - 8)
+            for _ in range(8):
+                value = ((value << 1) ^ (polynomial if value >> (bits - 1) & 1 else 0)) & ((1 << bits) - 1)
+        return value.to_bytes(bits // 8, "big")
+
+    head = b"\xff\xf8\x7e\x72\0\xff\xfe\xff\xff"  # 16 bits of block size and of rate / 10; 8 channels of 8 bits
+    frame = head + crc(head, 0x07, 8) + b"\0\0" * 8
+    frame += crc(frame, 0x8005, 16)
+    info = struct.pack(">HH", 65_535, 65_535) + b"\0" * 6 + (655_350 << 44 | 7 << 41 | 7 << 36).to_bytes(8, "big")
+    return b"fLaC\x80\0\0\x22" + info + b"\0" * 16 + frame * frames
+
+
 def make_sounds():
     def sound(name, content, code=BAD, part="whole sound data"):
         case("audio", name, {"x": content}, code, *([] if code == OK else [part]))
@@ -469,7 +496,8 @@ def make_sounds():
         ("no format", b"RIFF\x14\0\0\0WAVEdata\x08\0\0\0" + b"\0" * 8)]:
         sound(f"wav: {name}", content)
     for name, options in [("codec 85 (MP3)", {"codec": 85}), ("12 bits", {"bits": 12, "align": 2}),
-                          ("64-bit integers", {"bits": 64, "data": b"\0" * 64}), ("16-bit floats", {"codec": 3})]:
+                          ("64-bit integers", {"bits": 64, "data": b"\0" * 64}), ("16-bit floats", {"codec": 3}),
+        ("264 bits of codec 0, which is not 8 bits of codec 1", {"codec": 0, "bits": 264})]:
         sound(f"wav: {name}", wav(**options), UNSUPPORTED, "PCM, float, A-law or mu-law")
     sound("wav: 65,535 channels", wav(channels=65_535, align=65_535 * 2 % 65_536))
     sound("wav: a rate of 2^32 - 1", wav(rate=2**32 - 1), BAD, "samples a second")
@@ -497,6 +525,8 @@ def make_sounds():
                                                                                             "big") + flac[total + 8 :],
         OK)
     sound("flac: metadata of 2^24 - 1 bytes", flac[:4] + b"\x00\xff\xff\xff" + flac[8:])
+    sound("flac: 500,000 samples in 28 bytes", flac_bomb(1), OK)
+    sound("flac: 500,000 samples in each 28 bytes", flac_bomb(200), BAD, "samples from a file of")
 
 
 def main():

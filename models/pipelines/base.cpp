@@ -231,13 +231,13 @@ void Pipeline::run_batch(std::span<Item*> batch, const Settings& settings, int64
   }
 }
 
-Pipeline::Prepared Pipeline::prepare(BatchEncoding encoding) {
+Pipeline::Prepared Pipeline::as_rows(BatchEncoding encoding) {
   Prepared prepared;
   for (const std::string& name : encoding.keys()) {
     std::vector<Tensor> rows;
     for (size_t i = 0; i < encoding.size(); i++) {
       const int64_t tokens = int64_t(encoding.row(i).size());
-      Tensor row = Tensor::empty({tokens}, DType::I64);
+      Tensor row = tokens > 0 ? Tensor::empty({tokens}, DType::I64) : Tensor::zeros({1}, DType::I64);
       if (name == "bbox") {
         row = Tensor::from(encoding.extra(name, i), {tokens, 4});
       } else {
@@ -251,6 +251,17 @@ Pipeline::Prepared Pipeline::prepare(BatchEncoding encoding) {
   }
   prepared.encoding = std::move(encoding);
   return prepared;
+}
+
+Pipeline::Prepared Pipeline::prepare(BatchEncoding encoding) const {
+  expect_tokens(encoding);
+  return as_rows(std::move(encoding));
+}
+
+void Pipeline::expect_tokens(const BatchEncoding& encoding) const {
+  for (size_t i = 0; i < encoding.size(); i++)
+    if (std::ranges::none_of(encoding.row(i), &tokenizers::Token::attention))
+      refuse("expected a text with tokens but the tokenizer found none");
 }
 
 void Pipeline::refuse(const std::string& what) const { throw Error(ErrorCode::invalid_argument, task_, what); }

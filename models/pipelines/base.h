@@ -40,6 +40,7 @@ struct PipelineInput {
 PipelineInput pipeline_input(const Json& json);
 
 /// How a pipeline reads files. The core decodes none: pipelines/media.h gives readers that do, with caracal::media.
+/// They are called from tasks of the model's runtime, from several at once: they may not run work on it themselves.
 struct PipelineFiles {
   std::function<Tensor(const std::string& path)> image = {};                         // -> (H, W, 3) U8, upright
   std::function<Tensor(const std::string& path, int64_t sampling_rate)> audio = {};  // -> (N) F32 at this rate
@@ -109,8 +110,11 @@ class Pipeline {
   virtual Prepared preprocess(const PipelineInput& input, const Settings& settings) const = 0;
   virtual Json postprocess(const Outcome& outcome, const Settings& settings) const = 0;
 
-  /// The rows of an encoding as a model takes them.
-  static Prepared prepare(BatchEncoding encoding);
+  /// The rows of an encoding as a model takes them, of at least one token, which may be padding.
+  static Prepared as_rows(BatchEncoding encoding);
+  /// The same of a task for which every row must have tokens: else throws invalid_argument, as transformers' models do.
+  Prepared prepare(BatchEncoding encoding) const;
+  void expect_tokens(const BatchEncoding& encoding) const;
   [[noreturn]] void refuse(const std::string& what) const;
 
  private:
@@ -129,6 +133,7 @@ Tensor batch_row(const Tensor& batch, int64_t i);
 BatchFeature pixels_of(const BaseImageProcessor& processor, const Tensor& image, Json arguments = Json::Object{});
 /// The image or sound of an input, from its file if need be.
 Tensor image_of(const PipelineInput& input, const PipelineFiles& files, bool text_is_file = true);
+/// Sound is resampled by the runtime's kernels on the calling thread: preprocess(), which asks for it, is a task.
 Tensor audio_of(const Runtime& runtime, const PipelineInput& input, const PipelineFiles& files, int64_t sampling_rate);
 
 }  // namespace caracal

@@ -74,6 +74,7 @@ Pipeline::Prepared MultipleChoicePipeline::preprocess(const PipelineInput& input
   if (input.texts.empty()) refuse("expected a prompt and choices but got no choices");
   const std::vector<std::string> prompts(input.texts.size(), input.text);
   const BatchEncoding encoding = tokenizer_(prompts, input.texts, {.padding = true});
+  expect_tokens(encoding);
   Prepared prepared;
   for (const std::string& name : encoding.keys()) prepared.set(name, {encoding.padded(name)});  // (choices, S)
   return prepared;

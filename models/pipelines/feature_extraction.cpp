@@ -96,7 +96,7 @@ Pipeline::Prepared SentenceSimilarityPipeline::preprocess(const PipelineInput& i
   if (input.texts.empty()) refuse("expected a source sentence and at least one other but got no other");
   std::vector<std::string> texts{input.text};
   texts.insert(texts.end(), input.texts.begin(), input.texts.end());
-  return prepare(sentences_.tokenize(texts, static_cast<const Choices&>(settings).prompt));
+  return as_rows(sentences_.tokenize(texts, static_cast<const Choices&>(settings).prompt));
 }
 
 Json SentenceSimilarityPipeline::postprocess(const Outcome& outcome, const Settings& settings) const {

@@ -123,7 +123,7 @@ Tensor audio_of(const Runtime& runtime, const PipelineInput& input, const Pipeli
       bad_input("expected mono samples of shape (N) but got shape " + input.audio.shape().str());
     if (input.audio.numel() == 0) bad_input("expected sound but got no samples");
     if (input.sampling_rate == 0 || input.sampling_rate == sampling_rate) return input.audio;
-    return resample_audio(runtime, input.audio.to(DType::F32), input.sampling_rate, sampling_rate);
+    return resample_audio(runtime.alone(), input.audio.to(DType::F32), input.sampling_rate, sampling_rate);
   }
   const std::string& path = path_of(input, true, "audio");
   if (!files.audio) no_reader(path);

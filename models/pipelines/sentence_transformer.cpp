@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <limits>
 
 #include <caracal/loaders/file.h>
 #include <caracal/models/tokenization_auto.h>
@@ -95,11 +96,11 @@ SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path
       result.include_prompt_ = in_file(file, [&] { return include->as_bool(); });
   }
 
-  // What the tokenizer and the model allow, unless the Transformer module says less.
-  int64_t most = result.tokenizer_.model_max_length();
+  // What the tokenizer and the model allow, unless the Transformer module says another length than the tokenizer.
+  int64_t most = PreTrainedTokenizerBase::kVeryLargeInteger;
   const Json config = result.model_->config().to_dict();
-  if (const Json* positions = config.find("max_position_embeddings")) most = std::min(most, positions->as_int());
-  result.max_seq_length_ = most;
+  if (const Json* positions = config.find("max_position_embeddings")) most = positions->as_int();
+  result.max_seq_length_ = std::min(most, result.tokenizer_.model_max_length());
   if (const std::string file = transformer + "/sentence_bert_config.json"; exists(file)) {
     const Json settings = Json::parse_file(file);
     if (const Json* limit = settings.find("max_seq_length"); limit != nullptr && limit->is_integer()) {
@@ -107,6 +108,7 @@ SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path
         throw Error(ErrorCode::bad_file, file,
                     "expected max_seq_length from 1 to " + std::to_string(most) + " but got " + limit->dump());
       result.max_seq_length_ = limit->as_int();
+      result.tokenizer_.set_model_max_length(result.max_seq_length_);
     }
     if (const Json* lower = settings.find("do_lower_case"); lower != nullptr && lower->is_bool() && lower->as_bool())
       throw Error(ErrorCode::unsupported, file,
@@ -165,13 +167,17 @@ Tensor SentenceTransformer::encode(const std::vector<std::string>& texts, const 
   for (int64_t begin = 0; begin < count; begin += options.batch_size) {
     const int64_t end = std::min(count, begin + options.batch_size);
     const BatchEncoding encoding = tokenize({texts.begin() + begin, texts.begin() + end}, prompt);
-    model_->forward(encoding, output);
-    const Tensor pooled = pool(output.last_hidden_state, encoding, prompt);  // (batch, H)
-    if (!result.defined()) result = Tensor::empty({count, pooled.size(1)});
-    std::copy_n(pooled.data<float>(), pooled.numel(), result.data<float>() + begin * pooled.size(1));
+    bool empty = true;  // no token at all, which models do not take
+    for (size_t i = 0; i < encoding.size(); i++) empty = empty && encoding.row(i).empty();
+    if (!empty) {
+      model_->forward(encoding, output);
+      const Tensor pooled = pool(output.last_hidden_state, encoding, prompt);  // (batch, H)
+      if (!result.defined()) result = Tensor::zeros({count, pooled.size(1)});
+      std::copy_n(pooled.data<float>(), pooled.numel(), result.data<float>() + begin * pooled.size(1));
+    }
     if (options.progress) options.progress(end - begin);
   }
-  return result.defined() ? result : Tensor::empty({0, model_->config().get("hidden_size").as_int()});
+  return result.defined() ? result : Tensor::zeros({count, model_->config().get("hidden_size").as_int()});
 }
 
 Tensor SentenceTransformer::encode_query(const std::vector<std::string>& texts, const EncodeOptions& options) const {
@@ -195,11 +201,14 @@ Tensor SentenceTransformer::pool(const Tensor& last_hidden_state, const BatchEnc
   // The padded output as sequences that begin S rows apart.
   const int64_t batch = last_hidden_state.size(0), length = last_hidden_state.size(1),
                 hidden = last_hidden_state.size(2);
-  std::vector<int64_t> offsets, keys;
+  std::vector<int64_t> offsets, keys, left_out;  // rows of which the prompt is all
   for (int64_t b = 0; b < batch; b++) {
-    const int64_t tokens = int64_t(encoding.row(size_t(b)).size()), skipped = std::min(prompt.tokens, tokens - 1);
+    const int64_t tokens = int64_t(encoding.row(size_t(b)).size());
+    int64_t skipped = std::min(prompt.tokens, tokens);
+    if (skipped == tokens && tokens > 0) left_out.push_back(b);
+    if (pooling_ == Pooling::cls && skipped == tokens) skipped = 0;
     offsets.push_back(b * length + skipped);
-    keys.push_back(pooling_ == Pooling::cls ? 1 : tokens - skipped);
+    keys.push_back(pooling_ == Pooling::cls ? std::min<int64_t>(tokens, 1) : tokens - skipped);
   }
   Arena arena;
   Ctx ctx(model_->runtime(), arena);
@@ -207,6 +216,9 @@ Tensor SentenceTransformer::pool(const Tensor& last_hidden_state, const BatchEnc
   const Tensor rows = last_hidden_state.reshape({batch * length, hidden});
   Tensor pooled =
       pooling_ == Pooling::max ? max_pool(ctx, rows, sequences) : mean_pool(ctx, rows, sequences);  // (batch, H)
+  for (int64_t b : left_out)
+    if (pooling_ == Pooling::max)
+      std::fill_n(pooled.data<float>() + b * hidden, hidden, -std::numeric_limits<float>::infinity());
   if (normalize_) l2_normalize(ctx, pooled);
   return pooled.clone();
 }

@@ -39,8 +39,8 @@ class SentenceTransformer {
   /// for other modules or pooling modes.
   static SentenceTransformer from_pretrained(const std::string& path, const LoadOptions& options = {});
 
-  /// One embedding per text, (N, H) F32. Texts longer than max_seq_length tokens are cut. Throws invalid_argument for
-  /// a prompt_name that the checkpoint does not have.
+  /// One embedding per text, (N, H) F32; zeros for a text without tokens. Texts longer than max_seq_length tokens are
+  /// cut. Throws invalid_argument for a prompt_name that the checkpoint does not have.
   Tensor encode(const std::vector<std::string>& texts, const EncodeOptions& options = {}) const;
   /// The same with the prompt "query" or "document" unless options name another: without the default one.
   Tensor encode_query(const std::vector<std::string>& texts, const EncodeOptions& options = {}) const;

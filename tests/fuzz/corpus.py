@@ -4,6 +4,7 @@ that bytes alone would find late.
 usage: python3 corpus.py TARGET FOLDER
 """
 
+import base64
 import json
 import pathlib
 import re
@@ -20,6 +21,18 @@ def lines(file):
 
 def files(pattern, least=0, most=20_000):
     return [path.read_bytes() for path in sorted(DATA.glob(pattern)) if least <= path.stat().st_size <= most]
+
+
+def hostile(kind, most=12_000):
+    """The files of this kind that were made to break a reader, those that are small."""
+    found = []
+    for case in map(json.loads, lines("hostile/files.jsonl")):
+        for pieces in case["files"].values() if case["kind"] == kind else []:
+            parts = [piece.encode() if isinstance(piece, str) else piece.get("times", 1) *
+                     (base64.b64decode(piece["base64"]) if "base64" in piece else piece["repeat"].encode())
+                     for piece in pieces]
+            found.append(b"".join(parts))
+    return [content for content in found if len(content) <= most]
 
 
 def words(texts):
@@ -62,7 +75,7 @@ def run():
 
 def tokenizer_json():
     seeds = [line for line in lines("tokenizers/pipelines/random.jsonl") if len(line) < 12_000]
-    return seeds, words(seeds)[:2000]
+    return seeds + hostile("tokenizer"), words(seeds)[:2000]
 
 
 def encode_decode():
@@ -94,9 +107,9 @@ def ocr_config():
 def main():
     target, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     if target in ("jpeg", "png", "webp"):
-        seeds, found = files(f"media/images/*.{target.replace('jpeg', 'jpg')}", most=200_000), []
+        seeds, found = files(f"media/images/*.{target.replace('jpeg', 'jpg')}", most=200_000) + hostile("image"), []
     elif target in ("wav", "flac"):
-        seeds, found = files(f"media/audio/*.{target}", most=200_000), []
+        seeds, found = files(f"media/audio/*.{target}", most=200_000) + hostile("audio"), []
     else:
         seeds, found = globals()[target]()
         found += NUMBERS if target not in ("run", "encode_decode") else []

@@ -7,6 +7,15 @@
 
 #ifndef CARACAL_SANITIZED
 
+// libcurl opens so many more sessions for this thread; -1: any number.
+static thread_local int sessions_left = -1;
+extern "C" void* curl_multi_init() {
+  static const auto real = reinterpret_cast<void* (*)()>(dlsym(RTLD_NEXT, "curl_multi_init"));
+  if (sessions_left == 0) return nullptr;
+  sessions_left -= sessions_left > 0;
+  return real();
+}
+
 namespace caracal {
 namespace {
 
@@ -73,6 +82,29 @@ TEST(HubFaults, EveryCallOfADownload) {
     EXPECT_GT(faults, 20);
     EXPECT_GT(errors, 5);
     RecordProperty("faults", faults);
+  }
+  fs::remove_all(root);
+}
+
+TEST(HubFaults, AThreadWithoutASessionLeavesItsWorkToOthers) {
+  const fs::path root = fs::temp_directory_path() / ("caracal_hub_sessions_" + std::to_string(getpid()));
+  setenv("HF_HOME", (root / "home").c_str(), 1);
+  setenv("no_proxy", "*", 1);
+  write_text_repository(root / "repositories/org/text/main");
+  HubServer server(root / "repositories");
+  const HubRequest request{
+      .name = "org/text", .part = HubPart::tokenizer, .options = {.cache_dir = (root / "cache").string()}};
+  DownloadOptions options = quick(server);
+  for (int parallel : {1, 2}) {
+    options.parallel = parallel;
+    fs::remove_all(root / "cache");
+    sessions_left = 1;  // to ask what there is, and none to fetch it
+    if (parallel == 1)
+      EXPECT_THROW(download_snapshot(request, options), Error);
+    else
+      EXPECT_EQ(slurp(fs::path(download_snapshot(request, options)) / "vocab.txt"),
+                slurp(root / "repositories/org/text/main/vocab.txt"));
+    sessions_left = -1;
   }
   fs::remove_all(root);
 }

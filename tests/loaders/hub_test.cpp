@@ -488,6 +488,20 @@ TEST_F(HubTest, WaitingMayBeStopped) {
   }
 }
 
+// With io, too, which from the hub would mean that the cache has to do.
+TEST_F(HubTest, AWarmCacheDoesNotHideThatTheCallerStopped) {
+  download(request("org/text"));
+  server->faults({Json{{"match", "hub GET /api"}, {"do", "slow"}, {"seconds", 4}}});
+  DownloadOptions options = quick(*server);
+  options.progress = [](const DownloadProgress&) { throw Error(ErrorCode::io, "caller", "enough"); };
+  try {
+    download_snapshot(request("org/text"), options);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), Error(ErrorCode::io, "caller", "enough").what());
+  }
+}
+
 TEST_F(HubTest, TheCacheIsListedAndEmptied) {
   HubRequest old = request("org/text");
   old.options.revision = "v1.0";

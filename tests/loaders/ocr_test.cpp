@@ -78,7 +78,9 @@ TEST(Ocr, ArgumentsAreChecked) {
   EXPECT_EQ(code_of(Tensor::zeros({40000, 1, 1}, DType::U8), {}), ErrorCode::invalid_argument);
   EXPECT_EQ(code_of(image, {.lang = "klingon", .config = {}}), ErrorCode::not_found);
   EXPECT_EQ(code_of(image, {.lang = "../eng", .config = {}}), ErrorCode::invalid_argument);
-  for (const char* config : {"--psm", "--psm x", "--psm 99", "--fast", "-c novalue", "-c no_such_variable=1", "'open"})
+  for (const char* config :
+       {"--psm", "--psm x", "--psm 99", "--fast", "-c novalue", "-c no_such_variable=1", "'open",
+        "-c tessedit_write_params_to_file=params", "-c debug_file=log", "-c user_words_file=/etc/passwd"})
     EXPECT_EQ(code_of(image, {.lang = {}, .config = config}), ErrorCode::invalid_argument) << config;
   // Only digits may be found.
   for (const OcrWord& word :

@@ -1,5 +1,9 @@
 // The N-th allocation fails, and the N-th call into the kernel, until none is hit, in loading, running and saving a
 // small model of every architecture: an exception, nothing leaked, and what is left works.
+#include <map>
+
+#include <caracal/models/bert/tokenization_bert.h>
+#include <caracal/models/bert/tokenization_bert_legacy.h>
 #include <caracal/tests/counting_malloc.h>
 #include <caracal/tests/failing_calls.h>
 
@@ -159,6 +163,43 @@ TEST_P(Faults, EverySystemCallOfSaving) {
     EXPECT_GT(faults, 8);
   }
 }
+
+// Its subject is no model: a tokenizer of either kind.
+class TokenizerFaults : public Faults {};
+
+TEST_P(TokenizerFaults, EverySystemCallOfSaving) {
+  const TemporaryDirectory words, folder;
+  std::ofstream(words / "vocab.txt") << "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n";
+  auto fast = BertTokenizer::from_pretrained(words.path);
+  auto slow = BertTokenizerLegacy::from_pretrained(words.path);
+  slow.add_tokens(std::vector<std::string>{"new"});
+  const auto save = [&] {
+    fast.save_pretrained(folder / "fast");
+    slow.save_pretrained(folder / "slow");
+  };
+  const auto contents = [&] {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(folder.path))
+      if (entry.is_regular_file()) files[entry.path()] = slurp(entry.path());
+    return files;
+  };
+  save();
+  const auto good = contents();
+  EXPECT_EQ(good.size(), 5u);
+  for (int error : {ENOSPC, EIO}) {
+    const size_t before = descriptors();
+    const int64_t faults =
+        until_done([&](int64_t n) { return FailedCall(n, error); }, save,
+                   [&](int64_t, bool) {
+                     EXPECT_EQ(contents(), good);  // the old ones or the new ones, and nothing beside them
+                     EXPECT_EQ(descriptors(), before);
+                   });
+    EXPECT_GT(faults, 25);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, TokenizerFaults, testing::Values(Subject{"bert", "AutoModel", "bert/base"}),
+                         [](const auto& test) { return test.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
     Models, Faults,

@@ -37,12 +37,11 @@ std::string from_base64(const std::string& text) {
 std::string content_of(const Json& pieces) {
   std::string content;
   for (const Json& piece : pieces.as_array()) {
-    if (piece.is_string())
-      content += piece.as_string();
-    else if (const Json* bytes = piece.find("base64"))
-      content += from_base64(bytes->as_string());
-    else
-      for (int64_t i = 0; i < piece.at("times").as_int(); i++) content += piece.at("repeat").as_string();
+    const Json *bytes = piece.find("base64"), *times = piece.find("times");
+    const std::string part = piece.is_string()  ? piece.as_string()
+                             : bytes != nullptr ? from_base64(bytes->as_string())
+                                                : piece.at("repeat").as_string();
+    for (int64_t i = 0; i < (times != nullptr ? times->as_int() : 1); i++) content += part;
   }
   return content;
 }

@@ -4,6 +4,8 @@
 #include <caracal/runtime/audio_ops.h>
 
 #include <atomic>
+#include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <thread>
 
@@ -37,6 +39,23 @@ struct Checkpoint : TemporaryDirectory {
     put_together(path, model, files, config);
   }
 };
+
+// In place of the tokenizer's files: one that takes words apart by white space and adds nothing.
+void write_bare_tokenizer(const std::string& folder) {
+  std::ofstream(folder + "/tokenizer.json") << Json{
+      {"version", "1.0"},
+      {"added_tokens", Json::Array{}},
+      {"normalizer", nullptr},
+      {"pre_tokenizer", Json{{"type", "WhitespaceSplit"}}},
+      {"post_processor", nullptr},
+      {"decoder", nullptr},
+      {"model",
+       Json{{"type", "WordLevel"},
+            {"vocab", Json{{"[PAD]", 0}, {"[UNK]", 1}, {"the", 2}, {"cat", 3}, {"sits", 4}, {"mat", 5}, {"[CLS]", 6}}},
+            {"unk_token", "[UNK]"}}}}.dump();
+  std::ofstream(folder + "/tokenizer_config.json")
+      << Json{{"tokenizer_class", "PreTrainedTokenizerFast"}, {"pad_token", "[PAD]"}, {"cls_token", "[CLS]"}}.dump();
+}
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
@@ -282,6 +301,127 @@ TEST(Pipelines, ABadInputLeavesTheOthersAlone) {
       EXPECT_THROW((*pipe)(inputs, {}, batch), Error);
     }
     EXPECT_THROW((*pipe)(inputs, {}, 0), Error);
+  }
+}
+
+// A tokenizer that puts nothing around a text finds no token in spaces: an error, as in transformers, in any company.
+TEST(Pipelines, RefuseTextsWithoutTokens) {
+  const std::pair<const char*, const char*> tasks[] = {{"bert/question_answering", "question-answering"},
+                                                       {"bert/sequence_5", "text-classification"},
+                                                       {"bert/token", "token-classification"},
+                                                       {"bert/multiple_choice", "multiple-choice"},
+                                                       {"bert/base", "feature-extraction"}};
+  for (const auto& [model, task] : tasks) {
+    SCOPED_TRACE(task);
+    const Checkpoint checkpoint(model, "text");
+    write_bare_tokenizer(checkpoint.path);
+    const auto pipe = pipeline(task, checkpoint.path);
+    PipelineInput good{.text = "the cat"}, empty{.text = " "};
+    if (pipe->task() == "question-answering") good.text_pair = "sits", empty.text_pair = "\t";
+    if (pipe->task() == "multiple-choice") good.texts = {"sits", "mat"}, empty.texts = {" ", "mat"};
+    const Json alone = (*pipe)(good);
+    EXPECT_TRUE(has(message_of([&] { (*pipe)(empty); }), "expected a text with tokens"));
+    for (const int64_t batch : {1, 2, 3}) {
+      size_t done = 0;
+      std::vector<size_t> failed;
+      pipe->run(std::vector{good, empty, good}, {},
+                {.batch_size = batch,
+                 .done =
+                     [&](size_t, const Json& result) {
+                       EXPECT_EQ(result, alone);
+                       done++;
+                     },
+                 .failed = [&](size_t i, const Error&) { failed.push_back(i); }});
+      EXPECT_EQ(done, 2u);
+      EXPECT_EQ(failed, std::vector<size_t>{1});
+    }
+  }
+}
+
+// Embeddings of such texts are zeros.
+TEST(Pipelines, SimilarityOfTextsWithoutTokens) {
+  const Checkpoint checkpoint("bert/base", "text");
+  write_bare_tokenizer(checkpoint.path);
+  const auto pipe = pipeline("sentence-similarity", checkpoint.path);
+  const PipelineInput empty{.text = " ", .texts = {"", " "}}, some{.text = "the cat", .texts = {" ", "the cat"}};
+  EXPECT_EQ((*pipe)(empty), (Json::Array{0.0, 0.0}));
+  EXPECT_EQ((*pipe)(some).as_array()[0], Json(0.0));
+  for (int64_t batch : {1, 2})
+    EXPECT_EQ((*pipe)(std::vector{empty, some, empty}, {}, batch),
+              (std::vector{(*pipe)(empty), (*pipe)(some), (*pipe)(empty)}));
+}
+
+// A host's pool of a fixed number of workers: run() puts tasks into their queue and waits.
+class Workers final : public Executor {
+ public:
+  explicit Workers(int count) : threads_(size_t(count)) {
+    for (std::thread& thread : threads_) thread = std::thread([this] { work(); });
+  }
+  ~Workers() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+  int concurrency() const noexcept override { return int(threads_.size()); }
+  void run(int tasks, void (*task)(void*, int), void* context) override {
+    // A worker that waits for workers may wait for ever.
+    if (is_worker) nested = true;
+    if (is_worker) {
+      for (int i = 0; i < tasks; i++) task(context, i);
+      return;
+    }
+    std::unique_lock lock(mutex_);
+    int left = tasks;
+    for (int i = 0; i < tasks; i++) {
+      queue_.push_back([this, &left, task, context, i] {
+        task(context, i);
+        const std::lock_guard done(mutex_);
+        left--;
+        changed_.notify_all();
+      });
+    }
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return left == 0; });
+  }
+  std::atomic<bool> nested = false;
+
+ private:
+  void work() {
+    is_worker = true;
+    for (std::unique_lock lock(mutex_);;) {
+      changed_.wait(lock, [&] { return stop_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      const std::function<void()> task = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      task();
+      lock.lock();
+    }
+  }
+  static inline thread_local bool is_worker = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> queue_;
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+TEST(Pipelines, TasksRunNoTasksOfTheirOwn) {
+  const auto workers = std::make_shared<Workers>(2);
+  const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.executor = workers});
+  const Checkpoint sound("wav2vec2/ctc", "sound"), text("bert/sequence_5", "text"),
+      image("vit/image_classification_names", "images");
+  const std::pair<std::string, PipelineInput> cases[] = {
+      {sound.path, {.audio = noise(200'000), .sampling_rate = 44'100}},
+      {text.path, {.text = "the cat sits on the mat"}},
+      {image.path, {.image = pixels(300, 200)}}};
+  for (const auto& [path, input] : cases) {
+    const auto pipe = pipeline("", path, {.load = {.runtime = runtime}});
+    EXPECT_EQ((*pipe)(std::vector(8, input), {}, 4).size(), 8u);
+    EXPECT_FALSE(workers->nested) << pipe->task();
   }
 }
 

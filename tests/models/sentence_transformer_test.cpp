@@ -3,6 +3,7 @@
 #include <caracal/models/pipelines/sentence_transformer.h>
 
 #include <fstream>
+#include <limits>
 
 #include "models_testing.h"
 
@@ -122,6 +123,51 @@ TEST_F(SentenceTransformers, Prompts) {
                               "got 'answer'"),
             std::string::npos)
       << load_error();
+}
+
+// Which may be more than the tokenizer says, but not more than the model takes.
+TEST_F(SentenceTransformers, TheModuleSaysHowLongTextsMayBe) {
+  const int64_t most = Json::parse_file((root / "config.json").string()).at("max_position_embeddings").as_int();
+  write("tokenizer_config.json", R"({"tokenizer_class": "BertTokenizer", "model_max_length": 3})");
+  EXPECT_EQ(SentenceTransformer::from_pretrained(root).max_seq_length(), 3);
+  write("sentence_bert_config.json", R"({"max_seq_length": 5})");
+  const auto model = SentenceTransformer::from_pretrained(root);
+  EXPECT_EQ(model.max_seq_length(), 5);
+  EXPECT_EQ(model.tokenizer().model_max_length(), 5);
+  EXPECT_EQ(model.tokenize({"a cat sits sits"}, {}).row(0).size(), 5u);
+  write("sentence_bert_config.json", R"({"max_seq_length": )" + std::to_string(most + 1) + "}");
+  EXPECT_NE(load_error().find("from 1 to " + std::to_string(most)), std::string::npos) << load_error();
+}
+
+// Of a tokenizer that adds nothing: zeros for a text without tokens, in any company; and what is left without the
+// prompt, which may be nothing.
+TEST_F(SentenceTransformers, PoolsWhereNothingIsLeft) {
+  write("tokenizer.json",
+        R"({"version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "post_processor": null, "decoder": null, "model": {"type": "WordLevel", "unk_token": "[UNK]",
+            "vocab": {"[PAD]": 0, "[UNK]": 1, "a": 2, "cat": 3, "sits": 4}}})");
+  write("tokenizer_config.json", R"({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"})");
+  write("modules.json", R"([{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}])");
+  const float least = -std::numeric_limits<float>::infinity();
+  for (const char* mode : {"mean", "max", "cls"}) {
+    SCOPED_TRACE(mode);
+    write("1_Pooling/config.json", std::string(R"({"include_prompt": false, "pooling_mode": ")") + mode + R"("})");
+    const auto model = SentenceTransformer::from_pretrained(root);
+    const std::vector<std::string> some{"a cat", " ", "sits", ""};
+    const Tensor all = model.encode(some);
+    for (int64_t batch_size : {1, 2, 3})
+      EXPECT_TRUE(bytes_equal(model.encode(some, {.batch_size = batch_size}), all)) << batch_size;
+    for (int64_t row : {1, 3})
+      for (float value : all.rows(row, row + 1).values<float>()) ASSERT_EQ(value, 0);
+
+    const Tensor prompted = model.encode({"", "sits"}, {.prompt = "a cat "});
+    const auto tokens = FeatureExtractionPipeline::from_pretrained(root).features({"a cat", "a cat sits"});
+    for (int64_t h = 0; h < prompted.size(1); h++) {
+      const float token = tokens[0].data<float>()[h], want = *mode == 'c' ? token : mode[1] == 'a' ? least : 0;
+      EXPECT_EQ(prompted.data<float>()[h], want);
+    }
+    EXPECT_TRUE(bytes_equal(prompted.rows(1, 2), tokens[1].rows(2, 3)));
+  }
 }
 
 TEST_F(SentenceTransformers, RefusesWhatItCannotDo) {

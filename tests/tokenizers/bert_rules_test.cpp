@@ -165,7 +165,17 @@ TEST_F(SmallVocabulary, TokensAndIds) {
   EXPECT_EQ(tokenizer.all_special_tokens(), (Tokens{"<eos>", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]", "<x>"}));
   EXPECT_EQ(tokenizer.tokenize("a<x>b"), (Tokens{"a", "<x>", "b"}));
   EXPECT_EQ(load().size(), 15);
-  expect_error([&] { tokenizer.add_special_tokens({{"frob", "x"}}); }, ErrorCode::invalid_argument, "frob");
+  // All or nothing.
+  const auto before = tokenizer.all_special_tokens();
+  expect_error(
+      [&] {
+        tokenizer.add_special_tokens({{"pad_token", "<p>"}, {"frob", "x"}});
+      },
+      ErrorCode::invalid_argument, "frob");
+  EXPECT_THROW(tokenizer.add_special_tokens({{"extra_special_tokens", Json::Array{"<y>", 7}}}), Error);
+  EXPECT_THROW(tokenizer.add_special_tokens({{"pad_token", "<p>"}, {"eos_token", std::string(100'000, 'x')}}), Error);
+  EXPECT_EQ(tokenizer.all_special_tokens(), before);
+  EXPECT_EQ(tokenizer.backend_tokenizer().token_to_id("<p>"), -1);
 }
 
 TEST(Bert, TheDocumentsExample) {

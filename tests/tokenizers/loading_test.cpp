@@ -1,5 +1,6 @@
 // Which files make which tokenizer, and what is refused.
 #include <caracal/models/bert/tokenization_bert.h>
+#include <caracal/models/bert/tokenization_bert_legacy.h>
 #include <caracal/models/tokenization_auto.h>
 
 #include "tokenizers_testing.h"
@@ -228,6 +229,55 @@ TEST(Loading, SavingKeepsTruncationAndPadding) {
   const Json again = Json::parse_file(saved.path() + "/tokenizer.json");
   EXPECT_EQ(again.at("truncation"), truncation);
   EXPECT_TRUE(again.at("padding").is_null());
+}
+
+// As in transformers, where a call that needs a negative length fails and others work.
+TEST(Loading, NegativeLengthsAreOfNoUse) {
+  for (const char* length : {"-1", "-1e300"}) {
+    const Folder folder;
+    folder.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n");
+    folder.write("tokenizer_config.json",
+                 std::string(R"({"tokenizer_class": "BertTokenizer", "model_max_length": )") + length + "}");
+    auto tokenizer = AutoTokenizer::from_pretrained(folder.path());
+    for (const bool set : {false, true}) {
+      if (set) tokenizer.set_model_max_length(-7);
+      EXPECT_EQ(tokenizer("a", {.padding = true}).row(0).size(), 3u);
+      EXPECT_EQ(tokenizer("a", {.truncation = true, .max_length = 2}).row(0).size(), 2u);
+      const auto refused = [&](const TokenizeOptions& options) {
+        expect_error([&] { tokenizer("a", options); }, ErrorCode::invalid_argument, "model_max_length");
+      };
+      refused({.truncation = true});
+      refused({.padding = "max_length"});
+      refused({.padding = "max_length", .truncation = true, .return_overflowing_tokens = true});
+    }
+  }
+}
+
+// What another tokenizer left in the directory is not loaded in place of what was saved, or beside it.
+TEST(Loading, SavingOverAnotherTokenizer) {
+  const Folder slow_files, fast_files, saved;
+  slow_files.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n");
+  fast_files.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nold\nolder\n");
+  auto slow = BertTokenizerLegacy::from_pretrained(slow_files.path());
+  const auto fast = BertTokenizer::from_pretrained(fast_files.path());
+  const auto leave = [&](const char* name) { saved.write(name, R"({"<left>": 77})"); };
+  fast.save_pretrained(saved.path());
+  saved.write("special_tokens_map.json", R"({"pad_token": "<left>"})");
+  leave("added_tokens.json");
+  slow.save_pretrained(saved.path());
+  const auto is_whole = [&](const PreTrainedTokenizerBase& want) {
+    const auto got = AutoTokenizer::from_pretrained(saved.path());
+    EXPECT_EQ(got.class_name(), want.class_name());
+    EXPECT_EQ(got.get_vocab(), want.get_vocab());
+    EXPECT_EQ(got.all_special_tokens(), want.all_special_tokens());
+  };
+  is_whole(slow);
+  slow.add_tokens(std::vector<std::string>{"new"});
+  slow.save_pretrained(saved.path());
+  is_whole(slow);
+  leave("special_tokens_map.json");
+  fast.save_pretrained(saved.path());
+  is_whole(fast);
 }
 
 // transformers' named classes read scores as they are, its plain one as Hugging Face's tokenizers does: a unit in the

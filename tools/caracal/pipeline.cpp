@@ -147,7 +147,9 @@ void run(const Options& o, int& status) {
   PipelineOptions options{.load = o.common.load_options(),
                           .files = {.image = open_image, .audio = {}, .ocr = make_ocr_engine()}};
   const auto runtime = options.load.runtime;
-  options.files.audio = [runtime](const std::string& path, int64_t rate) { return open_audio(*runtime, path, rate); };
+  options.files.audio = [runtime](const std::string& path, int64_t rate) {
+    return open_audio(runtime->alone(), path, rate);
+  };
   const Json settings = parse_settings(o.settings);
   const std::unique_ptr<Pipeline> pipe = pipeline(o.task == "auto" ? "" : o.task, o.model, options);
   const std::string& task = pipe->task();

@@ -3,6 +3,7 @@
 
 #include <caracal/loaders/file.h>
 #include <caracal/models/auto.h>
+#include <caracal/runtime/atomic_file.h>
 
 #include "common.h"
 
@@ -32,9 +33,7 @@ void copy_other_files(const std::string& from, const std::string& to) {
     std::error_code ignored;
     if (!std::filesystem::is_regular_file(source, ignored)) continue;
     const Bytes bytes = load_bytes(File::open(source), Access::read);
-    AtomicFile file(to + "/" + name);
-    file.write(bytes.span.data(), bytes.span.size());
-    file.commit();
+    write_atomically(to + "/" + name, {reinterpret_cast<const char*>(bytes.span.data()), bytes.span.size()});
   }
 }
 
