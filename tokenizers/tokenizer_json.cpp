@@ -315,7 +315,8 @@ void make_room(Scanner& in, TextList& texts, std::vector<T>& others) {
 }
 
 void read_vocab(Scanner& in, ModelData& data) {
-  auto& [texts, ids] = data.vocabulary;
+  TextList& texts = data.vocabulary.texts;  // no structured binding: clang 14 captures none
+  std::vector<int32_t>& ids = data.vocabulary.ids;
   if (in.peek() == '{') {
     in.list('{', '}', [&] {
       make_room(in, texts, ids);
@@ -338,7 +339,8 @@ void read_vocab(Scanner& in, ModelData& data) {
 }
 
 void read_merges(Scanner& in, MergeList& merges, std::string_view where) {
-  auto& [texts, middles] = merges;
+  TextList& texts = merges.texts;
+  std::vector<uint32_t>& middles = merges.middles;
   in.list('[', ']', [&] {
     make_room(in, texts, middles);
     if (!in.take('[')) {

@@ -10,13 +10,9 @@ namespace fs = std::filesystem;
 
 class Saving : public testing::Test {
  protected:
-  Saving() : folder(testing::TempDir() + "caracal_saving") {
-    fs::remove_all(folder);
-    fs::create_directories(folder);
-  }
-  ~Saving() override { fs::remove_all(folder); }
-  std::string operator/(const std::string& name) const { return (folder / name).string(); }
-  fs::path folder;
+  std::string operator/(const std::string& name) const { return root / name; }
+  const TemporaryDirectory root;
+  const fs::path folder = root.path;
 };
 
 const std::string kBert = data_path("models/bert/base");
