@@ -109,7 +109,7 @@ def main():
     if target in ("jpeg", "png", "webp"):
         seeds, found = files(f"media/images/*.{target.replace('jpeg', 'jpg')}", most=200_000) + hostile("image"), []
     elif target in ("wav", "flac"):
-        seeds, found = files(f"media/audio/*.{target}", most=200_000) + hostile("audio"), []
+        seeds, found = files(f"media/audio/*.{target}", most=200_000), []  # no bombs: they leave time for little else
     else:
         seeds, found = globals()[target]()
         found += NUMBERS if target not in ("run", "encode_decode") else []
