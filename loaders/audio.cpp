@@ -21,7 +21,7 @@ void check_audio(const AudioInput& input, int64_t channels, int64_t rate, int64_
     throw Error(ErrorCode::bad_file, input.where,
                 "expected up to " + std::to_string(int64_t(input.max_seconds)) + " seconds of sound but got " +
                     std::to_string(frames / rate));
-  constexpr int64_t kFree = 1 << 23, kPerByte = 2048, kPerSecond = 96'000;
+  constexpr int64_t kFree = 1 << 22, kPerByte = 2048, kPerSecond = 96'000;
   const int64_t by_size = kFree + kPerByte * int64_t(input.bytes.size());
   const double most = std::min(double(by_size), std::max(double(kFree), kPerSecond * input.max_seconds));
   if (double(channels) * double(frames) > most)

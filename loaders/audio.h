@@ -15,7 +15,7 @@ namespace caracal {
 
 struct AudioOptions {
   /// A file that claims to play longer is refused before it is decoded. So is one with more samples, of all channels
-  /// together, than 96,000 for each of these seconds and at least 2^23, or than 2^23 and 2048 for each of its bytes: of
+  /// together, than 96,000 for each of these seconds and at least 2^22, or than 2^22 and 2048 for each of its bytes: of
   /// what FLAC makes of silence, only an attack holds more.
   double max_seconds = 30 * 60;
 };

@@ -92,8 +92,8 @@ class PreTrainedModel {
   /// workspace. Loading prepares for one sequence of up to 512 tokens. Throws invalid_argument for bounds below 1.
   void prepare(int64_t max_tokens, int64_t max_batch = 1, const PrepareOptions& options = {}) const;
 
-  /// Writes config.json and model.safetensors, or shards and their index, that transformers loads. Throws io,
-  /// not_found or invalid_argument.
+  /// Writes config.json and model.safetensors, or shards and their index, that transformers loads, but for matrices in
+  /// 8 bits, which it would take for others. Throws io, not_found or invalid_argument.
   void save_pretrained(const std::string& directory, const SaveOptions& options = {}) const;
   /// Every parameter, in the order of construction, of tied ones the source; see Parameter.
   const std::vector<Parameter>& parameters() const noexcept { return parameters_; }

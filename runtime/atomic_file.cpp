@@ -12,11 +12,8 @@
 #include <caracal/runtime/error.h>
 
 namespace caracal {
-namespace {
 
 namespace fs = std::filesystem;
-
-}  // namespace
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {
   // Renaming replaces the name itself, so whatever has it must be a regular file, and a link must be followed first.

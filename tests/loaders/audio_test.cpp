@@ -82,7 +82,7 @@ TEST(Audio, SamplesAreLimitedWhateverTheirRate) {
   auto put = [&](size_t at, uint32_t value, size_t bytes) {
     wav.replace(at, bytes, reinterpret_cast<char*>(&value), bytes);
   };
-  constexpr uint32_t kMost = 1 << 23, kFrames = kMost / 2 + 1;
+  constexpr uint32_t kMost = 1 << 22, kFrames = kMost / 2 + 1;
   put(22, 2, 2), put(24, 10'000'000, 4), put(32, 2, 2), put(34, 8, 2), put(40, 2 * kFrames, 4);
   wav.resize(44 + 2 * kFrames);
   try {
@@ -90,9 +90,9 @@ TEST(Audio, SamplesAreLimitedWhateverTheirRate) {
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::bad_file);
-    EXPECT_NE(std::string(error.what()).find("expected up to 8388608 samples"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("expected up to 4194304 samples"), std::string::npos) << error.what();
   }
-  EXPECT_NO_THROW(decode_audio(bytes_of(wav), "file", {.max_seconds = 88}));
+  EXPECT_NO_THROW(decode_audio(bytes_of(wav), "file", {.max_seconds = 44}));
   put(40, kMost, 4);
   EXPECT_EQ(decode_audio(bytes_of(wav), "file", {.max_seconds = 1}).samples.numel(), int64_t(kMost));
 }

@@ -139,7 +139,7 @@ TEST(HostileFiles, EachGetsItsVerdict) {
       EXPECT_LT(text.size(), 3000u);
 #ifndef CARACAL_SANITIZED
       EXPECT_LT(seconds, 0.5) << text;
-      EXPECT_LT(peak, 150) << text;
+      EXPECT_LT(peak, 100) << text;
       EXPECT_LT(more_space, 200) << text;  // memory that is asked for and not touched
 #else
       (void)seconds, (void)peak, (void)more_space;

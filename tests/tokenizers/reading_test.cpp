@@ -22,6 +22,14 @@ void expect_same(const tk::TokenizerJson& a, const tk::TokenizerJson& b) {
   for (size_t i = 0; i < a.data->scores.size(); ++i) EXPECT_EQ(a.data->scores[i].exact, b.data->scores[i].exact);
 }
 
+tk::Tokenizer only_bpe(const tk::TokenList& tokens, const tk::MergeList& merges) {
+  return tk::Tokenizer({.normalizer = nullptr,
+                        .pre_tokenizer = nullptr,
+                        .model = std::make_shared<tk::BPE>(tokens, merges, tk::BPE::Options{}),
+                        .post_processor = nullptr,
+                        .decoder = nullptr});
+}
+
 // Every byte of the text comes to stand at the window's end.
 TEST(Reading, TextsAcrossTheWindow) {
   for (const std::string text :
@@ -150,11 +158,7 @@ TEST(Reading, MergesOfRepeatedTokens) {
   tk::MergeList merges;
   merges.add("a", "b");
   const tk::TokenList tokens = {{"ab", 0}, {"a", 1}, {"b", 2}, {"ab", 3}};
-  const tk::Tokenizer tokenizer({.normalizer = nullptr,
-                                 .pre_tokenizer = nullptr,
-                                 .model = std::make_shared<tk::BPE>(tokens, merges, tk::BPE::Options{}),
-                                 .post_processor = nullptr,
-                                 .decoder = nullptr});
+  const tk::Tokenizer tokenizer = only_bpe(tokens, merges);
   tk::Tokenizer::Workspace workspace;
   const auto encoding = tokenizer.encode({.text = "ab"}, nullptr, true, {}, false, workspace);
   ASSERT_EQ(encoding.size(), 1u);
@@ -200,11 +204,7 @@ TEST(Reading, MergesInAnyOrderOfTheVocabulary) {
     }
     for (const std::string& token : made) merges.add(token.substr(0, 1), token.substr(1));
     const Json::Array written = tk::BPE(tokens, merges, {}).to_json().at("merges").as_array();
-    const tk::Tokenizer tokenizer({.normalizer = nullptr,
-                                   .pre_tokenizer = nullptr,
-                                   .model = std::make_shared<tk::BPE>(tokens, merges, tk::BPE::Options{}),
-                                   .post_processor = nullptr,
-                                   .decoder = nullptr});
+    const tk::Tokenizer tokenizer = only_bpe(tokens, merges);
     tk::Tokenizer::Workspace workspace;
     for (size_t i = 0; i < made.size(); ++i) {
       SCOPED_TRACE(made[i]);

@@ -236,8 +236,10 @@ void bench_tokenizer(const Options& o) {
   const double load_ms = (now() - load_start) * 1e3;
   std::atomic<int64_t> tokens{0};
   std::mutex mutex;
-  std::exception_ptr failure;                                     // the first one: tasks of the pool must not throw
-  std::vector<BatchEncoding> rows(size_t(runtime->max_tasks()));  // whose memory is used again
+  // The first one: tasks of the pool must not throw.
+  std::exception_ptr failure;
+  // A task's memory, used again.
+  std::vector<BatchEncoding> rows(size_t(runtime->max_tasks()));
   auto once = [&] {
     runtime->parallel(int64_t(lines.size()), 16, [&](int64_t begin, int64_t end, int task) {
       try {
