@@ -3,7 +3,7 @@
 with --dtype in bfloat16 or int8.
 
     python bench/compare.py --threads 2 --cells bert-base:1x8,distilbert-base:1x128,vit-base-16-224:4
-    python bench/compare.py --plot bench/results/FILE.json
+    python bench/compare.py --combine RUN1.json RUN2.json RUN3.json --tag all
 
 A cell is MODEL:BATCHxLENGTH for texts; with a trailing r the lengths are ragged (of real paragraphs, mean 60 % of LENGTH):
 caracal gets the real tokens, each peer gets them padded in the groups that it does fastest. For images it is MODEL:BATCH, of the configuration's
@@ -49,6 +49,7 @@ CELLS = ["bert-base:1x8", "bert-base:1x32", "bert-base:1x128", "distilbert-base:
          "vit-base-16-224:1", "vit-base-16-224:4"]  # fmt: skip
 AROUND = ["load_ms", "first_call_ms", "peak_rss_mb", "groups"]
 PACED_ROUNDS = 3
+STOLEN = 0.005  # of the time of all cores: less does not move a median
 TOLERANCE = 2e-5  # of max(1, |reference|), for outputs of float32 systems; printed, and flagged when exceeded
 
 
@@ -230,6 +231,20 @@ class Cell:
 # ---- the measurement ------------------------------------------------------------------------------------------------
 
 
+def summary(mine, base, floor):
+    """Of the rounds of a system, and of the base's of the same turns."""
+    p50 = statistics.median(r["p50_ms"] for r in mine)
+    ratios = [own["p50_ms"] / other["p50_ms"] for own, other in zip(mine, base)]
+    return {
+        "p50_ms": p50,
+        "min_ms": min(r["min_ms"] for r in mine),
+        "floor_share": floor / p50,
+        "ratio": {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)},
+        "p99_to_p50": statistics.median(r["p99_ms"] / r["p50_ms"] for r in mine),
+        "rounds": mine,
+    }
+
+
 def measure_cell(cell, systems, machine, args):
     """Prepares, checks and times every system on one cell; drops a system that fails. PyTorch in float32 is the
     reference, and timed only beside others in float32."""
@@ -249,7 +264,7 @@ def measure_cell(cell, systems, machine, args):
     reference = "torch" if "torch" in outputs else None
 
     rounds, around = {name: [] for name in active}, {name: {} for name in active}
-    steal = machine.steal_ticks()
+    steal, began = machine.steal_ticks(), time.monotonic()
     probes = [machine.probe()]
     for r in range(args.rounds + 1):
         turn = r % max(1, len(active))
@@ -280,8 +295,9 @@ def measure_cell(cell, systems, machine, args):
         if drift > 0.05:
             warnings.append(f"{key} moved {100 * drift:.0f} % during the cell")
     steal = machine.steal_ticks() - steal
-    if steal:
-        warnings.append(f"{steal} ticks of steal time")
+    stolen = steal / os.sysconf("SC_CLK_TCK") / (time.monotonic() - began) / os.cpu_count()
+    if stolen > STOLEN:
+        warnings.append(f"the hypervisor stole {100 * stolen:.1f} % of the time")
     if max(p["others_busy"] for p in probes) > 0.05:
         warnings.append(f"other processes used {100 * max(p['others_busy'] for p in probes):.0f} % of the cores")
 
@@ -291,17 +307,7 @@ def measure_cell(cell, systems, machine, args):
     base = "caracal" if "caracal" in active else active[0] if active else None
     results = {}
     for name in active:
-        p50 = statistics.median(r["p50_ms"] for r in rounds[name])
-        ratios = [mine["p50_ms"] / theirs["p50_ms"] for mine, theirs in zip(rounds[name], rounds[base])]
-        entry = {
-            "p50_ms": p50,
-            "min_ms": min(r["min_ms"] for r in rounds[name]),
-            "floor_share": floor / p50,
-            "ratio": {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)},
-            "p99_to_p50": statistics.median(r["p99_ms"] / r["p50_ms"] for r in rounds[name]),
-            "rounds": rounds[name],
-            **around[name],
-        }
+        entry = summary(rounds[name], rounds[base], floor) | around[name]
         if "paced_p50_ms" in entry:
             entry["paced_p50_ms"] = statistics.median(entry["paced_p50_ms"])
         if reference:
@@ -319,13 +325,44 @@ def measure_cell(cell, systems, machine, args):
     }  # fmt: skip
 
 
+def combine(files):
+    """Runs of the same cells, dtype and threads on one CPU as one: a system's rounds are those of all runs it was in, its other figures the runs' median."""
+    runs = [json.loads(file.read_text()) for file in files]
+    for run in runs[1:]:
+        for key in ("cpu", "threads", "dtype"):
+            if run.get(key) != runs[0].get(key):
+                sys.exit(f"compare.py: expected runs of one {key} but got {runs[0].get(key)} and {run.get(key)}")
+    cells = {}
+    for run in runs:
+        for cell in run["cells"]:
+            cells.setdefault((cell["model"], cell["cell"]), []).append(cell)
+    result = runs[-1] | {"runs": len(runs), "versions": {k: v for run in runs for k, v in run["versions"].items()}, "cells": []}
+    for parts in cells.values():
+        floor = statistics.median(part["floor_ms"] for part in parts)
+        whole = parts[0] | {"floor_ms": floor, "runs": len(parts), "systems": {}, "probes": [probe for part in parts for probe in part["probes"]],
+                            "warnings": [f"run {i + 1}: {w}" for i, part in enumerate(parts) for w in part["warnings"]]}  # fmt: skip
+        whole["clean_runs"] = sum(part["clean"] for part in parts)
+        whole["clean"] = whole["clean_runs"] == len(parts)
+        for name in dict.fromkeys(name for part in parts for name in part["systems"]):
+            entries = [(part["systems"][name], part["systems"][part["base"]]) for part in parts if name in part["systems"]]
+            mine, base = ([r for pair in entries for r in pair[i]["rounds"][: len(pair[1 - i]["rounds"])]] for i in (0, 1))
+            whole["systems"][name] = summary(mine, base, floor)
+            for key in [*AROUND, "paced_p50_ms", "max_abs_diff"]:
+                values = [entry[key] for entry, _ in entries if key in entry]
+                if values:
+                    whole["systems"][name][key] = values[-1] if key == "groups" else statistics.median(values)
+        result["cells"].append(whole)
+    result["clean"] = all(cell["clean"] for cell in result["cells"])
+    return result
+
+
 def table(result):
     """The result as markdown."""
     cpu = result["cpu"]
     lines = [
         f"{result['date']}, {cpu['name']} (family {cpu['family']}, model {cpu['model']}; {' '.join(cpu['flags'])}), "
         f"{result['threads']} threads on CPUs {','.join(map(str, result['cores']))}, {result.get('dtype', 'float32')}; "
-        f"{result['rounds']} rounds of {result['seconds']} s.",
+        f"{result['rounds']} rounds of {result['seconds']} s" + (f" in each of {result['runs']} runs." if "runs" in result else "."),
         "",
         f"Versions: {'; '.join(f'{k}: {v}' for k, v in result['versions'].items())}.",
         "",
@@ -335,7 +372,8 @@ def table(result):
     notes = []
     for cell in result["cells"]:
         shape = plot.describe(result, cell)
-        label = shape + ("" if cell["clean"] else " (not clean)")
+        clean = f"{cell['clean_runs']} of {cell['runs']} runs clean" if "runs" in cell else "not clean"
+        label = shape + ("" if cell["clean"] else f" ({clean})")
         for name, entry in cell["systems"].items():
             share = f"{100 * entry['floor_share']:.0f} %"
             ratio = entry["ratio"]
@@ -403,21 +441,28 @@ def run(args):
         results += measure_model([cell for cell in cells if cell.model is model], machine, args, versions)
     progress("")
 
-    now = datetime.datetime.now(datetime.timezone.utc)
-    result = {
-        "date": now.strftime("%Y-%m-%d %H:%M UTC"), "cpu": info, "last_level_cache_bytes": args.cache_bytes,
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"), "cpu": info, "last_level_cache_bytes": args.cache_bytes,
         "threads": args.threads, "dtype": args.dtype, "cores": cores, "kernel": platform.release(),
         "versions": versions, "rounds": args.rounds, "seconds": args.seconds, "pause": args.pause,
         "paced_ms": args.paced_ms,
         "clean": all(cell["clean"] for cell in results), "cells": results,
     }  # fmt: skip
+
+
+def write(result, args):
+    """DATE-CPU-THREADSt[-DTYPE][-TAG].json, .md, .png and .svg; gives the table."""
+    info = result["cpu"]
     slug = re.sub(r"[^a-z0-9]+", "-", info["name"].lower()).strip("-") + f"-f{info['family']}m{info['model']}"
-    args.out.mkdir(parents=True, exist_ok=True)
-    tag = f"-{args.dtype}" if args.dtype != "float32" else ""
+    tag = f"-{result['dtype']}" if result["dtype"] != "float32" else ""
     tag += f"-{args.tag}" if args.tag else ""
-    file = args.out / f"{now:%Y-%m-%d}-{slug}-{args.threads}t{tag}.json"
-    file.write_text(json.dumps(result, indent=1) + "\n")
-    return file
+    args.out.mkdir(parents=True, exist_ok=True)
+    stem = args.out / f"{result['date'][:10]}-{slug}-{result['threads']}t{tag}"
+    text = table(result)
+    Path(f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    Path(f"{stem}.md").write_text(text)
+    plot.draw(result, stem)
+    return text
 
 
 def main():
@@ -437,15 +482,12 @@ def main():
     add("--warmup", type=float, default=0.5, help="seconds before, never less than 3 calls, default %(default)s")
     add("--paced-ms", type=float, default=50, help="then time a call each so many ms; 0: do not; default %(default)s")
     add("--pause", type=float, default=0.1, help="seconds between turns, default %(default)s")
-    add("--plot", type=Path, metavar="FILE.json", help="draw an earlier result again and stop")
+    add("--combine", type=Path, nargs="+", metavar="FILE.json", help="write earlier results of one CPU as one and stop; of one file: draw it again")
     args = parser.parse_args()
     args.peers = args.peers or ",".join(["caracal"] + PEERS[args.dtype])
 
-    file = args.plot or run(args)
-    result = json.loads(file.read_text())
-    text = table(result)
-    file.with_suffix(".md").write_text(text)
-    plot.draw(result, file.with_suffix(""))
+    result = combine(args.combine) if args.combine else run(args)
+    text = write(result, args)
     print(text)
     if not result["clean"]:
         note("warning: the measurement was disturbed (see the notes above); do not quote these numbers")

@@ -3,9 +3,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <random>
 #include <thread>
 
 #include <caracal/tests/counting_malloc.h>
+#include <caracal/tests/resources.h>
 
 #include "models_testing.h"
 
@@ -188,6 +190,31 @@ TEST(Allocation, PreparesForSeveralCallersAndAttentions) {
   EXPECT_EQ(allocations - before, 0);
   go = false;
   for (std::thread& caller : callers) caller.join();
+}
+
+// 100,000 calls of random shapes leave the memory that the largest of them took.
+TEST(Allocation, NoneOverRandomShapes) {
+  const AnyModel model = tiny_bert(2);
+  std::mt19937 random{1};
+  std::vector<ModelInputs> shapes;
+  for (int i = 0; i < 1000; i++) {
+    std::vector<std::vector<int64_t>> texts;
+    for (size_t tokens = 0, length; texts.size() < 8; tokens += length) {
+      length = 1 + random() % (1 + random() % 40);
+      if (tokens + length > 96 || (!texts.empty() && random() % 3 == 0)) break;
+      texts.emplace_back(length, 5);
+    }
+    shapes.push_back(make_inputs(texts));
+  }
+  ModelOutput output;
+  for (const ModelInputs& inputs : {make_inputs(rows({64, 64, 64})), make_inputs(rows({40, 1, 1, 1, 1, 1, 1, 1}))})
+    model->forward(inputs, output);
+  const double memory = process_status("VmRSS"), threads = process_status("Threads");
+  const int64_t before = allocations;
+  for (int i = 0; i < 100000; i++) model->forward(shapes[random() % shapes.size()], output);
+  EXPECT_EQ(allocations - before, 0);
+  EXPECT_LE(process_status("VmRSS"), memory + 0.1);  // some pages of code that nothing had run yet
+  EXPECT_EQ(process_status("Threads"), threads);
 }
 
 TEST(Allocation, RefusesEmptyBounds) {

@@ -70,6 +70,15 @@ TEST_F(Cli, BenchPacesItsCalls) {  // 5 calls or more, 20 ms apart
   EXPECT_EQ(report.at("calls"), Json(5));  // back to back it would be thousands
 }
 
+TEST_F(Cli, BenchCallsFromSeveralThreads) {
+  const Result r = caracal("bench --random " + model + "/config.json --seq 4 --seconds 0.01 --callers 3 --json");
+  ASSERT_EQ(r.status, 0) << r.err;
+  const Json report = Json::parse(r.out, "bench");
+  EXPECT_EQ(report.at("callers"), Json(3));
+  EXPECT_GE(report.at("calls").as_int(), 3 * 5);  // 5 or more of each
+  EXPECT_NEAR(report.at("tokens_per_s").as_double() * report.at("mean_ms").as_double(), 3 * 4 * 1e3, 600);
+}
+
 TEST_F(Cli, BenchGivesEveryTaskWhatItNeeds) {
   struct Case {
     const char *model, *task;

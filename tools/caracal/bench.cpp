@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -26,6 +27,7 @@ struct Options {
   int64_t batch = 0, seq = 128;  // batch 0: as many as lengths, or 1
   std::vector<int64_t> lengths;
   double seconds = 2, every_ms = 0;
+  int callers = 1;
   bool json = false;
 };
 
@@ -150,6 +152,49 @@ AnyModel load(const Options& o, const LoadOptions& options) {
   return make_auto_model(o.task, *AutoConfig::from_pretrained(o.random), options);
 }
 
+// Milliseconds of each call, sorted. Each caller is a host thread with an output of its own; all begin at once, after a
+// warm-up.
+std::vector<double> time_calls(const PreTrainedModel& model, const ModelInputs& inputs, const Options& o) {
+  std::vector<std::vector<double>> ms(size_t(o.callers));
+  std::exception_ptr failure;  // the first one
+  std::mutex mutex;
+  std::barrier ready(o.callers);
+  auto caller = [&](std::vector<double>& mine) {
+    ModelOutput output;
+    std::exception_ptr failed;
+    try {
+      const double warm_start = now();
+      for (int i = 0; i < 3 || now() - warm_start < std::min(0.5, o.seconds / 4); i++) model.forward(inputs, output);
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    ready.arrive_and_wait();
+    const double start = now();
+    try {
+      while (failed == nullptr && (mine.size() < 5 || now() - start < o.seconds)) {
+        const double due = start + double(mine.size() + 1) * o.every_ms * 1e-3;
+        if (due > now() && o.every_ms > 0) std::this_thread::sleep_for(std::chrono::duration<double>(due - now()));
+        const double before = now();
+        model.forward(inputs, output);
+        mine.push_back((now() - before) * 1e3);
+      }
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    const std::lock_guard lock(mutex);
+    if (failure == nullptr) failure = failed;
+  };
+  std::vector<std::thread> others;
+  for (int i = 1; i < o.callers; i++) others.emplace_back([&, i] { caller(ms[size_t(i)]); });
+  caller(ms[0]);
+  for (std::thread& other : others) other.join();
+  if (failure != nullptr) std::rethrow_exception(failure);
+  std::vector<double> all;
+  for (const std::vector<double>& each : ms) all.insert(all.end(), each.begin(), each.end());
+  std::ranges::sort(all);
+  return all;
+}
+
 void bench_model(const Options& o) {
   if (!o.lengths.empty() && o.batch != 0 && o.batch != int64_t(o.lengths.size()))
     throw Error(ErrorCode::invalid_argument, "--lengths",
@@ -169,23 +214,12 @@ void bench_model(const Options& o) {
   const double first_start = now();
   model->forward(inputs, output);
   const double first_ms = (now() - first_start) * 1e3;
-  const double warm_start = now();
-  for (int i = 0; i < 3 || now() - warm_start < std::min(0.5, o.seconds / 4); i++) model->forward(inputs, output);
-
-  std::vector<double> ms;
-  const double start = now();
-  while (ms.size() < 5 || now() - start < o.seconds) {
-    const double due = start + double(ms.size() + 1) * o.every_ms * 1e-3;
-    if (due > now() && o.every_ms > 0) std::this_thread::sleep_for(std::chrono::duration<double>(due - now()));
-    const double before = now();
-    model->forward(inputs, output);
-    ms.push_back((now() - before) * 1e3);
-  }
+  const std::vector<double> ms = time_calls(*model, inputs, o);
   const double rss_mb = memory_mb("VmRSS");
   double sum = 0;
   for (double each : ms) sum += each;
-  std::sort(ms.begin(), ms.end());
   const double mean = sum / double(ms.size());
+  const double tokens_per_second = double(tokens) * o.callers / mean * 1e3;
   Json::Array all_lengths;
   for (int64_t length : lengths) all_lengths.emplace_back(length);
   const Json report = Json::Object{{"model", o.random.empty() ? o.model : o.random},
@@ -206,9 +240,10 @@ void bench_model(const Options& o) {
                                    {"min_ms", rounded(ms.front())},
                                    {"mean_ms", rounded(mean)},
                                    {"calls", int64_t(ms.size())},
+                                   {"callers", o.callers},
                                    {"rss_mb", rounded(rss_mb)},
                                    {"peak_rss_mb", rounded(memory_mb("VmHWM"))},
-                                   {"tokens_per_s", rounded(double(tokens) / mean * 1e3)}};
+                                   {"tokens_per_s", rounded(tokens_per_second)}};
   if (o.json) {
     std::printf("%s\n", report.dump().c_str());
     return;
@@ -219,8 +254,8 @@ void bench_model(const Options& o) {
   std::printf(
       "  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   "
       "%.0f MB, peak %.0f\n",
-      percentile(ms, 0.5), percentile(ms, 0.9), percentile(ms, 0.99), ms.front(), first_ms, load_ms,
-      double(tokens) / mean * 1e3, ms.size(), rss_mb, memory_mb("VmHWM"));
+      percentile(ms, 0.5), percentile(ms, 0.9), percentile(ms, 0.99), ms.front(), first_ms, load_ms, tokens_per_second,
+      ms.size(), rss_mb, memory_mb("VmHWM"));
 }
 
 void bench_tokenizer(const Options& o) {
@@ -298,6 +333,9 @@ void add_bench(CLI::App& app) {
   sub->add_option("--every-ms", o->every_ms, "a call each so many milliseconds, asleep between; 0: back to back")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  sub->add_option("--callers", o->callers, "host threads that call at the same time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
   sub->add_option("--tokenize", o->tokenize, "text file: time the tokenizer alone on its lines")->excludes(random);
   sub->add_flag("--json", o->json, "one line of JSON");
   sub->callback([o] {
