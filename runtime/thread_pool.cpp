@@ -1,5 +1,6 @@
 #include <caracal/runtime/thread_pool.h>
 
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,10 +36,20 @@ uint64_t pack_range(uint32_t job, int tasks, int self, int threads) {
   return uint64_t(job & kJobMask) << (2 * kTaskBits) | begin << kTaskBits | end;
 }
 
+constexpr int64_t kLateNs = 50'000;
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 }  // namespace
 
 ThreadPool::ThreadPool(int threads, int spin_us)
-    : queues_(size_t(std::clamp(threads, 1, kMaxThreads))), spin_us_(spin_us), process_(::getpid()) {
+    : queues_(size_t(std::clamp(threads, 1, kMaxThreads))),
+      sleepers_(queues_.size() - 1),
+      spin_us_(spin_us),
+      process_(::getpid()) {
   if (threads < 1 || threads > kMaxThreads)
     throw Error(ErrorCode::invalid_argument, "ThreadPool",
                 "expected 1 to " + std::to_string(kMaxThreads) + " threads but got " + std::to_string(threads));
@@ -75,6 +86,7 @@ void ThreadPool::run(int tasks, void (*task)(void*, int), void* context) {
   // A worker may still look at the previous job's queues: all of them are empty, and stay so until the words below
   // replace them, job number, next task and end at once. Nothing else that it reads decides what it claims.
   const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
+  move_late(epoch - 1);
   task_.store(task, std::memory_order_relaxed);
   context_.store(context, std::memory_order_relaxed);
   unfinished_.store(tasks, std::memory_order_relaxed);
@@ -95,11 +107,54 @@ void ThreadPool::worker(int self) {
   uint32_t seen = 0;
   while (true) {
     if (!spin_until([&] { return epoch_.load(std::memory_order_acquire) != seen; }))
-      epoch_.wait(seen, std::memory_order_acquire);
+      sleep(sleepers_[size_t(self - 1)], seen);
     seen = epoch_.load(std::memory_order_acquire);
     if (stop_.load(std::memory_order_relaxed)) return;
     work(seen, self);
   }
+}
+
+void ThreadPool::sleep(Sleeper& sleeper, uint32_t seen) {
+  static thread_local const int thread = int(::syscall(SYS_gettid));
+  sleeper.since.store(seen, std::memory_order_relaxed);
+  sleeper.thread.store(thread, std::memory_order_release);
+  sleeping_.fetch_add(1, std::memory_order_relaxed);
+  epoch_.wait(seen, std::memory_order_acquire);
+  sleeping_.fetch_sub(1, std::memory_order_relaxed);
+  sleeper.thread.store(0, std::memory_order_relaxed);
+  if (sleeper.moved.load(std::memory_order_acquire)) {
+    const cpu_set_t allowed = sleeper.allowed;
+    sleeper.moved.store(false);
+    ::sched_setaffinity(0, sizeof allowed, &allowed);
+  }
+}
+
+// Before job epoch + 1: forbids the caller's processor to those that were woken for an earlier job and have not come.
+// Where another processor already wakes for them nothing moves.
+void ThreadPool::move_late(uint32_t epoch) {
+  if (sleeping_.load(std::memory_order_relaxed) == 0) {
+    woken_at_ = 0;
+    return;
+  }
+  const int64_t now = now_ns();
+  const bool due = woken_at_ != 0 && now - woken_at_ > kLateNs;
+  bool any_late = false;
+  for (Sleeper& sleeper : sleepers_) {
+    const int thread = sleeper.thread.load(std::memory_order_acquire);
+    if (thread == 0 || sleeper.since.load(std::memory_order_relaxed) == epoch) continue;
+    any_late = true;
+    if (!due || sleeper.moved.load(std::memory_order_acquire)) continue;
+    if (::getpid() != process_) return;  // after fork()
+    if (::sched_getaffinity(thread, sizeof sleeper.allowed, &sleeper.allowed) != 0) continue;
+    cpu_set_t others = sleeper.allowed;
+    CPU_CLR(size_t(std::max(0, ::sched_getcpu())), &others);
+    if (CPU_COUNT(&others) == 0) continue;
+    sleeper.moved.store(true);
+    ::sched_setaffinity(thread, sizeof others, &others);
+    if (!sleeper.moved.load())  // it came before, and has reset what was not yet set
+      ::sched_setaffinity(thread, sizeof sleeper.allowed, &sleeper.allowed);
+  }
+  if (!any_late || woken_at_ == 0) woken_at_ = now;  // the job to come wakes those that sleep
 }
 
 // Claims and runs tasks of job `epoch`: first of the thread's own range, then of the others'.

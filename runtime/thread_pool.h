@@ -1,6 +1,8 @@
 // Who runs the parallel parts of a call: caracal's own pool, or the host's executor.
 #pragma once
 
+#include <sched.h>
+
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -27,6 +29,10 @@ class Executor {
 /// Neighbouring tasks go to the same thread, and to the same one each time, so that a thread streams one range of
 /// weights; a thread that is done takes tasks of those that lag (or that the system has put to sleep).
 ///
+/// A thread that was woken but has not come after 50 us is likely queued behind its caller (under a hypervisor Linux
+/// takes sleeping processors for preempted ones, and wakes on the waker's): it is moved by its affinity, which it
+/// resets.
+///
 /// A child of fork() has none of the threads: there the caller does everything. Fork while no call is running.
 class ThreadPool final : public Executor {
  public:
@@ -45,17 +51,30 @@ class ThreadPool final : public Executor {
     std::atomic<uint64_t> range{0};
   };
 
+  // What a worker says of its sleep.
+  struct alignas(64) Sleeper {
+    std::atomic<int> thread{0};      // as the system knows it; 0: awake. Asleep, or woken and not yet come
+    std::atomic<uint32_t> since{0};  // the last job it saw
+    std::atomic<bool> moved{false};  // may use one processor less than `allowed`
+    cpu_set_t allowed;
+  };
+
   void worker(int self);
   void work(uint32_t epoch, int self);
+  void sleep(Sleeper& sleeper, uint32_t seen);
+  void move_late(uint32_t epoch);
   void stop();
   template <class Done>
   bool spin_until(Done done) const;
 
-  std::vector<Queue> queues_;  // one per thread, [0] the caller's
+  std::vector<Queue> queues_;      // one per thread, [0] the caller's
+  std::vector<Sleeper> sleepers_;  // one per worker
   std::vector<std::thread> threads_;
   int spin_us_;
   int process_;                                 // whose threads they are
   alignas(64) std::atomic<uint32_t> epoch_{0};  // counts jobs; workers wait for it to change
+  std::atomic<int> sleeping_{0};
+  int64_t woken_at_ = 0;  // steady_clock's nanoseconds when those that are late were woken, 0: none; of who set busy_
   std::atomic<void (*)(void*, int)> task_{nullptr};
   std::atomic<void*> context_{nullptr};
   alignas(64) std::atomic<int> unfinished_{0};

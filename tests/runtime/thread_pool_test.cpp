@@ -1,5 +1,8 @@
 #include <caracal/runtime/thread_pool.h>
 
+#include <sched.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <thread>
 #include <vector>
@@ -121,6 +124,49 @@ TEST(ThreadPool, WakesTheCaller) {
         },
         &started);
   }
+}
+
+// A thread that wakes behind its busy caller is moved to another processor, and may use all of them again afterwards.
+TEST(ThreadPool, MovesWhoWakesBehindItsCaller) {
+  cpu_set_t all;
+  ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+  if (CPU_COUNT(&all) < 2) GTEST_SKIP() << "one processor";
+  ThreadPool pool(2, /*spin_us=*/1);
+  struct Job {
+    std::atomic<int> worker{0};
+    static void task(void* context, int) {
+      if (gettid() != getpid()) static_cast<Job*>(context)->worker = gettid();
+      for (const auto end = Clock::now() + std::chrono::microseconds(30); Clock::now() < end;) {
+      }
+    }
+    using Clock = std::chrono::steady_clock;
+  } job;
+  while (job.worker == 0) pool.run(8, Job::task, &job);
+  const int worker = job.worker;
+  cpu_set_t here;
+  CPU_ZERO(&here);
+  CPU_SET(size_t(sched_getcpu()), &here);
+  ASSERT_EQ(sched_setaffinity(0, sizeof here, &here), 0);
+  int moved = 0;
+  for (int round = 0; round < 100 && moved < 8; round++) {
+    // Asleep on this processor, so that it wakes here; then free to go, but nobody fetches it in the next millisecond.
+    ASSERT_EQ(sched_setaffinity(worker, sizeof here, &here), 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    job.worker = 0;
+    pool.run(2, Job::task, &job);
+    ASSERT_EQ(sched_setaffinity(worker, sizeof all, &all), 0);
+    for (int i = 0; i < 5 && job.worker == 0; i++) pool.run(2, Job::task, &job);
+    moved += job.worker != 0;
+    const auto deadline = Job::Clock::now() + std::chrono::seconds(5);
+    cpu_set_t now;
+    do {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      ASSERT_EQ(sched_getaffinity(worker, sizeof now, &now), 0);
+    } while (!CPU_EQUAL(&now, &all) && Job::Clock::now() < deadline);
+    EXPECT_TRUE(CPU_EQUAL(&now, &all)) << "round " << round;
+  }
+  sched_setaffinity(0, sizeof all, &all);
+  EXPECT_EQ(moved, 8);  // of itself it moves in one round of a hundred
 }
 
 // Results written by the tasks are visible to the caller when run() returns.
