@@ -23,6 +23,11 @@ void PreTrainedModel::forward(const ModelInputs& inputs, ModelOutput& output, co
   const ArenaPool::Lease lease(*workspaces_);
   (*lease).reset();
   Ctx ctx(runtime(), *lease);
+  const struct Call {
+    Executor& executor;
+    explicit Call(Executor& e) : executor(e) { executor.begin_call(); }
+    ~Call() { executor.end_call(); }
+  } call(runtime().executor());
   run(ctx, inputs, output, with_defaults(options));
 }
 

@@ -79,7 +79,7 @@ void ThreadPool::stop() {
 void ThreadPool::run(int tasks, void (*task)(void*, int), void* context) {
   if (tasks <= 0) return;
   if (tasks == 1 || threads_.empty() || uint64_t(tasks) > kTaskMask ||
-      busy_.exchange(true, std::memory_order_acquire)) {
+      calls_.load(std::memory_order_relaxed) >= concurrency() || busy_.exchange(true, std::memory_order_acquire)) {
     for (int i = 0; i < tasks; i++) task(context, i);
     return;
   }

@@ -21,10 +21,14 @@ class Executor {
   /// is below 2^20.
   /// Tasks do not throw and do not block on each other. Must accept calls from several threads at once.
   virtual void run(int tasks, void (*task)(void* context, int index), void* context) = 0;
+  /// A model's forward begins, or ends, on the calling thread: tells how many of them share the threads.
+  virtual void begin_call() noexcept {}
+  virtual void end_call() noexcept {}
 };
 
 /// Threads that spin for a bounded time after each piece of work, then sleep. The calling thread takes part, so
-/// threads = 1 starts none. A second caller that finds the pool busy does its work itself instead of waiting.
+/// threads = 1 starts none. A second caller that finds the pool busy does its work itself instead of waiting, and so do
+/// all of them while as many calls as threads run: a processor for each is more than parts of several.
 ///
 /// Neighbouring tasks go to the same thread, and to the same one each time, so that a thread streams one range of
 /// weights; a thread that is done takes tasks of those that lag (or that the system has put to sleep).
@@ -43,6 +47,8 @@ class ThreadPool final : public Executor {
   ~ThreadPool() override;
   int concurrency() const noexcept override { return int(queues_.size()); }
   void run(int tasks, void (*task)(void* context, int index), void* context) override;
+  void begin_call() noexcept override { calls_.fetch_add(1, std::memory_order_relaxed); }
+  void end_call() noexcept override { calls_.fetch_sub(1, std::memory_order_relaxed); }
 
  private:
   // The unclaimed tasks of this thread's range and the job they belong to, in one word so that a claim is one exchange:
@@ -79,6 +85,7 @@ class ThreadPool final : public Executor {
   std::atomic<void*> context_{nullptr};
   alignas(64) std::atomic<int> unfinished_{0};
   std::atomic<bool> busy_{false}, stop_{false};
+  std::atomic<int> calls_{0};
 };
 
 }  // namespace caracal

@@ -106,6 +106,32 @@ TEST(ThreadPool, SeveralCallersAtOnce) {
   for (const Counts& each : counts) each.expect_each(kJobs);
 }
 
+// While as many calls as threads run, each does its work itself; with one less they share again.
+TEST(ThreadPool, AsManyCallsAsThreadsStayOnTheirs) {
+  ThreadPool pool(3);
+  std::atomic<int> elsewhere{0};
+  const auto run = [&] {
+    struct Job {
+      std::thread::id caller;
+      std::atomic<int>& elsewhere;
+    } job{std::this_thread::get_id(), elsewhere};
+    pool.run(
+        12,
+        [](void* context, int) {
+          const Job& mine = *static_cast<const Job*>(context);
+          mine.elsewhere += std::this_thread::get_id() != mine.caller;
+          std::this_thread::sleep_for(std::chrono::microseconds(100));
+        },
+        &job);
+  };
+  for (int i = 0; i < 3; i++) pool.begin_call();
+  for (int i = 0; i < 10; i++) run();
+  EXPECT_EQ(elsewhere, 0);
+  pool.end_call();
+  for (int i = 0; i < 100 && elsewhere == 0; i++) run();
+  EXPECT_GT(elsewhere, 0);
+}
+
 // A caller that has stopped spinning is woken when the last task ends on another thread.
 TEST(ThreadPool, WakesTheCaller) {
   ThreadPool pool(2, /*spin_us=*/1);
