@@ -38,15 +38,15 @@ Linear load_matrices(const Loader& loader, const std::vector<Weights>& ws, int64
   const Shape shape{out_features, in_features};
   const bool narrow = in_numbered_layer(ws[0].prefix());
   auto stored = [](const Weights& w) { return w.is_quantized("weight"); };
-  const bool int8 =
-      std::ranges::any_of(ws, stored) || (narrow && loader.dtype == "int8" && in_features <= kMostInputsS8);
+  const bool asked = loader.dtype == "int8", keep = asked || loader.dtype == "auto";
+  const bool int8 = (keep && std::ranges::any_of(ws, stored)) || (asked && narrow && in_features <= kMostInputsS8);
   std::vector<QuantizedWeight> quantized;
   std::vector<Tensor> weights, biases;
   for (const Weights& w : ws) {
     if (int8)
-      quantized.push_back(w.get_quantized(loader.runtime.cpu(), "weight", shape, init));
+      quantized.push_back(w.get_quantized(loader.runtime, "weight", shape, init));
     else
-      weights.push_back(w.get_stored("weight", shape, init));
+      weights.push_back(w.get_dequantized(loader.runtime, "weight", shape, init));
     biases.push_back(bias_of(w));
   }
   Linear linear;
