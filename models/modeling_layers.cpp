@@ -21,7 +21,8 @@ Shape convolution_weight(int64_t in_channels, int64_t out_channels, std::initial
 // True for what lies in a numbered layer of the encoder: "….layer.3.output.dense". Their products take nearly all of
 // the time, and a residual and a norm follow each. Rounding would show elsewhere: poolers and heads are read out
 // directly, and what stands before the encoder (embeddings, patches, projections of features) all layers see.
-bool in_numbered_layer(const std::string& name) {
+bool in_numbered_layer(const std::string& prefix) {
+  const std::string name = "." + prefix;  // ViTModel's begin with "layers."
   for (const std::string_view list : {".layer.", ".layers."}) {
     const size_t at = name.find(list);
     if (at != name.npos && at + list.size() < name.size() && name[at + list.size()] >= '0' &&

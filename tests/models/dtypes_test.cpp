@@ -149,6 +149,15 @@ TEST(Dtypes, Int8IsSavedAndLoadedAsItIs) {
   EXPECT_GE(cosine(want.values<float>(), exact(inputs).logits.values<float>()), 0.999);
 }
 
+// Layers are known by their names, which differ from class to class.
+TEST(Dtypes, EveryEncoderHasInt8) {
+  for (const char* name : {"bert/base", "distilbert/base", "vit/base", "wav2vec2/base_geometry", "layoutlmv2/base"}) {
+    const std::string path = data_path(std::string("models/") + name);
+    const AnyModel model = load_auto_model("AutoModel", path, {.dtype = "int8"});
+    EXPECT_GT(std::ranges::count(model->parameters(), DType::I8, &Parameter::dtype), 0) << name;
+  }
+}
+
 // With a dtype of floats the bytes become the numbers that they stand for, under transformers' names.
 TEST(Dtypes, Int8BecomesFloatOnRequest) {
   const TemporaryDirectory folder;
