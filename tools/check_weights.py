@@ -102,12 +102,13 @@ def check_case(caracal, case, way, temporary):
         source = temporary / "int8"
         if wrong := save(caracal, case, task, source, ["--dtype", "int8"], arguments) or check_refused(source, task):
             return wrong
-    if wrong := save(caracal, source, task, output, WAYS[way], arguments):
+    kept = {k: v for k, v in arguments.items() if k in MODEL_ARGUMENTS}
+    if wrong := save(caracal, source, task, output, WAYS[way], arguments if source == case else kept):
         return wrong
 
     theirs, info = open_model(case, task, arguments, DTYPES.get(way, "auto"))
     theirs.save_pretrained(expected)
-    ours, report = open_model(output, task, {k: v for k, v in arguments.items() if k in MODEL_ARGUMENTS}, "auto")
+    ours, report = open_model(output, task, kept, "auto")
     wrong = [f"{kind}: {sorted(report[kind])}" for kind in report if report[kind]]
     if type(ours) is not type(theirs):
         wrong.append(f"{type(ours).__name__} for {type(theirs).__name__}")
