@@ -120,6 +120,8 @@ struct Weights::State {
     bool legacy = false;   // has an old name of a LayerNorm or a weight norm
     bool renamed = false;  // by options.renames
     bool read = false;
+
+    bool has_shape(const Shape& s) const { return std::equal(s.begin(), s.end(), shape.begin(), shape.end()); }
   };
 
   bool save_renamed = true;  // parameters are saved under the names that options.renames start from
@@ -177,13 +179,18 @@ struct Weights::State {
       };
     }
     const Tensor tensor = load();
-    if (recorded.insert(name).second) parameters.push_back({name, saved_name, shape, kept, std::move(load)});
+    record({name, saved_name, shape, kept, std::move(load)});
     return tensor;
+  }
+
+  void record(Parameter parameter) {
+    if (recorded.insert(parameter.name).second) parameters.push_back(std::move(parameter));
   }
 
   // As transformers saves it: the class's renames reversed unless the file had the model's names, legacy names where
   // the file had them.
   std::string saved_name_of(const std::string& name, const Stored* from) const {
+    if (from != nullptr && !from->saved_name.empty()) return from->saved_name;
     std::string result = name;
     if (!save_renamed) return result;
     for (auto it = options.renames.rbegin(); it != options.renames.rend(); ++it)
@@ -194,38 +201,44 @@ struct Weights::State {
     return result;
   }
 
+  void count_as_read(Stored& from, const Shape& shape) {
+    if (from.read) return;
+    from.read = true;
+    bytes_read += uint64_t(shape.numel()) * size_of(*from.dtype);
+    if (options.progress) options.progress(bytes_read, stored_bytes);
+  }
+
   Tensor load(const std::string& name, Stored& from, const Shape& shape) {
     if (!from.dtype || !is_float(*from.dtype)) {
       throw Error(ErrorCode::bad_file, name,
                   "expected F32, F16, BF16 or F64 values but got " + from.dtype_name + from.where);
     }
-    if (!from.read) {
-      from.read = true;
-      bytes_read += uint64_t(shape.numel()) * size_of(*from.dtype);
-      if (options.progress) options.progress(bytes_read, stored_bytes);
-    }
-    const Tensor tensor = take(name, from.saved_name.empty() ? saved_name_of(name, &from) : from.saved_name, shape,
-                               *from.dtype, from.load);
+    count_as_read(from, shape);
+    const Tensor tensor = take(name, saved_name_of(name, &from), shape, *from.dtype, from.load);
     const bool view = *from.dtype == DType::F32 && options.dtype.value_or(DType::F32) == DType::F32;
     if (!view && checkpoint) checkpoint->release(from.name);
     return tensor;
   }
 
-  // A tensor of exactly this dtype and shape that is no floating-point parameter, or the scales of one.
-  Tensor load_exactly(const std::string& name, Stored* from, const Shape& shape, DType dtype) {
-    if (from == nullptr)
-      throw Error(ErrorCode::bad_file, name, "expected " + std::string(name_of(dtype)) + " values but got none");
-    if (from->dtype != dtype || !std::equal(shape.begin(), shape.end(), from->shape.begin(), from->shape.end()))
-      throw Error(ErrorCode::bad_file, name,
-                  "expected " + shape.str() + " " + std::string(name_of(dtype)) + " but got " +
-                      shape_text(from->shape) + " " + from->dtype_name + from->where);
-    from->read = true;
-    bytes_read += uint64_t(shape.numel()) * size_of(dtype);
-    if (options.progress) options.progress(bytes_read, stored_bytes);
-    if (recorded.insert(name).second)
-      parameters.push_back(
-          {name, from->saved_name.empty() ? saved_name_of(name, from) : from->saved_name, shape, dtype, from->load});
-    return from->load();
+  // The matrix in 8 bits at `name`, if one of this shape is stored, and its scales; else two nulls.
+  std::pair<Stored*, Stored*> find_quantized(const std::string& name, const Shape& shape) {
+    Stored* values = find(name);
+    if (values == nullptr || values->dtype != DType::I8 || !values->has_shape(shape)) return {};
+    const std::string scale_name = name + kScaleSuffix;
+    const Shape scale_shape{shape[0], 1};
+    Stored* scales = find(scale_name);
+    if (scales == nullptr || scales->dtype != DType::F32 || !scales->has_shape(scale_shape))
+      throw Error(ErrorCode::bad_file, scale_name,
+                  "expected " + scale_shape.str() + " F32 but got " +
+                      (scales == nullptr ? "none" : shape_text(scales->shape) + " " + scales->dtype_name) +
+                      values->where);
+    const Tensor numbers = scales->load();
+    for (float scale : numbers.values<float>())
+      if (!(scale >= 0 && std::isfinite(scale)))
+        throw Error(ErrorCode::bad_file, scale_name, "expected finite scales of at least 0" + scales->where);
+    count_as_read(*values, shape);
+    count_as_read(*scales, scale_shape);
+    return {values, scales};
   }
 
   Tensor draw_new(const std::string& name, const Shape& shape, const Init& init) {
@@ -316,32 +329,47 @@ bool Weights::is_quantized(std::string_view name) const {
   return from != nullptr && from->dtype == DType::I8;
 }
 
-QuantizedWeight Weights::get_quantized(const kernels::Kernels& cpu, std::string_view name, const Shape& shape,
+QuantizedWeight Weights::get_quantized(const Runtime& runtime, std::string_view name, const Shape& shape,
                                        const Init& init) const {
   State& state = *state_;
   const std::string full = state.source_of(full_name(name)), scale_name = full + kScaleSuffix;
   const Shape scale_shape{shape[0], 1};
-  if (is_quantized(name)) {
-    const QuantizedWeight stored{state.load_exactly(full, state.find(full), shape, DType::I8),
-                                 state.load_exactly(scale_name, state.find(scale_name), scale_shape, DType::F32)};
-    for (float scale : stored.scales.values<float>())
-      if (!(scale >= 0)) throw Error(ErrorCode::bad_file, scale_name, "expected scales of at least 0");
-    return stored;
+  if (const auto [values, scales] = state.find_quantized(full, shape); values != nullptr) {
+    state.record({full, state.saved_name_of(full, values), shape, DType::I8, values->load});
+    state.record({scale_name, state.saved_name_of(scale_name, scales), scale_shape, DType::F32, scales->load});
+    return {values->load(), scales->load()};
   }
-  const QuantizedWeight made = quantize_weight(cpu, get(name, shape, init));
+  const QuantizedWeight made = quantize_weight(runtime, get(name, shape, init));
+  const std::span<const float> scales = made.scales.values<float>();
+  if (const auto odd = std::ranges::find_if(scales, [](float x) { return std::isnan(x); }); odd != scales.end())
+    throw Error(ErrorCode::bad_file, full,
+                "expected finite numbers to round to 8 bits but got NaN, inf or too large ones in row " +
+                    std::to_string(odd - scales.begin()));
   const auto parameter = std::ranges::find(state.parameters, full, &Parameter::name);
   if (parameter->dtype == DType::I8) return made;
-  const auto values = [cpu = &cpu, load = parameter->load] {
-    const Tensor stored = load();
-    return quantize_weight(*cpu, stored.dtype() == DType::F32 ? stored : stored.to(DType::F32));
-  };
-  const Parameter scales{scale_name, parameter->saved_name + kScaleSuffix, scale_shape, DType::F32,
-                         [values] { return values().scales; }};
   parameter->dtype = DType::I8;
-  parameter->load = [values] { return values().values; };
+  parameter->load = [runtime, load = parameter->load] {
+    const Tensor stored = load();
+    return quantize_weight(runtime, stored.dtype() == DType::F32 ? stored : stored.to(DType::F32)).values;
+  };
+  // The scales are small: kept, they need not be found again.
+  const Parameter beside{scale_name, parameter->saved_name + kScaleSuffix, scale_shape, DType::F32,
+                         [scales = made.scales] { return scales; }};
   state.recorded.insert(scale_name);
-  state.parameters.insert(parameter + 1, scales);
+  state.parameters.insert(parameter + 1, beside);
   return made;
+}
+
+Tensor Weights::get_dequantized(const Runtime& runtime, std::string_view name, const Shape& shape,
+                                const Init& init) const {
+  State& state = *state_;
+  const std::string full = state.source_of(full_name(name));
+  const auto [values, scales] = state.find_quantized(full, shape);
+  if (values == nullptr) return get_stored(name, shape, init);
+  return state.take(full, state.saved_name_of(full, values), shape, DType::F32,
+                    [runtime, load = values->load, load_scales = scales->load] {
+                      return dequantize_weight(runtime, {load(), load_scales()});
+                    });
 }
 
 Tensor Weights::get_stored(std::string_view name, const Shape& shape, const Init& init) const {
@@ -366,14 +394,14 @@ Tensor Weights::get_stored(std::string_view name, const Shape& shape, const Init
     state.missing.insert(asked);
     return state.draw_new(full, shape, init);
   }
-  if (std::equal(shape.begin(), shape.end(), from->shape.begin(), from->shape.end()))
-    return state.load(full, *from, shape);
+  if (from->has_shape(shape)) return state.load(full, *from, shape);
   if (!state.options.init_missing) {
     throw Error(ErrorCode::bad_file, full,
                 "expected shape " + shape.str() + " but got " + shape_text(from->shape) + from->where +
                     (from->name == full ? "" : " (there named " + from->name + ")"));
   }
   from->read = true;
+  if (State::Stored* scales = is_quantized(name) ? state.find(full + kScaleSuffix) : nullptr) scales->read = true;
   if (!state.recorded.contains(full)) state.mismatched.push_back({full, from->shape, shape});
   return state.draw_new(full, shape, init);
 }

@@ -44,7 +44,7 @@ struct Init {
 };
 
 /// One parameter of a model. `load` gives its values as they are stored (dtype and all); nothing is held in memory for
-/// it but what the checkpoint maps.
+/// it but what the checkpoint maps, and scales.
 struct Parameter {
   std::string name;        // in the model: "bert.encoder.layer.0.output.dense.weight"
   std::string saved_name;  // in the files of transformers' save_pretrained, where that differs
@@ -111,10 +111,14 @@ class Weights {
   /// True when the tensor is stored in 8 bits, with its scales beside it.
   bool is_quantized(std::string_view name) const;
   /// The matrix prefix.name (n, k) in 8 bits, and its scales, prefix.name + kScaleSuffix (n, 1): as they are stored,
-  /// else rounded by `cpu` from what get() gives. They are two parameters of the model from now on. Throws as get()
-  /// does, and bad_file for scales that do not fit.
-  QuantizedWeight get_quantized(const kernels::Kernels& cpu, std::string_view name, const Shape& shape,
+  /// else rounded from what get() gives. They are two parameters of the model from now on. Throws as get() does, and
+  /// bad_file for scales that do not fit, and for a row with NaN or inf, which has none.
+  QuantizedWeight get_quantized(const Runtime& runtime, std::string_view name, const Shape& shape,
                                 const Init& init = {}) const;
+  /// get_stored() of a matrix that may be stored in 8 bits: that gives the numbers the bytes stand for, as F32 or what
+  /// options.dtype says, and they are the parameter. Throws as get_quantized() does.
+  Tensor get_dequantized(const Runtime& runtime, std::string_view name, const Shape& shape,
+                         const Init& init = {}) const;
   /// The caller has copied the tensor and needs the file's pages no more: they leave this process's memory. Does
   /// nothing for a tensor that is tied to another.
   void release(std::string_view name) const;

@@ -114,15 +114,15 @@ Tensor keep_blocks(const Tensor& x, const std::vector<int64_t>& blocks, int64_t 
 }
 
 // keep_blocks of the columns of a matrix in 8 bits, whose rotation mixes them: it is rounded anew.
-void prune_quantized_columns(const kernels::Kernels& cpu, Parameter& values, Parameter& scales, const Shape& shape,
+void prune_quantized_columns(const Runtime& runtime, Parameter& values, Parameter& scales, const Shape& shape,
                              const std::vector<int64_t>& blocks, int64_t block) {
-  const auto pruned = [cpu = &cpu, blocks, block, load = values.load, load_scales = scales.load] {
-    const Tensor matrix = dequantize_weight(*cpu, {load(), load_scales()});
-    return quantize_weight(*cpu, keep_blocks(matrix, blocks, block, /*columns=*/true));
+  const auto pruned = [runtime, blocks, block, load = values.load, load_scales = scales.load] {
+    const Tensor matrix = dequantize_weight(runtime, {load(), load_scales()});
+    return quantize_weight(runtime, keep_blocks(matrix, blocks, block, /*columns=*/true));
   };
+  scales.load = [kept = pruned().scales] { return kept; };
   values.shape = shape;
   values.load = [pruned] { return pruned().values; };
-  scales.load = [pruned] { return pruned().scales; };
 }
 
 }  // namespace
@@ -153,7 +153,8 @@ uint64_t parse_size(const std::string& text) {
 
 int64_t PreTrainedModel::num_parameters() const {
   int64_t count = 0;
-  for (const Parameter& p : parameters_) count += p.shape.numel();
+  for (const Parameter& p : parameters_)
+    if (!p.name.ends_with(kScaleSuffix)) count += p.shape.numel();
   return count;
 }
 
@@ -287,7 +288,7 @@ void PreTrainedModel::prune_heads(const std::map<int64_t, std::set<int64_t>>& he
       if (output && p.dtype == DType::I8) {
         const auto scales = std::ranges::find(pruned, p.name + kScaleSuffix, &Parameter::name);
         if (scales == pruned.end()) throw Error(ErrorCode::internal, op, "expected scales beside " + p.name);
-        prune_quantized_columns(runtime().cpu(), p, *scales, shape, kept, head_dim);
+        prune_quantized_columns(runtime(), p, *scales, shape, kept, head_dim);
         continue;
       }
       p = changed(p, shape, [kept, head_dim, output](const Tensor& x) {

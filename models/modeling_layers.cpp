@@ -21,7 +21,8 @@ Shape convolution_weight(int64_t in_channels, int64_t out_channels, std::initial
 // True for what lies in a numbered layer of the encoder: "….layer.3.output.dense". Their products take nearly all of
 // the time, and a residual and a norm follow each. Rounding would show elsewhere: poolers and heads are read out
 // directly, and what stands before the encoder (embeddings, patches, projections of features) all layers see.
-bool in_numbered_layer(const std::string& name) {
+bool in_numbered_layer(const std::string& prefix) {
+  const std::string name = "." + prefix;  // ViTModel's begin with "layers."
   for (const std::string_view list : {".layer.", ".layers."}) {
     const size_t at = name.find(list);
     if (at != name.npos && at + list.size() < name.size() && name[at + list.size()] >= '0' &&
@@ -38,15 +39,15 @@ Linear load_matrices(const Loader& loader, const std::vector<Weights>& ws, int64
   const Shape shape{out_features, in_features};
   const bool narrow = in_numbered_layer(ws[0].prefix());
   auto stored = [](const Weights& w) { return w.is_quantized("weight"); };
-  const bool int8 =
-      std::ranges::any_of(ws, stored) || (narrow && loader.dtype == "int8" && in_features <= kMostInputsS8);
+  const bool asked = loader.dtype == "int8", keep = asked || loader.dtype == "auto";
+  const bool int8 = (keep && std::ranges::any_of(ws, stored)) || (asked && narrow && in_features <= kMostInputsS8);
   std::vector<QuantizedWeight> quantized;
   std::vector<Tensor> weights, biases;
   for (const Weights& w : ws) {
     if (int8)
-      quantized.push_back(w.get_quantized(loader.runtime.cpu(), "weight", shape, init));
+      quantized.push_back(w.get_quantized(loader.runtime, "weight", shape, init));
     else
-      weights.push_back(w.get_stored("weight", shape, init));
+      weights.push_back(w.get_dequantized(loader.runtime, "weight", shape, init));
     biases.push_back(bias_of(w));
   }
   Linear linear;

@@ -6,6 +6,21 @@
 
 namespace caracal {
 
+namespace {
+
+// Says in config.json that matrices are in 8 bits, or no longer are. Without a quant_method transformers refuses to
+// load such a model; one that it does not know it would skip, and take the numbers for weights.
+void describe_quantization(PretrainedConfig& config, const std::vector<Parameter>& parameters) {
+  const char* key = "quantization_config";
+  const Json rotated = Json::Object{{"bits", 8}, {"format", "caracal_rotated_rows"}};
+  if (std::ranges::find(parameters, DType::I8, &Parameter::dtype) != parameters.end())
+    config.set(key, rotated);
+  else if (config.has(key) && config.get(key) == rotated)
+    config.extra.erase(key);
+}
+
+}  // namespace
+
 PreTrainedModel::PreTrainedModel(const LoadOptions& options)
     : load_options_(options), workspaces_(std::make_unique<ArenaPool>()) {
   if (load_options_.runtime == nullptr) load_options_.runtime = std::make_shared<Runtime>();
@@ -87,6 +102,7 @@ void PreTrainedModel::finish(const Weights& w, const std::string& path) {
                     "; ignore_mismatched_sizes would draw them anew");
   }
   if (!parameters_.empty()) mutable_config().dtype = torch_name_of(parameters_[0].dtype);
+  describe_quantization(mutable_config(), parameters_);
   prepare(kPreparedTokens);
 }
 

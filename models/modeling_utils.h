@@ -51,7 +51,8 @@ struct LoadOptions {
   /// What parameters are rounded to and saved as: "float32", "float16", "bfloat16", "float64"; auto: the
   /// configuration's dtype, else the checkpoint's first floating type. 16-bit matrices stay in 16 bits and are
   /// multiplied in float32, whatever auto chose; "bfloat16" also rounds what the encoder's layers multiply them with.
-  /// "int8" rounds the matrices of the encoder's layers to 8 bits, and leaves all else as auto does.
+  /// "int8" rounds the matrices of the encoder's layers to 8 bits, and leaves all else as auto does. Matrices that are
+  /// stored in 8 bits stay so with auto and int8; otherwise they become the numbers that they stand for.
   std::string dtype = "auto";
   bool ignore_mismatched_sizes = false;   // draw parameters of another shape anew, instead of an error
   Access access = Access::map;            // `read` copies the weights first: survives truncation of the file by others
@@ -92,11 +93,12 @@ class PreTrainedModel {
   /// workspace. Loading prepares for one sequence of up to 512 tokens. Throws invalid_argument for bounds below 1.
   void prepare(int64_t max_tokens, int64_t max_batch = 1, const PrepareOptions& options = {}) const;
 
-  /// Writes config.json and model.safetensors, or shards and their index, that transformers loads, but for matrices in
-  /// 8 bits, which it would take for others. Throws io, not_found or invalid_argument.
+  /// Writes config.json and model.safetensors, or shards and their index, that transformers loads; but a model with
+  /// matrices in 8 bits it refuses, by what config.json says of them. Throws io, not_found or invalid_argument.
   void save_pretrained(const std::string& directory, const SaveOptions& options = {}) const;
   /// Every parameter, in the order of construction, of tied ones the source; see Parameter.
   const std::vector<Parameter>& parameters() const noexcept { return parameters_; }
+  /// Numbers in all of them, but for scales: those of the model in float32.
   int64_t num_parameters() const;
 
   /// Gives the input embeddings (and a language model's head) `rows` rows, or the next multiple of

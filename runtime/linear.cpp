@@ -81,16 +81,20 @@ void pack_panels(const Runtime& runtime, WeightStore& store, Linear& linear, con
 
 }  // namespace
 
-QuantizedWeight quantize_weight(const Kernels& cpu, const Tensor& weight) {
+QuantizedWeight quantize_weight(const Runtime& runtime, const Tensor& weight) {
   const int64_t k = weight.size(-1);
   expect_matrix("quantize_weight", "weight", weight, k);
   QuantizedWeight result{Tensor::empty(weight.shape(), DType::I8), Tensor::empty({weight.size(0), 1})};
-  cpu.quantize_weights_s8(result.values.data<int8_t>(), result.scales.data<float>(), weight.data<float>(),
-                          weight.size(0), k);
+  int8_t* values = result.values.data<int8_t>();
+  float* scales = result.scales.data<float>();
+  runtime.parallel(weight.size(0), row_grain(k), [&](int64_t begin, int64_t end, int) {
+    runtime.cpu().quantize_weights_s8(values + begin * k, scales + begin, weight.data<float>() + begin * k, end - begin,
+                                      k);
+  });
   return result;
 }
 
-Tensor dequantize_weight(const Kernels& cpu, const QuantizedWeight& weight) {
+Tensor dequantize_weight(const Runtime& runtime, const QuantizedWeight& weight) {
   const char* op = "dequantize_weight";
   const int64_t k = weight.values.size(-1);
   expect_matrix(op, "weight", weight.values, k, DType::I8);
@@ -98,8 +102,11 @@ Tensor dequantize_weight(const Kernels& cpu, const QuantizedWeight& weight) {
   if (weight.scales.size(0) != weight.values.size(0))
     fail(op, "a scale for each row of " + weight.values.shape().str(), weight.scales.shape().str());
   Tensor result = Tensor::empty(weight.values.shape());
-  cpu.dequantize_weights_s8(result.data<float>(), weight.values.data<int8_t>(), weight.scales.data<float>(),
-                            weight.values.size(0), k);
+  float* to = result.data<float>();
+  runtime.parallel(result.size(0), row_grain(k), [&](int64_t begin, int64_t end, int) {
+    runtime.cpu().dequantize_weights_s8(to + begin * k, weight.values.data<int8_t>() + begin * k,
+                                        weight.scales.data<float>() + begin, end - begin, k);
+  });
   return result;
 }
 

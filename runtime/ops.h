@@ -43,10 +43,10 @@ struct QuantizedWeight {
   Tensor values, scales;
 };
 /// Rounds a weight (out, in) F32, rotated, to 8 bits: in each row the largest magnitude becomes 127. A row with NaN or
-/// inf gets the scale NaN. The same bytes on every tier.
-QuantizedWeight quantize_weight(const kernels::Kernels& cpu, const Tensor& weight);
+/// inf, or whose rotation overflows, gets the scale NaN. The same bytes on every tier and for any number of threads.
+QuantizedWeight quantize_weight(const Runtime& runtime, const Tensor& weight);
 /// The weight (out, in) F32 that was rounded, but for what rounding took.
-Tensor dequantize_weight(const kernels::Kernels& cpu, const QuantizedWeight& weight);
+Tensor dequantize_weight(const Runtime& runtime, const QuantizedWeight& weight);
 
 /// Packs weights (out_i, in) stacked along out, and their biases (out_i; undefined counts as zero unless all are):
 /// F32, or F16 or BF16, which are then kept so (BF16 as `bf16_dot` if asked for). Memory comes from `store`. Throws

@@ -3,9 +3,10 @@
 
     python tools/check_weights.py [CASE_DIRECTORY ...]        by default every case of tests/data/models
 
-Each case is saved three times: as it is, in small shards, and in bfloat16. The judge is transformers, which loads and
-saves the same checkpoint: no missing or unexpected keys, equal tensors bit for bit in the stored dtype, the same names
-in the files, an equal configuration, an index that tells the truth. Freshly drawn weights are compared by shape.
+Each case is saved four times: as it is, in small shards, in bfloat16, and in int8 and then as float32 again. The judge
+is transformers, which loads and saves the same checkpoint: no missing or unexpected keys, equal tensors bit for bit in
+the stored dtype (close ones after int8), the same names in the files, an equal configuration, an index that tells the
+truth. Freshly drawn weights are compared by shape. What is in int8 itself transformers must refuse.
 """
 
 import argparse
@@ -23,7 +24,9 @@ from transformers import AutoConfig
 from transformers.utils import logging
 
 ROOT = Path(__file__).resolve().parent.parent
-WAYS = {"stored": [], "sharded": ["--max-shard-size", "5KB"], "bfloat16": ["--dtype", "bfloat16"]}
+WAYS = {"stored": [], "sharded": ["--max-shard-size", "5KB"], "bfloat16": ["--dtype", "bfloat16"],
+        "int8": ["--dtype", "float32"]}  # fmt: skip
+DTYPES = {"bfloat16": torch.bfloat16, "int8": torch.float32}  # others stay in the stored one
 SHARD = 5000  # bytes: KB is 1000 here as in transformers
 MODEL_ARGUMENTS = ("add_pooling_layer", "use_mask_token")  # of the class, not of the checkpoint
 
@@ -47,6 +50,10 @@ def same_bits(a, b):
     return torch.equal(a.contiguous().view(-1).view(torch.uint8), b.contiguous().view(-1).view(torch.uint8))
 
 
+def close(a, b):
+    return same_bits(a, b) or torch.linalg.norm(a - b) <= 0.01 * torch.linalg.norm(b)
+
+
 def config_of(folder):
     return {key: value for key, value in AutoConfig.from_pretrained(folder).to_dict().items() if key != "_name_or_path"}
 
@@ -66,23 +73,42 @@ def check_index(folder, sizes, tensors):
     return wrong
 
 
+def save(caracal, source, task, output, options, arguments):
+    command = [caracal, "save", source, "--task", task, "--output", output, *options]
+    for key, value in arguments.items():
+        command += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    done = subprocess.run([str(x) for x in command], capture_output=True, text=True)
+    return [] if done.returncode == 0 else [f"exit {done.returncode}: {done.stderr.strip()}"]
+
+
+def check_refused(folder, task):
+    if not any(tensor.dtype == torch.int8 for tensor in stored(folder)[0].values()):
+        return ["nothing in int8"]
+    try:
+        open_model(folder, task, {}, "auto")
+    except ValueError as error:
+        return [] if "quant" in str(error) else [str(error)]
+    return ["transformers loads int8"]
+
+
 def check_case(caracal, case, way, temporary):
     """What is wrong, as a list."""
     metadata = read_metadata(case / "reference.0.safetensors")
     task, arguments = metadata["task"], json.loads(metadata["load"])
     arguments.pop("dtype", None)  # that of the reference; here the stored one counts
     output, expected = temporary / "output", temporary / "expected"
-    command = [caracal, "save", case, "--task", task, "--output", output, *WAYS[way]]
-    for key, value in arguments.items():
-        command += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    done = subprocess.run([str(x) for x in command], capture_output=True, text=True)
-    if done.returncode != 0:
-        return [f"exit {done.returncode}: {done.stderr.strip()}"]
+    source = case
+    if way == "int8":
+        source = temporary / "int8"
+        if wrong := save(caracal, case, task, source, ["--dtype", "int8"], arguments) or check_refused(source, task):
+            return wrong
+    kept = {k: v for k, v in arguments.items() if k in MODEL_ARGUMENTS}
+    if wrong := save(caracal, source, task, output, WAYS[way], arguments if source == case else kept):
+        return wrong
 
-    dtype = torch.bfloat16 if way == "bfloat16" else "auto"
-    theirs, info = open_model(case, task, arguments, dtype)
+    theirs, info = open_model(case, task, arguments, DTYPES.get(way, "auto"))
     theirs.save_pretrained(expected)
-    ours, report = open_model(output, task, {k: v for k, v in arguments.items() if k in MODEL_ARGUMENTS}, "auto")
+    ours, report = open_model(output, task, kept, "auto")
     wrong = [f"{kind}: {sorted(report[kind])}" for kind in report if report[kind]]
     if type(ours) is not type(theirs):
         wrong.append(f"{type(ours).__name__} for {type(theirs).__name__}")
@@ -93,7 +119,7 @@ def check_case(caracal, case, way, temporary):
     for name in sorted(set(a) & set(b)):
         if a[name].dtype != b[name].dtype or a[name].shape != b[name].shape:
             wrong.append(f"{name}: {a[name].dtype} {list(a[name].shape)} for {b[name].dtype} {list(b[name].shape)}")
-        elif name not in fresh and not same_bits(a[name], b[name]):
+        elif name not in fresh and not (close if way == "int8" else same_bits)(a[name], b[name]):
             wrong.append(f"{name}: other values")
 
     tensors, sizes = stored(output)

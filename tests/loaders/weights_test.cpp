@@ -210,6 +210,26 @@ TEST_F(WeightsTest, ValuesAreRoundedToADtype) {
   }
 }
 
+// Saving reads each matrix once, and rounds it once.
+TEST_F(WeightsTest, QuantizedOnceForBothParameters) {
+  int loads = 0;
+  const Weights w(std::vector<Parameter>{{"weight", "weight", {2, 3}, DType::F32, [&loads] {
+                                            loads++;
+                                            return Tensor::from<float>({1, 2, 3, 4, 5, 6}, {2, 3});
+                                          }}});
+  const QuantizedWeight made = w.get_quantized(Runtime({.threads = 1}), "weight", {2, 3});
+  const std::vector<Parameter> parameters = w.parameters();
+  ASSERT_EQ(parameters.size(), 2u);
+  EXPECT_EQ(loads, 1);
+  const Tensor values = parameters[0].load(), scales = parameters[1].load();
+  EXPECT_EQ(loads, 2);
+  EXPECT_TRUE(std::ranges::equal(values.values<int8_t>(), made.values.values<int8_t>()));
+  EXPECT_TRUE(std::ranges::equal(scales.values<float>(), made.scales.values<float>()));
+  // What they are saved as gives the numbers back.
+  const Tensor back = Weights(parameters).get_dequantized(Runtime({.threads = 1}), "weight", {2, 3});
+  for (int64_t i = 0; i < 6; i++) EXPECT_NEAR(back.data<float>()[i], float(i + 1), 0.03f);
+}
+
 TEST_F(WeightsTest, ReleasedTensorsComeBackAndProgressIsTold) {
   std::vector<std::pair<uint64_t, uint64_t>> told;
   Tensor large = Tensor::empty({1 << 20});

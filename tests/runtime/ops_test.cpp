@@ -44,6 +44,37 @@ std::vector<double> linear_reference(const Tensor& x, const Tensor& w, const Ten
   return y;
 }
 
+class CountingExecutor final : public Executor {
+ public:
+  explicit CountingExecutor(int threads) : pool(threads) {}
+  int concurrency() const noexcept override { return pool.concurrency(); }
+  void run(int count, void (*task)(void*, int), void* context) override {
+    tasks += count;
+    pool.run(count, task, context);
+  }
+  ThreadPool pool;
+  std::atomic<int> tasks{0};
+};
+
+// Rows are shared out, and come out as on one thread.
+TEST_F(Ops, WeightsAreQuantizedByAllThreads) {
+  const Tensor weight = random({131, 300}, 1, 0.1f);
+  const Runtime alone({.threads = 1});
+  const QuantizedWeight want = quantize_weight(alone, weight);
+  const Tensor back = dequantize_weight(alone, want);
+  for (int threads : {2, 3, 5}) {
+    const auto executor = std::make_shared<CountingExecutor>(threads);
+    const Runtime shared({.executor = executor});
+    const QuantizedWeight got = quantize_weight(shared, weight);
+    EXPECT_GE(executor->tasks, 2);
+    EXPECT_TRUE(std::ranges::equal(got.values.values<int8_t>(), want.values.values<int8_t>())) << threads;
+    EXPECT_TRUE(std::ranges::equal(got.scales.values<float>(), want.scales.values<float>())) << threads;
+    executor->tasks = 0;
+    EXPECT_TRUE(std::ranges::equal(dequantize_weight(shared, got).values<float>(), back.values<float>())) << threads;
+    EXPECT_GE(executor->tasks, 2);
+  }
+}
+
 TEST_F(Ops, LinearWithEpilogue) {
   // Row counts below and above the block that few panels are cut into, and a stack of widths that fill no panel.
   for (int64_t rows : {0, 1, 5, 33, 130}) {

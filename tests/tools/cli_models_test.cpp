@@ -153,6 +153,17 @@ TEST_F(Cli, SaveWritesWhatItLoaded) {
   EXPECT_FALSE(fs::exists(out + "2"));
 }
 
+TEST_F(Cli, SaveRoundsTo8BitsAndBack) {
+  auto counts = [&](const std::string& of) { return Json::parse(caracal("inspect --json " + of).out, "inspect"); };
+  const std::string int8 = folder / "int8", floats = folder / "floats";
+  ASSERT_EQ(caracal("save " + model + " --dtype int8 --output " + int8).status, 0);
+  EXPECT_NE(counts(int8).at("dtypes").find("I8"), nullptr);
+  ASSERT_EQ(caracal("save " + int8 + " --dtype float32 --output " + floats).status, 0);
+  EXPECT_EQ(counts(floats).at("dtypes").find("I8"), nullptr);
+  EXPECT_EQ(counts(floats).at("unused"), Json(Json::Array{}));
+  EXPECT_EQ(counts(floats).at("parameters"), counts(int8).at("parameters"));
+}
+
 TEST_F(Cli, ParityNamesTheFirstLayerThatDiverges) {
   fs::create_directory(folder / "model");
   for (const char* file : {"config.json", "model.safetensors", "reference.0.safetensors"})

@@ -50,8 +50,10 @@ void inspect(const Options& o) {
       shape.emplace_back(dim);
       count *= dim;  // the reader checked that it fits
     }
-    parameters += count;
-    dtypes[std::string(info.dtype_name)] += count;
+    if (!name.ends_with(kScaleSuffix)) {
+      parameters += count;
+      dtypes[std::string(info.dtype_name)] += count;
+    }
     tensors.push_back(Json::Object{{"name", name},
                                    {"dtype", info.dtype_name},
                                    {"shape", std::move(shape)},
