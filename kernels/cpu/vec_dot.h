@@ -44,7 +44,9 @@ CARACAL_INLINE i32x16 load_weights(const int8_t* p) {
   return {_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)p))};
 }
 CARACAL_INLINE i32x16 dot(i32x16 a, i32x16 w, i32x16 sum) {
-  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, w.v))};
+  sum.v = _mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, w.v));
+  asm("" : "+v"(sum.v));  // GCC would add up the products of several steps first, which takes more registers than exist
+  return sum;
 }
 #endif
 
@@ -99,8 +101,10 @@ CARACAL_INLINE i32x16 load_weights(const int8_t* p) {
           _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(p + 16)))};
 }
 CARACAL_INLINE i32x16 dot(i32x16 a, i32x16 w, i32x16 sum) {
-  return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(a.lo, w.lo)),
-          _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, w.hi))};
+  sum.lo = _mm256_add_epi32(sum.lo, _mm256_madd_epi16(a.lo, w.lo));
+  sum.hi = _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, w.hi));
+  asm("" : "+x"(sum.lo), "+x"(sum.hi));  // as above
+  return sum;
 }
 #endif
 
