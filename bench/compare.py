@@ -326,21 +326,26 @@ def measure_cell(cell, systems, machine, args):
 
 
 def combine(files):
-    """Runs of the same cells, dtype and threads on one CPU as one: a system's rounds are those of all runs it was in, its other figures the runs' median."""
+    """Runs on one CPU as one: a system's rounds are those of all runs it was in, its other figures the runs' median."""
     runs = [json.loads(file.read_text()) for file in files]
     for run in runs[1:]:
-        for key in ("cpu", "threads", "dtype"):
+        for key in ("cpu", "threads", "dtype", "rounds", "seconds"):
             if run.get(key) != runs[0].get(key):
                 sys.exit(f"compare.py: expected runs of one {key} but got {runs[0].get(key)} and {run.get(key)}")
     cells = {}
     for run in runs:
         for cell in run["cells"]:
-            cells.setdefault((cell["model"], cell["cell"]), []).append(cell)
+            parts = cells.setdefault((cell["model"], cell["cell"]), [])
+            if cell["base"] != (parts or [cell])[0]["base"]:
+                sys.exit(f"compare.py: expected {parts[0]['base']} as base of {cell['cell']} in every run but got {cell['base']}")
+            parts.append(cell)
     result = runs[-1] | {"runs": len(runs), "versions": {k: v for run in runs for k, v in run["versions"].items()}, "cells": []}
     for parts in cells.values():
         floor = statistics.median(part["floor_ms"] for part in parts)
         whole = parts[0] | {"floor_ms": floor, "runs": len(parts), "systems": {}, "probes": [probe for part in parts for probe in part["probes"]],
                             "warnings": [f"run {i + 1}: {w}" for i, part in enumerate(parts) for w in part["warnings"]]}  # fmt: skip
+        whole["failed"] = {name: why for part in parts for name, why in part["failed"].items()}
+        whole["steal_ticks"] = sum(part["steal_ticks"] for part in parts)
         whole["clean_runs"] = sum(part["clean"] for part in parts)
         whole["clean"] = whole["clean_runs"] == len(parts)
         for name in dict.fromkeys(name for part in parts for name in part["systems"]):
@@ -450,14 +455,18 @@ def run(args):
     }  # fmt: skip
 
 
-def write(result, args):
-    """DATE-CPU-THREADSt[-DTYPE][-TAG].json, .md, .png and .svg; gives the table."""
+def file_stem(result, args):
+    """DATE-CPU-THREADSt[-DTYPE][-TAG]"""
     info = result["cpu"]
     slug = re.sub(r"[^a-z0-9]+", "-", info["name"].lower()).strip("-") + f"-f{info['family']}m{info['model']}"
-    tag = f"-{result['dtype']}" if result["dtype"] != "float32" else ""
+    tag = f"-{result['dtype']}" if result.get("dtype", "float32") != "float32" else ""
     tag += f"-{args.tag}" if args.tag else ""
-    args.out.mkdir(parents=True, exist_ok=True)
-    stem = args.out / f"{result['date'][:10]}-{slug}-{result['threads']}t{tag}"
+    return args.out / f"{result['date'][:10]}-{slug}-{result['threads']}t{tag}"
+
+
+def write(result, stem):
+    """.json, .md, .png and .svg; gives the table."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
     text = table(result)
     Path(f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
     Path(f"{stem}.md").write_text(text)
@@ -486,8 +495,13 @@ def main():
     args = parser.parse_args()
     args.peers = args.peers or ",".join(["caracal"] + PEERS[args.dtype])
 
-    result = combine(args.combine) if args.combine else run(args)
-    text = write(result, args)
+    if args.combine and len(args.combine) == 1:
+        result = json.loads(args.combine[0].read_text())
+        stem = args.combine[0].with_suffix("")
+    else:
+        result = combine(args.combine) if args.combine else run(args)
+        stem = file_stem(result, args)
+    text = write(result, stem)
     print(text)
     if not result["clean"]:
         note("warning: the measurement was disturbed (see the notes above); do not quote these numbers")

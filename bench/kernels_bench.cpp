@@ -222,11 +222,12 @@ void gemm(benchmark::State& state, const Kernels& kernels, const Product& produc
 }
 
 /// Twelve heads of 64 over one sequence, from a (tokens, 3 · 768) matrix of queries, keys and values.
-void attention(benchmark::State& state, const Kernels& kernels) {
+void attention(benchmark::State& state, size_t (*scratch_bytes)(int64_t, int64_t),
+               void (*kernel)(const AttentionArgs&)) {
   const int64_t tokens = state.range(0), heads = 12, dim = 64, ld = 3 * heads * dim;
   float *qkv = big_array<float>(size_t(tokens * ld)), *out = big_array<float>(size_t(tokens * heads * dim));
   for (int64_t i = 0; i < tokens * ld; i++) qkv[i] = float(i * 2654435761 % 1024) * 1e-3f;
-  char* scratch = big_array<char>(kernels.attention_scratch_f32(tokens, dim));
+  char* scratch = big_array<char>(scratch_bytes(tokens, dim));
   const double start = now();
   for (auto _ : state) {
     for (int64_t head = 0; head < heads; head++) {
@@ -235,7 +236,7 @@ void attention(benchmark::State& state, const Kernels& kernels) {
       t.ldq = t.ldk = t.ldv = ld;
       t.queries = t.keys = tokens, t.head_dim = dim, t.scale = 0.125f;
       t.out = out + head * dim, t.ldo = heads * dim, t.scratch = scratch;
-      kernels.attention_f32(t);
+      kernel(t);
     }
   }
   report(state, start, 4.0 * double(heads * tokens * tokens * dim), 0);
@@ -262,10 +263,15 @@ void register_tier(const Kernels& k) {
     each->Threads(1);
     if (cores > 1) each->Threads(cores);
   }
+  auto heads = [&](const char* name, auto scratch_bytes, auto kernel) {
+    auto* each = benchmark::RegisterBenchmark((name + ("/" + tier)).c_str(),
+                                              [=](auto& state) { attention(state, scratch_bytes, kernel); });
+    each->ArgName("tokens")->Unit(benchmark::kMillisecond);
+    for (int tokens : {8, 32, 128, 512}) each->Arg(tokens);
+  };
+  heads("attention_bf16_dot", k.attention_scratch_bf16_dot, k.attention_bf16_dot);
   if (k.isa != base_isa(k.isa)) return;
-  auto* heads = benchmark::RegisterBenchmark(("attention/" + tier).c_str(), [&k](auto& state) { attention(state, k); });
-  heads->ArgName("tokens")->Unit(benchmark::kMillisecond);
-  for (int tokens : {8, 32, 128, 512}) heads->Arg(tokens);
+  heads("attention", k.attention_scratch_f32, k.attention_f32);
 
   auto row = [&](const char* name, auto kernel) {
     benchmark::RegisterBenchmark((name + ("/" + tier)).c_str(), [kernel](auto& state) { row_kernel(state, kernel); });

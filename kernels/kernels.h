@@ -78,7 +78,7 @@ struct AttentionArgs {
   int64_t ldo;
   float* probs;  // (queries, keys), rows ldp apart: receives the softmax; or null
   int64_t ldp;
-  void* scratch;  // attention_scratch_f32(keys, head_dim) bytes, 64-byte aligned
+  void* scratch;  // attention_scratch_…(keys, head_dim) bytes, 64-byte aligned
 };
 
 /// One pass of an image resize, along x or along y. Output i is Σ weight[t] · in[first + t], t < count, in units of

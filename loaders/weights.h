@@ -108,7 +108,7 @@ class Weights {
   Tensor get(std::string_view name, const Shape& shape, const Init& init = {}) const;
   /// The same in the dtype in which the parameter is kept: F32, F16, BF16 or F64.
   Tensor get_stored(std::string_view name, const Shape& shape, const Init& init = {}) const;
-  /// True when the tensor is stored in 8 bits, with its scales beside it.
+  /// True when the tensor is stored in 8 bits; get_quantized() looks for its scales.
   bool is_quantized(std::string_view name) const;
   /// The matrix prefix.name (n, k) in 8 bits, and its scales, prefix.name + kScaleSuffix (n, 1): as they are stored,
   /// else rounded from what get() gives. They are two parameters of the model from now on. Throws as get() does, and

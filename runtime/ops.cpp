@@ -54,9 +54,12 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
   const float* k_base = other != nullptr ? other->rows.data<float>() : q_base + width;
 
   const kernels::Kernels& cpu = ctx.cpu();
+  const bool bf16 = options.kind == LinearKind::bf16_dot;
+  const auto scratch_of = bf16 ? cpu.attention_scratch_bf16_dot : cpu.attention_scratch_f32;
+  const auto attend = bf16 ? cpu.attention_bf16_dot : cpu.attention_f32;
   Tensor out = ctx.empty({sequences.tokens, width});
   Ctx::Scope scope(ctx);
-  const size_t scratch_bytes = (cpu.attention_scratch_f32(key_sequences.longest, head_dim) + 63) / 64 * 64;
+  const size_t scratch_bytes = (scratch_of(key_sequences.longest, head_dim) + 63) / 64 * 64;
   char* scratch = static_cast<char*>(ctx.scratch(scratch_bytes * size_t(ctx.runtime().max_tasks())));
 
   // One item is a block of query rows of one head of one sequence; blocks only where heads are too few for the threads.
@@ -114,7 +117,7 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
       }
       if (bias != nullptr) args.bias = bias + scores_begin[b] + (head * rows + row_begin) * args.keys;
       args.scratch = scratch + size_t(task) * scratch_bytes;
-      cpu.attention_f32(args);
+      attend(args);
     }
   });
   return out;

@@ -88,6 +88,9 @@ struct KeysValues {
 
 struct AttentionOptions {
   int64_t heads = 1;
+  /// Of the product that x came from. bf16_dot: queries, keys, values and e^(score - highest score) are rounded to
+  /// bfloat16 before they are multiplied; sums and softmax are in float32. All others: float32.
+  LinearKind kind = LinearKind::f32;
   /// Each row attends to the keys up to its own; the last key is that of the last row that is a key itself. Rows beyond
   /// the keys see none and give 0.
   bool causal = false;

@@ -74,7 +74,8 @@ Runtime::Runtime(const RuntimeOptions& options)
     throw Error(ErrorCode::invalid_argument, "Runtime",
                 "expected threads of at least 0 but got " + std::to_string(options.threads));
   if (executor_ == nullptr)
-    executor_ = std::make_shared<ThreadPool>(options.threads > 0 ? options.threads : available_cpus(), options.spin_us);
+    executor_ = std::make_shared<ThreadPool>(options.threads > 0 ? options.threads : available_cpus(), options.spin_us,
+                                             options.move_late);
   threads_ = executor_->concurrency();
   if (threads_ < 1 || threads_ > ThreadPool::kMaxThreads)
     throw Error(ErrorCode::invalid_argument, "Runtime",

@@ -28,10 +28,13 @@ struct RuntimeOptions {
   /// CARACAL_BACKEND, else native, and eigen where the architecture has no tier of its own (Arm). Results are equal to
   /// 2e-5. Bits that depend on nothing but the input are promised of native and eigen; onednn allocates in forward.
   std::string backend = {};
-  /// Runs the parallel work instead of an own pool; `threads` and `spin_us` are then unused.
+  /// Runs the parallel work instead of an own pool; `threads`, `spin_us` and `move_late` are then unused.
   std::shared_ptr<Executor> executor = {};
   /// Microseconds an idle pool thread spins before it sleeps.
   int spin_us = 200;
+  /// Calls sched_setaffinity for a pool thread that wakes behind its caller (see ThreadPool). Set to false in a process
+  /// that later takes the right to do so from itself.
+  bool move_late = true;
   LogCallback log = {};
 };
 

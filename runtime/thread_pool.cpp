@@ -1,11 +1,14 @@
 #include <caracal/runtime/thread_pool.h>
 
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <fstream>
+#include <span>
 #include <string>
 
 #include <caracal/runtime/error.h>
@@ -43,13 +46,30 @@ int64_t now_ns() {
       .count();
 }
 
+// True when a filter decides on this process's system calls: many a one kills for sched_setaffinity.
+bool under_seccomp() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("Seccomp:")) return line.find_first_of("12") != line.npos;
+  return true;
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(int threads, int spin_us)
+// What a worker says of its sleep.
+struct alignas(64) ThreadPool::Sleeper {
+  std::atomic<int> thread{0};      // as the system knows it; 0: awake. Asleep, or woken and not yet come
+  std::atomic<uint32_t> since{0};  // the last job it saw
+  std::atomic<bool> moved{false};  // may use one processor less than `allowed`
+  cpu_set_t allowed;
+};
+
+ThreadPool::ThreadPool(int threads, int spin_us, bool move_late)
     : queues_(size_t(std::clamp(threads, 1, kMaxThreads))),
-      sleepers_(queues_.size() - 1),
+      sleepers_(new Sleeper[queues_.size() - 1]),
       spin_us_(spin_us),
-      process_(::getpid()) {
+      process_(::getpid()),
+      move_late_(move_late && !under_seccomp()) {
   if (threads < 1 || threads > kMaxThreads)
     throw Error(ErrorCode::invalid_argument, "ThreadPool",
                 "expected 1 to " + std::to_string(kMaxThreads) + " threads but got " + std::to_string(threads));
@@ -86,7 +106,7 @@ void ThreadPool::run(int tasks, void (*task)(void*, int), void* context) {
   // A worker may still look at the previous job's queues: all of them are empty, and stay so until the words below
   // replace them, job number, next task and end at once. Nothing else that it reads decides what it claims.
   const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
-  move_late(epoch - 1);
+  fetch_late(epoch - 1);
   task_.store(task, std::memory_order_relaxed);
   context_.store(context, std::memory_order_relaxed);
   unfinished_.store(tasks, std::memory_order_relaxed);
@@ -121,8 +141,8 @@ void ThreadPool::sleep(Sleeper& sleeper, uint32_t seen) {
   sleeping_.fetch_add(1, std::memory_order_relaxed);
   epoch_.wait(seen, std::memory_order_acquire);
   sleeping_.fetch_sub(1, std::memory_order_relaxed);
-  sleeper.thread.store(0, std::memory_order_relaxed);
-  if (sleeper.moved.load(std::memory_order_acquire)) {
+  sleeper.thread.store(0);
+  if (sleeper.moved.load()) {
     const cpu_set_t allowed = sleeper.allowed;
     sleeper.moved.store(false);
     ::sched_setaffinity(0, sizeof allowed, &allowed);
@@ -131,15 +151,15 @@ void ThreadPool::sleep(Sleeper& sleeper, uint32_t seen) {
 
 // Before job epoch + 1: forbids the caller's processor to those that were woken for an earlier job and have not come.
 // Where another processor already wakes for them nothing moves.
-void ThreadPool::move_late(uint32_t epoch) {
-  if (sleeping_.load(std::memory_order_relaxed) == 0) {
+void ThreadPool::fetch_late(uint32_t epoch) {
+  if (!move_late_ || sleeping_.load(std::memory_order_relaxed) == 0) {
     woken_at_ = 0;
     return;
   }
   const int64_t now = now_ns();
   const bool due = woken_at_ != 0 && now - woken_at_ > kLateNs;
   bool any_late = false;
-  for (Sleeper& sleeper : sleepers_) {
+  for (Sleeper& sleeper : std::span(sleepers_.get(), threads_.size())) {
     const int thread = sleeper.thread.load(std::memory_order_acquire);
     if (thread == 0 || sleeper.since.load(std::memory_order_relaxed) == epoch) continue;
     any_late = true;
@@ -151,8 +171,10 @@ void ThreadPool::move_late(uint32_t epoch) {
     if (CPU_COUNT(&others) == 0) continue;
     sleeper.moved.store(true);
     ::sched_setaffinity(thread, sizeof others, &others);
-    if (!sleeper.moved.load())  // it came before, and has reset what was not yet set
+    if (sleeper.thread.load() != thread || !sleeper.moved.load()) {  // it came meanwhile, and may have looked before
       ::sched_setaffinity(thread, sizeof sleeper.allowed, &sleeper.allowed);
+      sleeper.moved.store(false);
+    }
   }
   if (!any_late || woken_at_ == 0) woken_at_ = now;  // the job to come wakes those that sleep
 }

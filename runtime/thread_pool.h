@@ -1,8 +1,6 @@
 // Who runs the parallel parts of a call: caracal's own pool, or the host's executor.
 #pragma once
 
-#include <sched.h>
-
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -35,15 +33,16 @@ class Executor {
 ///
 /// A thread that was woken but has not come after 50 us is likely queued behind its caller (under a hypervisor Linux
 /// takes sleeping processors for preempted ones, and wakes on the waker's): it is moved by its affinity, which it
-/// resets.
+/// resets. That takes sched_setaffinity, so it is not done in a process that is under a seccomp filter at its start.
 ///
 /// A child of fork() has none of the threads: there the caller does everything. Fork while no call is running.
 class ThreadPool final : public Executor {
  public:
   static constexpr int kMaxThreads = 1024;
   /// `threads` counts the caller; at least 1. `spin_us`: microseconds a thread without work spins before it sleeps.
-  /// Throws invalid_argument for more than kMaxThreads, io when the system refuses to start a thread.
-  explicit ThreadPool(int threads, int spin_us = 200);
+  /// `move_late`: see above. Throws invalid_argument for more than kMaxThreads, io when the system refuses to start a
+  /// thread.
+  explicit ThreadPool(int threads, int spin_us = 200, bool move_late = true);
   ~ThreadPool() override;
   int concurrency() const noexcept override { return int(queues_.size()); }
   void run(int tasks, void (*task)(void* context, int index), void* context) override;
@@ -57,27 +56,22 @@ class ThreadPool final : public Executor {
     std::atomic<uint64_t> range{0};
   };
 
-  // What a worker says of its sleep.
-  struct alignas(64) Sleeper {
-    std::atomic<int> thread{0};      // as the system knows it; 0: awake. Asleep, or woken and not yet come
-    std::atomic<uint32_t> since{0};  // the last job it saw
-    std::atomic<bool> moved{false};  // may use one processor less than `allowed`
-    cpu_set_t allowed;
-  };
+  struct Sleeper;
 
   void worker(int self);
   void work(uint32_t epoch, int self);
   void sleep(Sleeper& sleeper, uint32_t seen);
-  void move_late(uint32_t epoch);
+  void fetch_late(uint32_t epoch);
   void stop();
   template <class Done>
   bool spin_until(Done done) const;
 
-  std::vector<Queue> queues_;      // one per thread, [0] the caller's
-  std::vector<Sleeper> sleepers_;  // one per worker
+  std::vector<Queue> queues_;            // one per thread, [0] the caller's
+  std::unique_ptr<Sleeper[]> sleepers_;  // one per worker
   std::vector<std::thread> threads_;
   int spin_us_;
-  int process_;                                 // whose threads they are
+  int process_;  // whose threads they are
+  bool move_late_;
   alignas(64) std::atomic<uint32_t> epoch_{0};  // counts jobs; workers wait for it to change
   std::atomic<int> sleeping_{0};
   int64_t woken_at_ = 0;  // steady_clock's nanoseconds when those that are late were woken, 0: none; of who set busy_

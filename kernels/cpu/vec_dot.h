@@ -26,14 +26,6 @@ static constexpr int64_t kBytesPerStep = 4 / int64_t(sizeof(input8));
 CARACAL_INLINE uint32_t bits_of(float x) { return __builtin_bit_cast(uint32_t, x); }
 CARACAL_INLINE float float_of(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 
-/// The nearest bfloat16, ties to even, as a float; 0 for a denormal and NaN for NaN, as vcvtneps2bf16 has it.
-CARACAL_INLINE float round_to_bf16(float x) {
-  const uint32_t bits = bits_of(x), magnitude = bits & 0x7fffffff;
-  uint32_t result = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
-  result = magnitude > 0x7f800000 ? (bits | 0x400000) & 0xffff0000 : result;
-  return float_of(magnitude < 0x800000 ? bits & 0x80000000 : result);
-}
-
 #if defined(__AVX512F__)
 
 CARACAL_INLINE i32x16 load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
@@ -52,7 +44,9 @@ CARACAL_INLINE i32x16 load_weights(const int8_t* p) {
   return {_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)p))};
 }
 CARACAL_INLINE i32x16 dot(i32x16 a, i32x16 w, i32x16 sum) {
-  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, w.v))};
+  sum.v = _mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, w.v));
+  asm("" : "+v"(sum.v));  // GCC would add up the products of several steps first, which takes more registers than exist
+  return sum;
 }
 #endif
 
@@ -61,6 +55,21 @@ CARACAL_INLINE f32x16 load_even_bf16(const uint16_t* p) {
 }
 CARACAL_INLINE f32x16 load_odd_bf16(const uint16_t* p) {
   return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(int(0xffff0000))))};
+}
+
+/// The nearest bfloat16, ties to even, as a float; 0 for a denormal and NaN for NaN, as vcvtneps2bf16 has it.
+CARACAL_INLINE f32x16 round_to_bf16(f32x16 x) {
+  const __m512i bits = _mm512_castps_si512(x.v),
+                odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i y = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  y = _mm512_mask_or_epi32(y, is_nan(x).v, bits, _mm512_set1_epi32(0x400000));
+  y = _mm512_and_si512(y, _mm512_set1_epi32(int(0xffff0000)));
+  return select(greater(set1(0x1p-126f), abs(x)), x * zero(), {_mm512_castsi512_ps(y)});
+}
+/// Pairs of numbers that are bfloat16 already.
+CARACAL_INLINE void store_pairs(uint16_t* p, f32x16 even, f32x16 odd) {
+  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even.v), 16);
+  _mm512_storeu_si512(p, _mm512_or_si512(low, _mm512_castps_si512(odd.v)));
 }
 
 #elif defined(__AVX2__)
@@ -92,8 +101,10 @@ CARACAL_INLINE i32x16 load_weights(const int8_t* p) {
           _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(p + 16)))};
 }
 CARACAL_INLINE i32x16 dot(i32x16 a, i32x16 w, i32x16 sum) {
-  return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(a.lo, w.lo)),
-          _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, w.hi))};
+  sum.lo = _mm256_add_epi32(sum.lo, _mm256_madd_epi16(a.lo, w.lo));
+  sum.hi = _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, w.hi));
+  asm("" : "+x"(sum.lo), "+x"(sum.hi));  // as above
+  return sum;
 }
 #endif
 
@@ -105,6 +116,26 @@ CARACAL_INLINE f32x16 load_odd_bf16(const uint16_t* p) {
   const __m256i odd = _mm256_set1_epi32(int(0xffff0000));
   return {_mm256_castsi256_ps(_mm256_and_si256(load_half(p), odd)),
           _mm256_castsi256_ps(_mm256_and_si256(load_half(p + 16), odd))};
+}
+
+CARACAL_INLINE __m256 round_half(__m256 x) {
+  const __m256i bits = _mm256_castps_si256(x),
+                odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i y = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i nan = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256 all =
+      _mm256_blendv_ps(_mm256_castsi256_ps(y), _mm256_castsi256_ps(nan), _mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  return _mm256_and_ps(all, _mm256_castsi256_ps(_mm256_set1_epi32(int(0xffff0000))));
+}
+CARACAL_INLINE f32x16 round_to_bf16(f32x16 x) {
+  return select(greater(set1(0x1p-126f), abs(x)), x * zero(), {round_half(x.lo), round_half(x.hi)});
+}
+CARACAL_INLINE __m256i pairs_of(__m256 even, __m256 odd) {
+  return _mm256_or_si256(_mm256_srli_epi32(_mm256_castps_si256(even), 16), _mm256_castps_si256(odd));
+}
+CARACAL_INLINE void store_pairs(uint16_t* p, f32x16 even, f32x16 odd) {
+  _mm256_storeu_si256((__m256i*)p, pairs_of(even.lo, odd.lo));
+  _mm256_storeu_si256((__m256i*)(p + 16), pairs_of(even.hi, odd.hi));
 }
 
 #else
@@ -141,6 +172,20 @@ CARACAL_INLINE i32x16 dot(i32x16 a, weights16 w, i32x16 sum) {
 CARACAL_INLINE f32x16 load_even_bf16(const uint16_t* p) { CARACAL_LANES(f32x16, float_of(uint32_t(p[2 * i]) << 16)); }
 CARACAL_INLINE f32x16 load_odd_bf16(const uint16_t* p) {
   CARACAL_LANES(f32x16, float_of(uint32_t(p[2 * i + 1]) << 16));
+}
+
+CARACAL_INLINE float round_lane(float x) {
+  const uint32_t bits = bits_of(x), magnitude = bits & 0x7fffffff;
+  uint32_t result = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+  result = magnitude > 0x7f800000 ? (bits | 0x400000) & 0xffff0000 : result;
+  return float_of(magnitude < 0x800000 ? bits & 0x80000000 : result);
+}
+CARACAL_INLINE f32x16 round_to_bf16(f32x16 x) { CARACAL_LANES(f32x16, round_lane(x.v[i])); }
+CARACAL_INLINE void store_pairs(uint16_t* p, f32x16 even, f32x16 odd) {
+  for (int i = 0; i < 16; i++) {
+    p[2 * i] = uint16_t(bits_of(even.v[i]) >> 16);
+    p[2 * i + 1] = uint16_t(bits_of(odd.v[i]) >> 16);
+  }
 }
 
 #endif
@@ -201,6 +246,12 @@ struct Bfloat16Pairs {
   CARACAL_INLINE void store_inputs(Input* p, f32x16 x) {
     _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh(x.v));
   }
+  /// A step of 16 columns, whose numbers are in `even` and in `odd`.
+  CARACAL_INLINE void store_columns(Weight* p, f32x16 even, f32x16 odd) {
+    const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even.v));
+    const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd.v));
+    _mm512_storeu_si512(p, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+  }
 #else
   struct Input {
     float even, odd;
@@ -216,10 +267,9 @@ struct Bfloat16Pairs {
     return set1(part == 0 ? x.odd : x.even);
   }
   CARACAL_INLINE Sums multiply_add(f32x16 x, Columns b, Sums sum) { return fma(x, b, sum); }
-  CARACAL_INLINE void store_inputs(Input* p, f32x16 x) {
-    float* out = reinterpret_cast<float*>(p);
-    store(out, x);
-    for (int i = 0; i < 16; i++) out[i] = round_to_bf16(out[i]);
+  CARACAL_INLINE void store_inputs(Input* p, f32x16 x) { store(reinterpret_cast<float*>(p), round_to_bf16(x)); }
+  CARACAL_INLINE void store_columns(Weight* p, f32x16 even, f32x16 odd) {
+    store_pairs(p, round_to_bf16(even), round_to_bf16(odd));
   }
 #endif
 };

@@ -88,6 +88,7 @@ Tensor BertLayer::self_attention(Ctx& ctx, const Tensor& x, const BertLayerCall&
   if (call.attentions != nullptr) probs = empty_attentions(ctx, heads, call.text.sequences, call.keys.sequences);
   Tensor h = attention(ctx, qkv, call.text.sequences,
                        {.heads = heads,
+                        .kind = self_qkv.kind,
                         .causal = call.causal,
                         .keys_values = call.past != nullptr ? &cached : nullptr,
                         .probs = call.attentions != nullptr ? &probs : nullptr});  // (T, A)
@@ -118,6 +119,7 @@ Tensor BertLayer::cross_attention(Ctx& ctx, const CrossAttention& w, const Tenso
     probs = empty_attentions(ctx, all_heads, call.text.sequences, encoder.sequences);
   Tensor h = attention(ctx, query, call.text.sequences,
                        {.heads = all_heads,
+                        .kind = w.query.kind,
                         .keys_values = &encoder,
                         .probs = call.cross_attentions != nullptr ? &probs : nullptr});  // (T, H)
   if (call.cross_attentions != nullptr)

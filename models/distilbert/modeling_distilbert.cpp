@@ -45,7 +45,8 @@ void DistilBertTransformerBlock::forward(Ctx& ctx, Tensor& x, const TextBatch& t
   Tensor probs;
   if (attentions != nullptr) probs = empty_attentions(ctx, heads, text.sequences, text.sequences);
   Tensor h = linear(ctx, x, qkv);  // (T, 3A)
-  h = attention(ctx, h, text.sequences, {.heads = heads, .probs = attentions != nullptr ? &probs : nullptr});  // (T, A)
+  h = attention(ctx, h, text.sequences,
+                {.heads = heads, .kind = qkv.kind, .probs = attentions != nullptr ? &probs : nullptr});  // (T, A)
   if (attentions != nullptr) pad_attentions(ctx, probs, heads, text, text, *attentions);
   h = linear(ctx, h, out_lin, {.residual = &x});  // (T, dim)
   layer_norm(ctx, h, sa_layer_norm, &h);

@@ -198,7 +198,10 @@ void LayoutLMv2Layer::forward(Ctx& ctx, Tensor& x, const TextBatch& text, const 
   if (attentions != nullptr) probs = empty_attentions(ctx, heads, text.sequences, text.sequences);
   Tensor h = linear(ctx, x, self_qkv);  // (T, 3H)
   h = attention(ctx, h, text.sequences,
-                {.heads = heads, .bias = bias, .probs = attentions != nullptr ? &probs : nullptr});  // (T, H)
+                {.heads = heads,
+                 .kind = self_qkv.kind,
+                 .bias = bias,
+                 .probs = attentions != nullptr ? &probs : nullptr});  // (T, H)
   if (attentions != nullptr) pad_attentions(ctx, probs, heads, text, text, *attentions);
   h = linear(ctx, h, self_output, {.residual = &x});  // (T, H)
   layer_norm(ctx, h, self_output_norm, &h);

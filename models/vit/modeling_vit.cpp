@@ -161,9 +161,10 @@ void ViTLayer::forward(Ctx& ctx, Tensor& x, const Ragged& images, Tensor* attent
   Ctx::Scope scope(ctx);
   Tensor probs;
   if (attentions != nullptr) probs = empty_attentions(ctx, heads, images, images);
-  Tensor h = layer_norm(ctx, x, layernorm_before);                                                     // (T, H)
-  h = linear(ctx, h, qkv);                                                                             // (T, 3A)
-  h = attention(ctx, h, images, {.heads = heads, .probs = attentions != nullptr ? &probs : nullptr});  // (T, A)
+  Tensor h = layer_norm(ctx, x, layernorm_before);  // (T, H)
+  h = linear(ctx, h, qkv);                          // (T, 3A)
+  h = attention(ctx, h, images,
+                {.heads = heads, .kind = qkv.kind, .probs = attentions != nullptr ? &probs : nullptr});  // (T, A)
   if (attentions != nullptr)
     copy_out(ctx, probs.reshape({images.batch, heads, images.longest, images.longest}), *attentions);
   h = linear(ctx, h, o_proj, {.residual = &x});              // (T, H)

@@ -190,7 +190,8 @@ void Wav2Vec2EncoderLayer::forward(Ctx& ctx, Tensor& x, const TextBatch& frames,
   Tensor probs;
   if (attentions != nullptr) probs = empty_attentions(ctx, heads, frames.sequences, frames.sequences);
   Tensor h = linear(ctx, stable ? caracal::layer_norm(ctx, x, layer_norm) : x, qkv);  // (T, 3A)
-  h = attention(ctx, h, frames.sequences, {.heads = heads, .probs = attentions != nullptr ? &probs : nullptr});
+  h = attention(ctx, h, frames.sequences,
+                {.heads = heads, .kind = qkv.kind, .probs = attentions != nullptr ? &probs : nullptr});
   if (attentions != nullptr) pad_attentions(ctx, probs, heads, frames, frames, *attentions);
   h = linear(ctx, h, out_proj, {.residual = &x});  // (T, H)
   if (!stable) caracal::layer_norm(ctx, h, layer_norm, &h);

@@ -1,6 +1,7 @@
 #include <caracal/runtime/feature_maps.h>
 
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <random>
 
@@ -230,6 +231,24 @@ TEST_F(Ops, AttentionOverRaggedSequences) {
   }
   expect_close(got, want);
   expect_close(probs, want_probs);
+}
+
+// Rounded where the product before it was: near float32 but not it, and the same with rounded values given.
+TEST_F(Ops, AttentionOfBfloat16Products) {
+  constexpr int64_t kHeads = 3, kHidden = kHeads * 32;
+  const int64_t offsets[] = {0, 5, 45}, keys[] = {5, 39};
+  const Ragged sequences{2, 45, 40, offsets, keys};
+  const Tensor qkv = random({45, 3 * kHidden}, 1), rounded = qkv.to(DType::BF16).to(DType::F32);
+  const AttentionOptions bf16{.heads = kHeads, .kind = LinearKind::bf16_dot};
+  const Tensor exact = attention(ctx, qkv, sequences, {.heads = kHeads}), got = attention(ctx, qkv, sequences, bf16),
+               again = attention(ctx, rounded, sequences, bf16);
+  EXPECT_EQ(std::memcmp(got.raw(), again.raw(), got.nbytes()), 0);
+  EXPECT_NE(std::memcmp(got.raw(), exact.raw(), got.nbytes()), 0);
+  for (int64_t i = 0; i < got.numel(); i++) ASSERT_NEAR(got.data<float>()[i], exact.data<float>()[i], 0.02) << i;
+  for (LinearKind kind : {LinearKind::bf16, LinearKind::f16, LinearKind::s8}) {
+    const Tensor other = attention(ctx, qkv, sequences, {.heads = kHeads, .kind = kind});
+    EXPECT_EQ(std::memcmp(other.raw(), exact.raw(), exact.nbytes()), 0);
+  }
 }
 
 TEST_F(Ops, RowsInAndOut) {

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <barrier>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -9,6 +8,7 @@
 #include <fstream>
 #include <mutex>
 #include <random>
+#include <system_error>
 #include <thread>
 
 #include <caracal/models/auto.h>
@@ -158,7 +158,8 @@ std::vector<double> time_calls(const PreTrainedModel& model, const ModelInputs& 
   std::vector<std::vector<double>> ms(size_t(o.callers));
   std::exception_ptr failure;  // the first one
   std::mutex mutex;
-  std::barrier ready(o.callers);
+  std::atomic<int> warm{0};
+  std::atomic<bool> given_up{false};
   auto caller = [&](std::vector<double>& mine) {
     ModelOutput output;
     std::exception_ptr failed;
@@ -168,10 +169,11 @@ std::vector<double> time_calls(const PreTrainedModel& model, const ModelInputs& 
     } catch (...) {
       failed = std::current_exception();
     }
-    ready.arrive_and_wait();
+    warm++;
+    while (warm < o.callers && !given_up) std::this_thread::yield();
     const double start = now();
     try {
-      while (failed == nullptr && (mine.size() < 5 || now() - start < o.seconds)) {
+      while (failed == nullptr && !given_up && (mine.size() < 5 || now() - start < o.seconds)) {
         const double due = start + double(mine.size() + 1) * o.every_ms * 1e-3;
         if (due > now() && o.every_ms > 0) std::this_thread::sleep_for(std::chrono::duration<double>(due - now()));
         const double before = now();
@@ -185,8 +187,16 @@ std::vector<double> time_calls(const PreTrainedModel& model, const ModelInputs& 
     if (failure == nullptr) failure = failed;
   };
   std::vector<std::thread> others;
-  for (int i = 1; i < o.callers; i++) others.emplace_back([&, i] { caller(ms[size_t(i)]); });
-  caller(ms[0]);
+  try {
+    for (int i = 1; i < o.callers; i++) others.emplace_back([&, i] { caller(ms[size_t(i)]); });
+    caller(ms[0]);
+  } catch (const std::system_error& e) {
+    given_up = true;
+    const std::lock_guard lock(mutex);
+    failure = std::make_exception_ptr(
+        Error(ErrorCode::io, "--callers",
+              "expected to start " + std::to_string(o.callers - 1) + " threads but got: " + e.what()));
+  }
   for (std::thread& other : others) other.join();
   if (failure != nullptr) std::rethrow_exception(failure);
   std::vector<double> all;
