@@ -340,7 +340,7 @@ def combine(files):
                 sys.exit(f"compare.py: expected {parts[0]['base']} as base of {cell['cell']} in every run but got {cell['base']}")
             parts.append(cell)
     result = runs[-1] | {"runs": len(runs), "versions": {k: v for run in runs for k, v in run["versions"].items()}, "cells": []}
-    for parts in cells.values():
+    for _, parts in sorted(cells.items(), key=lambda cell: (cell[0][0], cell[1][0]["batch"], cell[1][0]["length"])):
         floor = statistics.median(part["floor_ms"] for part in parts)
         whole = parts[0] | {"floor_ms": floor, "runs": len(parts), "systems": {}, "probes": [probe for part in parts for probe in part["probes"]],
                             "warnings": [f"run {i + 1}: {w}" for i, part in enumerate(parts) for w in part["warnings"]]}  # fmt: skip
@@ -367,7 +367,7 @@ def table(result):
     lines = [
         f"{result['date']}, {cpu['name']} (family {cpu['family']}, model {cpu['model']}; {' '.join(cpu['flags'])}), "
         f"{result['threads']} threads on CPUs {','.join(map(str, result['cores']))}, {result.get('dtype', 'float32')}; "
-        f"{result['rounds']} rounds of {result['seconds']} s" + (f" in each of {result['runs']} runs." if "runs" in result else "."),
+        f"{result['rounds']} rounds of {result['seconds']} s" + (", the runs of a cell together." if "runs" in result else "."),
         "",
         f"Versions: {'; '.join(f'{k}: {v}' for k, v in result['versions'].items())}.",
         "",

@@ -79,13 +79,13 @@ def draw(result, stem):
         axis.invert_yaxis()
         axis.set_xlim(0, 1.3 * max(values))
         axis.spines[["top", "right"]].set_visible(False)
-        title = describe(result, cell).replace(" x ", " × ") + ("" if cell["clean"] else "  (disturbed)")
+        title = describe(result, cell).replace(" x ", " × ") + ("" if cell["clean"] else " *")
         axis.set_title(title, loc="left", fontweight="bold")
         axis.set_xlabel("ms per forward (p50)")
     base = cells[0]["base"] if cells else ""
     figure.suptitle(
         f"{result.get('dtype', 'float32')}, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}\n"
-        f"in brackets: time relative to {LABELS.get(base, base)}; dotted: the machine's floor",
+        f"in brackets: time relative to {LABELS.get(base, base)}; dotted: the machine's floor; *: the machine was not all ours",
         fontsize=9,
     )
     figure.tight_layout()
