@@ -1,6 +1,8 @@
 // One model, many calling threads: forward is const and re-entrant.
 #include <thread>
 
+#include <caracal/tests/counting_executor.h>
+
 #include "models_testing.h"
 
 namespace caracal {
@@ -15,19 +17,8 @@ std::vector<int64_t> tokens(int64_t count, int64_t seed) {
   return ids;
 }
 
-class CountingExecutor final : public Executor {
- public:
-  int concurrency() const noexcept override { return pool.concurrency(); }
-  void run(int tasks, void (*task)(void*, int), void* context) override {
-    jobs++;
-    pool.run(tasks, task, context);
-  }
-  ThreadPool pool{3};
-  std::atomic<int> jobs{0};
-};
-
 TEST(BertThreads, TheModelOfTheseTestsSplitsItsWork) {
-  auto executor = std::make_shared<CountingExecutor>();
+  auto executor = std::make_shared<CountingExecutor>(3);
   const BertConfig config = dynamic_cast<const BertConfig&>(splitting_bert(1)->config());
   const AnyModel model =
       AutoModel::from_config(config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.executor = executor})});

@@ -153,7 +153,8 @@ TEST(ThreadPool, WakesTheCaller) {
   }
 }
 
-// A thread that wakes behind its busy caller is moved to another processor, and may use all of them again afterwards.
+// A thread that wakes behind its busy caller is moved to another processor, and may use all of them again afterwards;
+// of itself it moves in one round of a hundred.
 TEST(ThreadPool, MovesWhoWakesBehindItsCaller) {
   cpu_set_t all;
   ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
@@ -163,41 +164,51 @@ TEST(ThreadPool, MovesWhoWakesBehindItsCaller) {
     const cpu_set_t& all;
     ~Reset() { sched_setaffinity(0, sizeof all, &all); }
   } reset{all};
-  ThreadPool pool(2, /*spin_us=*/1);
   struct Job {
-    std::atomic<int> worker{0};
+    std::atomic<int> worker{0}, processor{-1};  // the worker's, if it has run
     static void task(void* context, int) {
-      if (gettid() != getpid()) static_cast<Job*>(context)->worker = gettid();
+      if (gettid() != getpid()) {
+        static_cast<Job*>(context)->processor = sched_getcpu();
+        static_cast<Job*>(context)->worker = gettid();
+      }
       for (const auto end = Clock::now() + std::chrono::microseconds(30); Clock::now() < end;) {
       }
     }
     using Clock = std::chrono::steady_clock;
-  } job;
-  while (job.worker == 0) pool.run(8, Job::task, &job);
-  const int worker = job.worker;
-  cpu_set_t here;
-  CPU_ZERO(&here);
-  CPU_SET(size_t(sched_getcpu()), &here);
-  ASSERT_EQ(sched_setaffinity(0, sizeof here, &here), 0);
-  int moved = 0;
-  for (int round = 0; round < 300 && moved < 8; round++) {
-    // Asleep on this processor, so that it wakes here; then free to go, but nobody fetches it in the next millisecond.
-    ASSERT_EQ(sched_setaffinity(worker, sizeof here, &here), 0);
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    job.worker = 0;
-    pool.run(2, Job::task, &job);
-    ASSERT_EQ(sched_setaffinity(worker, sizeof all, &all), 0);
-    for (int i = 0; i < 5 && job.worker == 0; i++) pool.run(2, Job::task, &job);
-    moved += job.worker != 0;
-    const auto deadline = Job::Clock::now() + std::chrono::seconds(5);
-    cpu_set_t now;
-    do {
+  };
+  auto rounds_moved = [&](ThreadPool& pool, int rounds, int enough) {
+    Job job;
+    while (job.worker == 0) pool.run(8, Job::task, &job);
+    const int worker = job.worker;
+    const int processor = sched_getcpu();
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(size_t(processor), &here);
+    EXPECT_EQ(sched_setaffinity(0, sizeof here, &here), 0);
+    int moved = 0;
+    for (int round = 0; round < rounds && moved < enough; round++) {
+      // Asleep on this processor, so that it wakes here; then free to go, but nobody else fetches it so soon.
+      EXPECT_EQ(sched_setaffinity(worker, sizeof here, &here), 0);
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
-      ASSERT_EQ(sched_getaffinity(worker, sizeof now, &now), 0);
-    } while (!CPU_EQUAL(&now, &all) && Job::Clock::now() < deadline);
-    EXPECT_TRUE(CPU_EQUAL(&now, &all)) << "round " << round;
-  }
-  EXPECT_EQ(moved, 8);  // of itself it moves in one round of a hundred
+      job.worker = 0, job.processor = -1;
+      pool.run(2, Job::task, &job);
+      EXPECT_EQ(sched_setaffinity(worker, sizeof all, &all), 0);
+      for (int i = 0; i < 5 && (job.processor == -1 || job.processor == processor); i++) pool.run(2, Job::task, &job);
+      moved += job.processor != -1 && job.processor != processor;
+      const auto deadline = Job::Clock::now() + std::chrono::seconds(5);
+      cpu_set_t now;
+      do {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        EXPECT_EQ(sched_getaffinity(worker, sizeof now, &now), 0);
+      } while (!CPU_EQUAL(&now, &all) && Job::Clock::now() < deadline);
+      EXPECT_TRUE(CPU_EQUAL(&now, &all)) << "round " << round;
+    }
+    return moved;
+  };
+  ThreadPool moving(2, /*spin_us=*/1);
+  EXPECT_EQ(rounds_moved(moving, 300, 8), 8);
+  ThreadPool still(2, /*spin_us=*/1, /*move_late=*/false);
+  EXPECT_LE(rounds_moved(still, 20, 20), 4);
 }
 
 // Results written by the tasks are visible to the caller when run() returns.

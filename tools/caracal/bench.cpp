@@ -160,20 +160,20 @@ std::vector<double> time_calls(const PreTrainedModel& model, const ModelInputs& 
   std::mutex mutex;
   std::atomic<int> warm{0};
   std::atomic<bool> given_up{false};
+  auto give_up = [&](std::exception_ptr why) {
+    const std::lock_guard lock(mutex);
+    if (failure == nullptr) failure = why;
+    given_up = true;
+  };
   auto caller = [&](std::vector<double>& mine) {
-    ModelOutput output;
-    std::exception_ptr failed;
     try {
+      ModelOutput output;
       const double warm_start = now();
       for (int i = 0; i < 3 || now() - warm_start < std::min(0.5, o.seconds / 4); i++) model.forward(inputs, output);
-    } catch (...) {
-      failed = std::current_exception();
-    }
-    warm++;
-    while (warm < o.callers && !given_up) std::this_thread::yield();
-    const double start = now();
-    try {
-      while (failed == nullptr && !given_up && (mine.size() < 5 || now() - start < o.seconds)) {
+      warm++;
+      while (warm < o.callers && !given_up) std::this_thread::yield();
+      const double start = now();
+      while (!given_up && (mine.size() < 5 || now() - start < o.seconds)) {
         const double due = start + double(mine.size() + 1) * o.every_ms * 1e-3;
         if (due > now() && o.every_ms > 0) std::this_thread::sleep_for(std::chrono::duration<double>(due - now()));
         const double before = now();
@@ -181,21 +181,17 @@ std::vector<double> time_calls(const PreTrainedModel& model, const ModelInputs& 
         mine.push_back((now() - before) * 1e3);
       }
     } catch (...) {
-      failed = std::current_exception();
+      give_up(std::current_exception());
     }
-    const std::lock_guard lock(mutex);
-    if (failure == nullptr) failure = failed;
   };
   std::vector<std::thread> others;
   try {
     for (int i = 1; i < o.callers; i++) others.emplace_back([&, i] { caller(ms[size_t(i)]); });
     caller(ms[0]);
   } catch (const std::system_error& e) {
-    given_up = true;
-    const std::lock_guard lock(mutex);
-    failure = std::make_exception_ptr(
+    give_up(std::make_exception_ptr(
         Error(ErrorCode::io, "--callers",
-              "expected to start " + std::to_string(o.callers - 1) + " threads but got: " + e.what()));
+              "expected to start " + std::to_string(o.callers - 1) + " threads but got: " + e.what())));
   }
   for (std::thread& other : others) other.join();
   if (failure != nullptr) std::rethrow_exception(failure);
