@@ -162,6 +162,14 @@ struct RelativeBiasArgs {
   int64_t batch, tokens, heads, buckets, most, accumulate;
 };
 
+/// The rows of sequence b behind its first lengths[b], up to offsets[b + 1], become 0.
+struct ClearRowsArgs {
+  Type type;
+  void* x;
+  const int64_t *offsets, *lengths;  // (batch + 1), (batch)
+  int64_t batch, tokens, cols;
+};
+
 /// Patches of images (batch, channels, height, width) float32 as rows of channels · patch_height · patch_width.
 struct PatchesArgs {
   Type type;
