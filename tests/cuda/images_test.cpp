@@ -355,6 +355,31 @@ struct Sequences {
   int64_t batch() const { return int64_t(lengths.size()); }
 };
 
+// Rows 0, a part of a block, whole blocks and more; rows behind a sequence's end, which stay as they are.
+const Sequences kSequences{{0, 5, 5, 69, 140, 205, 206}, {5, 0, 64, 70, 65, 1, 200}};
+constexpr int64_t kRows = 410;
+
+TEST(ClearRows, ClearsWhatIsBehindTheLengths) {
+  Ints offsets = kSequences.offsets;
+  offsets.push_back(kRows - 3);  // the last rows belong to no sequence
+  for (int64_t cols : {1, 8, 19, 520})
+    for (Type type : kTypes)
+      for (int64_t misalign : {0, 1}) {
+        SCOPED_TRACE(testing::Message() << name(type) << ' ' << cols << ' ' << misalign);
+        const Floats before = rounded(type, random_floats(kRows * cols, 3, 10));
+        Floats want = before;
+        for (size_t b = 0; b < kSequences.lengths.size(); b++)
+          std::fill(want.begin() + (offsets[b] + kSequences.lengths[b]) * cols, want.begin() + offsets[b + 1] * cols, 0.0f);
+        Array x(type, before, misalign), starts(offsets), lengths(kSequences.lengths);
+        run([&](const Cuda& cuda, Stream stream) {
+          return cuda.clear_rows(
+              stream, {type, x.data(), starts.ints(), lengths.ints(), kSequences.batch(), kRows, cols});
+        });
+        EXPECT_TRUE(x.guards_intact());
+        EXPECT_TRUE(same_bits(x.values(), want));
+      }
+}
+
 struct Norm {
   int64_t cols, groups;
   Floats weight, bias;
@@ -394,10 +419,6 @@ Doubles group_norm_reference(const Floats& x, const Sequences& s, const Norm& n,
     }
   return y;
 }
-
-// Rows 0, a part of a block, whole blocks and more; rows behind a sequence's end, which stay as they are.
-const Sequences kSequences{{0, 5, 5, 69, 140, 205, 206}, {5, 0, 64, 70, 65, 1, 200}};
-constexpr int64_t kRows = 410;
 
 TEST(GroupNorm, MatchesDoubleReference) {
   for (auto [cols, groups] : {std::array<int64_t, 2>{24, 24}, {24, 3}, {24, 1}, {19, 19}, {6, 2}, {264, 33}, {1, 1}})
