@@ -29,10 +29,10 @@ __global__ void clear_rows_kernel(const __grid_constant__ ClearRowsArgs a) {
 
 int clear_rows(Stream stream, const ClearRowsArgs& a) {
   if (a.batch <= 0 || a.tokens <= 0 || a.cols <= 0) return 0;
-  return with_vectors(a.type, a.cols, [&]<class T, int V>() {
+  return with_vectors(a.type, a.cols, {a.x}, [&]<class T, int V>() {
     const dim3 grid(unsigned(row_blocks<kBlockRows>(a.tokens, a.batch)));
     return launch(stream, clear_rows_kernel<T, V>, grid, dim3(32 * kWarps), 0, a);
-  }, a.x);
+  });
 }
 
 }  // namespace caracal::kernels::cuda

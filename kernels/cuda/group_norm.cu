@@ -1,5 +1,7 @@
 // Group norm over the rows of sequences, in place: statistics of the columns of blocks of rows, which are added up for
 // each group, then a scale and a shift for each column.
+#include <algorithm>
+
 #include <caracal/kernels/cuda/row_blocks.cuh>
 #include <caracal/kernels/cuda/vectors.cuh>
 
@@ -7,7 +9,7 @@ namespace caracal::kernels::cuda {
 namespace {
 
 constexpr int64_t kBlockRows = 64, kMostBlocks = 65535;  // along y
-constexpr int64_t kMostItems = int64_t(1) << 31;          // of a group: counted in 32 bits
+constexpr int64_t kMostItems = int64_t(1) << 31;         // of a group: counted in 32 bits
 constexpr int kWarps = 8, kThreads = 32 * kWarps, kRowsAThread = int(kBlockRows) / kWarps;
 
 /// Of the values of a column in a block of rows: the mean and Σ (x - mean)².
@@ -16,8 +18,8 @@ struct Moments {
 };
 
 struct Scratch {
-  Moments* moments;    // (row blocks, cols)
-  float* coefficients; // (batch, 3, cols): center, scale and shift: (x - center) · scale + shift
+  Moments* moments;     // (row blocks, cols)
+  float* coefficients;  // (batch, 3, cols): center, scale and shift: (x - center) · scale + shift
 };
 __host__ __device__ Scratch scratch_of(void* memory, int64_t batch, int64_t tokens, int64_t cols) {
   Moments* moments = static_cast<Moments*>(memory);
@@ -126,9 +128,8 @@ __global__ void __launch_bounds__(kThreads) group_moments_kernel(const __grid_co
       return sum_block(s, shared);
     };
     const double mean = sum([](const Moments& m, double n) { return n * m.mean; }) / count;
-    const double variance = sum([&](const Moments& m, double n) {
-      return m.squares + n * (m.mean - mean) * (m.mean - mean);
-    }) / count;
+    const double variance =
+        sum([&](const Moments& m, double n) { return m.squares + n * (m.mean - mean) * (m.mean - mean); }) / count;
     const float center = float(mean);
     float* coefficients = scratch.coefficients + b * 3 * a.cols;
     for (int64_t c = group * width + threadIdx.x; c < (group + 1) * width; c += kThreads) {
@@ -165,19 +166,20 @@ __global__ void __launch_bounds__(kThreads) group_norm_kernel(const __grid_const
 }  // namespace
 
 size_t group_norm_scratch(int64_t batch, int64_t tokens, int64_t cols) {
-  return size_t(row_blocks<kBlockRows>(tokens, batch) * cols) * sizeof(Moments) + size_t(batch * 3 * cols) * sizeof(float);
+  return size_t(row_blocks<kBlockRows>(tokens, batch) * cols) * sizeof(Moments) +
+         size_t(batch * 3 * cols) * sizeof(float);
 }
 
 int group_norm(Stream stream, const GroupNormArgs& a) {
   if (a.batch <= 0 || a.tokens <= 0 || a.cols <= 0) return 0;
   if (a.tokens / kBlockRows * (a.cols / a.groups) > kMostItems) return cudaErrorInvalidValue;
-  return with_vectors(a.type, a.cols, [&]<class T, int V>() {
+  return with_vectors(a.type, a.cols, {a.x, a.scratch}, [&]<class T, int V>() {
     const dim3 grid(unsigned(row_blocks<kBlockRows>(a.tokens, a.batch)), unsigned((a.cols + 32 * V - 1) / (32 * V)));
     const dim3 groups(unsigned(a.groups), unsigned(std::min(a.batch, kMostBlocks)));
     if (int error = launch(stream, column_moments_kernel<T, V>, grid, dim3(kThreads), 0, a)) return error;
     if (int error = launch(stream, group_moments_kernel, groups, dim3(kThreads), 0, a)) return error;
     return launch(stream, group_norm_kernel<T, V>, grid, dim3(kThreads), 0, a);
-  }, a.x, a.scratch);
+  });
 }
 
 }  // namespace caracal::kernels::cuda

@@ -36,7 +36,8 @@ __global__ void pixel_shuffle_kernel(const __grid_constant__ PixelShuffleArgs a)
     const unsigned line = item / vectors, x = item % vectors * V, y = line % lines, channel = line / lines;
     const int64_t row = image * a.height * a.width + int64_t(y / factor) * a.width + x / factor;
     float v[V];
-    load_vector(v, static_cast<const T*>(a.x) + row * cols + (int64_t(channel) * factor + y % factor) * factor + x % factor);
+    load_vector(
+        v, static_cast<const T*>(a.x) + row * cols + (int64_t(channel) * factor + y % factor) * factor + x % factor);
     store_vector(a.out + image * size + int64_t(item) * V, v);
   });
 }
@@ -146,24 +147,26 @@ int image_rows_of(Stream stream, const ImageRowsArgs& a) {
 }  // namespace
 
 int patches(Stream stream, const PatchesArgs& a) {
-  const int64_t size = (a.height / a.patch_height) * (a.width / a.patch_width) * a.channels * a.patch_height * a.patch_width;
+  const int64_t size =
+      (a.height / a.patch_height) * (a.width / a.patch_width) * a.channels * a.patch_height * a.patch_width;
   // A line of a patch starts at a multiple of 8 where width and patch_width are.
-  return with_vectors(a.type, a.width % 8 == 0 ? a.patch_width : 1, [&]<class T, int V>() {
+  return with_vectors(a.type, a.width % 8 == 0 ? a.patch_width : 1, {a.out, a.images}, [&]<class T, int V>() {
     return launch_images(stream, patches_kernel<T, V>, size / V, a.batch, a);
-  }, a.out, a.images);
+  });
 }
 
 int pixel_shuffle(Stream stream, const PixelShuffleArgs& a) {
   const int64_t size = a.channels * a.height * a.width * a.factor * a.factor;
-  return with_vectors(a.type, a.factor, [&]<class T, int V>() {
+  return with_vectors(a.type, a.factor, {a.out, a.x}, [&]<class T, int V>() {
     return launch_images(stream, pixel_shuffle_kernel<T, V>, size / V, a.batch, a);
-  }, a.out, a.x);
+  });
 }
 
 int interpolate_bicubic(Stream stream, const ResizeArgs& a) {
-  return with_vectors(a.type, a.cols, [&]<class T, int V>() {
-    return launch_images(stream, interpolate_bicubic_kernel<T, V>, a.out_height * a.out_width * (a.cols / V), a.batch, a);
-  }, a.out, a.x);
+  return with_vectors(a.type, a.cols, {a.out, a.x}, [&]<class T, int V>() {
+    return launch_images(stream, interpolate_bicubic_kernel<T, V>, a.out_height * a.out_width * (a.cols / V), a.batch,
+                         a);
+  });
 }
 
 int image_rows(Stream stream, const ImageRowsArgs& a) {

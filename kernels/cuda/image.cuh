@@ -7,7 +7,8 @@
 
 namespace caracal::kernels::cuda {
 
-/// An item is what one thread writes; those of one image are counted in 32 bits, so that taking an index apart is quick.
+/// An item is what one thread writes; those of one image are counted in 32 bits, so that taking an index apart is
+/// quick.
 inline constexpr int64_t kImageThreads = 256, kMostItems = (int64_t(1) << 31) - 1, kMostImagesAtOnce = 65535;
 
 /// Launches kernel over `items` items of each of `batch` images.

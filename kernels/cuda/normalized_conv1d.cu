@@ -11,8 +11,8 @@
 namespace caracal::kernels::cuda {
 namespace {
 
-constexpr int64_t kSumRows = 256;    // windows whose sums are one block
-constexpr int64_t kOutRows = 32;     // windows that one block multiplies
+constexpr int64_t kSumRows = 256;  // windows whose sums are one block
+constexpr int64_t kOutRows = 32;   // windows that one block multiplies
 constexpr int kSumThreads = 96, kScaleThreads = 256, kThreads = 128;
 constexpr int64_t kMostBlocks = 65535;  // along y
 
@@ -20,9 +20,9 @@ constexpr int64_t kMostBlocks = 65535;  // along y
 constexpr int64_t kFewOutputs = 64;
 
 struct Scratch {
-  double* sums;           // (window_sums(kernel), row blocks)
-  float* scales;          // (batch, channels)
-  float *means, *rests;   // (batch, kernel): mean of a tap is the sum of both
+  double* sums;          // (window_sums(kernel), row blocks)
+  float* scales;         // (batch, channels)
+  float *means, *rests;  // (batch, kernel): mean of a tap is the sum of both
 };
 // Even, so that what follows the sums can be read in vectors.
 __host__ __device__ int64_t sums_capacity(int64_t batch, int64_t tokens, int64_t kernel) {
@@ -171,7 +171,8 @@ __global__ void __launch_bounds__(kThreads) normalized_conv1d_kernel(const __gri
 
 // Of any kernel and number of channels, in the same order: a thread has a channel.
 template <class T>
-__global__ void __launch_bounds__(kThreads) any_normalized_conv1d_kernel(const __grid_constant__ NormalizedConv1dArgs a) {
+__global__ void __launch_bounds__(kThreads)
+    any_normalized_conv1d_kernel(const __grid_constant__ NormalizedConv1dArgs a) {
   start_next();
   wait_for_previous();
   const Place at = place_of(a);
@@ -210,7 +211,8 @@ size_t normalized_conv1d_scratch(int64_t batch, int64_t tokens, int64_t channels
 int normalized_conv1d(Stream stream, const NormalizedConv1dArgs& a) {
   if (a.batch <= 0 || a.tokens <= 0 || a.channels <= 0) return 0;
   const dim3 blocks(unsigned(row_blocks<kSumRows>(a.tokens, a.batch)));
-  const dim3 scales(unsigned((a.channels + kScaleThreads - 1) / kScaleThreads), unsigned(std::min(a.batch, kMostBlocks)));
+  const dim3 scales(unsigned((a.channels + kScaleThreads - 1) / kScaleThreads),
+                    unsigned(std::min(a.batch, kMostBlocks)));
   if (int error = launch(stream, window_sums_kernel, blocks, dim3(kSumThreads), 0, a)) return error;
   return with_type(a.type, [&]<class T>() {
     const size_t shared = size_t(window_sums(a.kernel)) * sizeof(double);

@@ -6,8 +6,8 @@
 namespace caracal::kernels::cuda {
 
 /// The grid has a block for every `step` rows that there may be and one more for each sequence. Sequence b, whose rows
-/// lie from offsets[b] on, has the blocks from first_row_block(offsets[b], b) on, some of which may have no rows: what is
-/// in a block depends on its own sequence alone.
+/// lie from offsets[b] on, has the blocks from first_row_block(offsets[b], b) on, some of which may have no rows: what
+/// is in a block depends on its own sequence alone.
 template <int64_t step>
 __host__ __device__ inline int64_t first_row_block(int64_t offset, int64_t b) {
   return offset / step + b;

@@ -1,6 +1,8 @@
 // Vectors of V = 8 numbers, read and written 16 bytes at a time, or of 1 where rows do not allow it.
 #pragma once
 
+#include <initializer_list>
+
 #include <caracal/kernels/cuda/launch.cuh>
 
 namespace caracal::kernels::cuda {
@@ -43,13 +45,13 @@ __device__ inline void activate_all(float (&v)[V], Act activation) {
 
 inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
-/// Calls f.operator()<T, 8>() where rows of `cols` numbers of all `pointers` can be read in vectors, else with 1.
-template <class F, class... P>
-int with_vectors(Type type, int64_t cols, F f, const P*... pointers) {
-  const bool vectors = cols % 8 == 0 && (aligned(pointers) && ...);
-  return with_type(type, [&]<class T>() {
-    return vectors ? f.template operator()<T, 8>() : f.template operator()<T, 1>();
-  });
+/// Calls f.operator()<T, 8>() where rows of `cols` numbers at all `pointers` can be read in vectors, else with 1.
+template <class F>
+int with_vectors(Type type, int64_t cols, std::initializer_list<const void*> pointers, F f) {
+  bool vectors = cols % 8 == 0;
+  for (const void* p : pointers) vectors = vectors && aligned(p);
+  return with_type(type,
+                   [&]<class T>() { return vectors ? f.template operator()<T, 8>() : f.template operator()<T, 1>(); });
 }
 
 }  // namespace caracal::kernels::cuda

@@ -28,8 +28,8 @@ __global__ void pool_kernel(const __grid_constant__ WindowPoolArgs a) {
   const float taps = float(a.kernel_y * a.kernel_x);
   for_each_item(size / V, a.batch, [&](int64_t image, unsigned item) {
     const unsigned pixel = item / vectors;
-    const Taps x = taps_within(pixel % out_width, int(a.stride_x), int(a.pad_x), int(a.dilation_x), int(a.kernel_x),
-                               int(a.width));
+    const Taps x =
+        taps_within(pixel % out_width, int(a.stride_x), int(a.pad_x), int(a.dilation_x), int(a.kernel_x), int(a.width));
     const Taps y = taps_within(pixel / out_width, int(a.stride_y), int(a.pad_y), int(a.dilation_y), int(a.kernel_y),
                                int(a.height));
     const T* from = static_cast<const T*>(a.x) + image * a.height * a.width * a.channels + item % vectors * V;
@@ -55,9 +55,9 @@ int pool_2d(Stream stream, const WindowPoolArgs& a) {
   for (const int64_t reach : {a.height + 2 * a.pad_y, a.width + 2 * a.pad_x, a.dilation_y * (a.kernel_y + 1),
                               a.dilation_x * (a.kernel_x + 1)})
     if (reach > INT_MAX / 2) return cudaErrorInvalidValue;
-  return with_vectors(a.type, a.channels, [&]<class T, int V>() {
+  return with_vectors(a.type, a.channels, {a.out, a.x}, [&]<class T, int V>() {
     return launch_images(stream, pool_kernel<Pool, T, V>, a.out_height * a.out_width * (a.channels / V), a.batch, a);
-  }, a.out, a.x);
+  });
 }
 
 // Items: V columns of a tap of a cell.
@@ -70,9 +70,9 @@ __global__ void window_means_kernel(const __grid_constant__ WindowMeansArgs a) {
   const int64_t size = a.out_height * a.out_width * taps * a.cols;
   for_each_item(size / V, a.batch, [&](int64_t image, unsigned item) {
     const unsigned tap = item / vectors % taps, pixel = item / vectors / taps;
-    const int half = int(kernel / 2);
-    const Cell y = cell_within(pixel / out_width, out_height, int(a.height), int(tap / kernel) - half);
-    const Cell x = cell_within(pixel % out_width, out_width, int(a.width), int(tap % kernel) - half);
+    const int middle = int(kernel / 2);
+    const Cell y = cell_within(pixel / out_width, out_height, int(a.height), int(tap / kernel) - middle);
+    const Cell x = cell_within(pixel % out_width, out_width, int(a.width), int(tap % kernel) - middle);
     const T* from = static_cast<const T*>(a.x) + image * a.height * a.width * a.cols + item % vectors * V;
     float sum[V] = {};
     for (int i = y.first; i < y.last; i++) {
@@ -115,11 +115,12 @@ int average_pool_2d(Stream stream, const WindowPoolArgs& a) { return pool_2d<Ave
 
 int window_means(Stream stream, const WindowMeansArgs& a) {
   const int64_t rows = a.out_height * a.out_width * a.kernel * a.kernel;
-  for (const int64_t reach : {(a.out_height + 1) * (a.height + 1), (a.out_width + 1) * (a.width + 1), a.kernel * a.kernel})
+  for (const int64_t reach :
+       {(a.out_height + 1) * (a.height + 1), (a.out_width + 1) * (a.width + 1), a.kernel * a.kernel})
     if (reach > INT_MAX) return cudaErrorInvalidValue;
-  return with_vectors(a.type, a.cols, [&]<class T, int V>() {
+  return with_vectors(a.type, a.cols, {a.out, a.x}, [&]<class T, int V>() {
     return launch_images(stream, window_means_kernel<T, V>, rows * (a.cols / V), a.batch, a);
-  }, a.out, a.x);
+  });
 }
 
 int adaptive_average_pool_2d(Stream stream, const ResizeArgs& a) {
@@ -127,9 +128,9 @@ int adaptive_average_pool_2d(Stream stream, const ResizeArgs& a) {
 }
 
 int add_upsampled(Stream stream, const ResizeArgs& a) {
-  return with_vectors(a.type, a.cols, [&]<class T, int V>() {
+  return with_vectors(a.type, a.cols, {a.out, a.x}, [&]<class T, int V>() {
     return launch_images(stream, add_upsampled_kernel<T, V>, 4 * a.height * a.width * (a.cols / V), a.batch, a);
-  }, a.out, a.x);
+  });
 }
 
 }  // namespace caracal::kernels::cuda

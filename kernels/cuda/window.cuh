@@ -18,8 +18,8 @@ __host__ __device__ inline Taps taps_within(unsigned out, int stride, int pad, i
   return t;
 }
 
-/// The part [first, last) of the n pixels of an axis that `cell` of `cells` covers as in torch's adaptive pools, moved by
-/// `shift`; what lies outside is cut off. cells · n < 2³².
+/// The part [first, last) of the n pixels of an axis that `cell` of `cells` covers as in torch's adaptive pools, moved
+/// by `shift`; what lies outside is cut off. cells · n < 2³².
 struct Cell {
   int first, last, size;  // size: before the cut
 };

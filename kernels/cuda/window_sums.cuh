@@ -1,5 +1,5 @@
-// Sums over the windows of a sequence of samples: of each tap, and of the products of each two taps. Of a kernel of n taps
-// they are n sums of the taps themselves, then those of (0, 0), (0, 1), …, (0, n - 1), (1, 1), …, (n - 1, n - 1).
+// Sums over the windows of a sequence of samples: of each tap, and of the products of each two taps. Of a kernel of n
+// taps they are n sums of the taps themselves, then those of (0, 0), (0, 1), …, (0, n - 1), (1, 1), …, (n - 1, n - 1).
 #pragma once
 
 #include <caracal/kernels/cuda/launch.cuh>

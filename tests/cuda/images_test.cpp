@@ -77,11 +77,12 @@ TEST(Patches, AreThePixelsInOrder) {
     for (Type type : kTypes)
       for (int64_t misalign : {0, 1}) {
         SCOPED_TRACE(testing::Message() << name(type) << ' ' << c.width << " in " << c.patch_width << ' ' << misalign);
-        const Floats got = made(Type::f32, images, type, int64_t(want.size()), misalign,
-                                [&](const Cuda& cuda, Stream stream, const void* x, void* out) {
-                                  return cuda.patches(stream, {type, out, static_cast<const float*>(x), batch, c.channels,
-                                                               c.height, c.width, c.patch_height, c.patch_width});
-                                });
+        const Floats got =
+            made(Type::f32, images, type, int64_t(want.size()), misalign,
+                 [&](const Cuda& cuda, Stream stream, const void* x, void* out) {
+                   return cuda.patches(stream, {type, out, static_cast<const float*>(x), batch, c.channels, c.height,
+                                                c.width, c.patch_height, c.patch_width});
+                 });
         EXPECT_TRUE(same_bits(got, rounded(type, want)));
       }
   }
@@ -107,13 +108,12 @@ TEST(PixelShuffle, MovesChannelsIntoPixels) {
                 const int64_t inner = oy % c.factor * c.factor + ox % c.factor;
                 want.push_back(x[size_t(row * cols + channel * c.factor * c.factor + inner)]);
               }
-        EXPECT_TRUE(same_bits(
-            made(type, x, Type::f32, int64_t(want.size()), misalign,
-                 [&](const Cuda& cuda, Stream stream, const void* in, void* out) {
-                   return cuda.pixel_shuffle(stream, {type, static_cast<float*>(out), in, batch, c.channels, c.height,
-                                                      c.width, c.factor});
-                 }),
-            want));
+        EXPECT_TRUE(same_bits(made(type, x, Type::f32, int64_t(want.size()), misalign,
+                                   [&](const Cuda& cuda, Stream stream, const void* in, void* out) {
+                                     return cuda.pixel_shuffle(stream, {type, static_cast<float*>(out), in, batch,
+                                                                        c.channels, c.height, c.width, c.factor});
+                                   }),
+                              want));
       }
   }
 }
@@ -149,7 +149,8 @@ TEST(InterpolateBicubic, MatchesDoubleReference) {
         for (int64_t row = 0; row < r.batch * r.out_height * r.out_width; row++)
           for (int64_t c = 0; c < r.cols; c++) {
             const int64_t b = row / r.out_width / r.out_height;
-            const double y = (double(row / r.out_width % r.out_height) + 0.5) * double(r.height) / double(r.out_height) - 0.5;
+            const double y =
+                (double(row / r.out_width % r.out_height) + 0.5) * double(r.height) / double(r.out_height) - 0.5;
             const double z = (double(row % r.out_width) + 0.5) * double(r.width) / double(r.out_width) - 0.5;
             double sum = 0;
             for (int64_t i = int64_t(std::floor(y)) - 1; i <= int64_t(std::floor(y)) + 2; i++)
@@ -166,9 +167,9 @@ TEST(InterpolateBicubic, MatchesDoubleReference) {
 
 // torch.nn.functional.interpolate(torch.arange(6.).reshape(1, 1, 2, 3) ** 2, size=(3, 4), mode="bicubic")
 TEST(InterpolateBicubic, GivesWhatTorchGives) {
-  const Doubles want = {-0.8156433105468733, -0.7471211751302058, 0.6439310709635458, 2.3550313313802134, 4.212890625, 6.3994140625,
-                        11.1015625, 14.9306640625, 9.241424560546877, 13.545949300130214, 21.55919392903646,
-                        27.506296793619796};
+  const Doubles want = {-0.8156433105468733, -0.7471211751302058, 0.6439310709635458, 2.3550313313802134,
+                        4.212890625,         6.3994140625,        11.1015625,         14.9306640625,
+                        9.241424560546877,   13.545949300130214,  21.55919392903646,  27.506296793619796};
   expect_near(bicubic(Type::f32, {0, 1, 4, 9, 16, 25}, {1, 1, 2, 3, 3, 4}, 0), want, Type::f32, 1e-6);
 }
 
@@ -192,8 +193,9 @@ Floats pool(bool largest, Type type, const Floats& x, int64_t batch, int64_t cha
   return made(type, x, type, batch * w.out_height() * w.out_width() * channels, misalign,
               [&](const Cuda& cuda, Stream stream, const void* in, void* out) {
                 return (largest ? cuda.max_pool_2d : cuda.average_pool_2d)(
-                    stream, {type, out, in, batch, channels, w.height, w.width, w.out_height(), w.out_width(), w.kernel_y,
-                             w.kernel_x, w.stride_y, w.stride_x, w.pad_y, w.pad_x, w.dilation_y, w.dilation_x});
+                    stream,
+                    {type, out, in, batch, channels, w.height, w.width, w.out_height(), w.out_width(), w.kernel_y,
+                     w.kernel_x, w.stride_y, w.stride_x, w.pad_y, w.pad_x, w.dilation_y, w.dilation_x});
               });
 }
 
@@ -304,15 +306,18 @@ TEST(ImageRows, SubtractAndDivideAsFloats) {
             bytes[i] = uint8_t(37 * i + i / 256);
             if (int64_t(i) >= misalign) values.push_back(float(bytes[i]));
           }
-          for (int64_t c = 0; c < channels; c++) mean.push_back(100.0f + float(c) / 3), deviation.push_back(57.375f - float(c));
+          for (int64_t c = 0; c < channels; c++)
+            mean.push_back(100.0f + float(c) / 3), deviation.push_back(57.375f - float(c));
           for (int64_t i = 0; i < batch * pixels; i++)
             for (int64_t c = 0; c < channels; c++)
-              want.push_back((values[size_t(i / pixels * channels * pixels + c * pixels + i % pixels)] - mean[size_t(c)]) /
-                             deviation[size_t(c)]);
+              want.push_back(
+                  (values[size_t(i / pixels * channels * pixels + c * pixels + i % pixels)] - mean[size_t(c)]) /
+                  deviation[size_t(c)]);
           want = rounded(type, want);
           Array m(Type::f32, mean), d(Type::f32, deviation), from(bytes), out(type, int64_t(want.size()), misalign);
-          ImageRowsArgs args{type,     out.data(),    static_cast<const uint8_t*>(from.data()) + misalign, 1, m.floats(),
-                             d.floats(), batch, channels, pixels};
+          ImageRowsArgs args{type,  out.data(), static_cast<const uint8_t*>(from.data()) + misalign,
+                             1,     m.floats(), d.floats(),
+                             batch, channels,   pixels};
           run([&](const Cuda& cuda, Stream stream) { return cuda.image_rows(stream, args); });
           EXPECT_TRUE(out.guards_intact());
           EXPECT_TRUE(same_bits(out.values(), want));
@@ -340,7 +345,8 @@ TEST(AddUpsampled, AddsEachPixelFourTimes) {
         }
         Array in(type, x, misalign), out(type, onto, misalign);
         run([&](const Cuda& cuda, Stream stream) {
-          return cuda.add_upsampled(stream, {type, out.data(), in.data(), batch, cols, height, width, 2 * height, 2 * width});
+          return cuda.add_upsampled(stream,
+                                    {type, out.data(), in.data(), batch, cols, height, width, 2 * height, 2 * width});
         });
         EXPECT_TRUE(in.guards_intact() && out.guards_intact());
         EXPECT_TRUE(same_bits(out.values(), rounded(type, want)));
@@ -369,11 +375,12 @@ TEST(ClearRows, ClearsWhatIsBehindTheLengths) {
         const Floats before = rounded(type, random_floats(kRows * cols, 3, 10));
         Floats want = before;
         for (size_t b = 0; b < kSequences.lengths.size(); b++)
-          std::fill(want.begin() + (offsets[b] + kSequences.lengths[b]) * cols, want.begin() + offsets[b + 1] * cols, 0.0f);
+          std::fill(want.begin() + (offsets[b] + kSequences.lengths[b]) * cols, want.begin() + offsets[b + 1] * cols,
+                    0.0f);
         Array x(type, before, misalign), starts(offsets), lengths(kSequences.lengths);
         run([&](const Cuda& cuda, Stream stream) {
-          return cuda.clear_rows(
-              stream, {type, x.data(), starts.ints(), lengths.ints(), kSequences.batch(), kRows, cols});
+          return cuda.clear_rows(stream,
+                                 {type, x.data(), starts.ints(), lengths.ints(), kSequences.batch(), kRows, cols});
         });
         EXPECT_TRUE(x.guards_intact());
         EXPECT_TRUE(same_bits(x.values(), want));
@@ -440,7 +447,8 @@ TEST(GroupNorm, LargeMean) {
   for (float& v : x) v += 1000;
   const Sequences one{{0}, {1000}};
   const Norm norm(8, 4);
-  expect_near(group_norm(Type::f32, x, one, norm), group_norm_reference(x, one, norm, Activation::none), Type::f32, 2e-5);
+  expect_near(group_norm(Type::f32, x, one, norm), group_norm_reference(x, one, norm, Activation::none), Type::f32,
+              2e-5);
 }
 
 TEST(GroupNorm, NotANumberStaysInItsGroup) {
@@ -478,7 +486,8 @@ struct Conv {
   int64_t channels, kernel, stride;
   Floats w;
   Norm norm;
-  Conv(int64_t c, int64_t k, int64_t s) : channels(c), kernel(k), stride(s), w(random_floats(c * k, 1, 21)), norm(c, c) {}
+  Conv(int64_t c, int64_t k, int64_t s)
+      : channels(c), kernel(k), stride(s), w(random_floats(c * k, 1, 21)), norm(c, c) {}
   int64_t outputs(int64_t samples) const { return samples < kernel ? 0 : (samples - kernel) / stride + 1; }
 };
 
@@ -513,7 +522,8 @@ Doubles normalized_conv1d_reference(const Floats& x, const Sequences& s, const C
       for (int64_t t = 0; t < rows; t++) {
         at(t) = 0;
         for (int64_t i = 0; i < conv.kernel; i++)
-          at(t) += double(conv.w[size_t(c * conv.kernel + i)]) * double(x[size_t(s.offsets[size_t(b)] + t * conv.stride + i)]);
+          at(t) += double(conv.w[size_t(c * conv.kernel + i)]) *
+                   double(x[size_t(s.offsets[size_t(b)] + t * conv.stride + i)]);
         mean += at(t) / double(rows);
       }
       for (int64_t t = 0; t < rows; t++) variance += std::pow(at(t) - mean, 2) / double(rows);
@@ -543,8 +553,8 @@ int64_t samples_of(const Sequences& s) { return s.offsets.back() + s.lengths.bac
 const Ints kOutputs{64, 0, 1, 65, 31, 256, 97, 2, 300};
 
 TEST(NormalizedConv1d, MatchesDoubleReference) {
-  for (auto [channels, kernel, stride] : {std::array<int64_t, 3>{24, 10, 5}, {8, 10, 3}, {5, 10, 5}, {16, 3, 2}, {7, 1, 3},
-                                          {9, 12, 1}})
+  for (auto [channels, kernel, stride] :
+       {std::array<int64_t, 3>{24, 10, 5}, {8, 10, 3}, {5, 10, 5}, {16, 3, 2}, {7, 1, 3}, {9, 12, 1}})
     for (Type type : kTypes)
       for (int64_t misalign : {0, 1}) {
         SCOPED_TRACE(testing::Message() << name(type) << ' ' << channels << " kernel " << kernel << ' ' << misalign);
@@ -632,7 +642,9 @@ TEST(Images, EmptyWorks) {
   run([&](const Cuda& cuda, Stream s) {
     return cuda.average_pool_2d(s, {Type::f32, p, p, 0, 3, 8, 8, 6, 6, 3, 3, 1, 1, 0, 0, 1, 1});
   });
-  run([&](const Cuda& cuda, Stream s) { return cuda.adaptive_average_pool_2d(s, {Type::f32, p, p, 0, 3, 8, 8, 4, 4}); });
+  run([&](const Cuda& cuda, Stream s) {
+    return cuda.adaptive_average_pool_2d(s, {Type::f32, p, p, 0, 3, 8, 8, 4, 4});
+  });
   run([&](const Cuda& cuda, Stream s) { return cuda.window_means(s, {Type::f32, p, p, 0, 3, 8, 8, 3, 4, 4}); });
   run([&](const Cuda& cuda, Stream s) { return cuda.image_rows(s, {Type::f32, p, p, 0, f, f, 0, 3, 64}); });
   run([&](const Cuda& cuda, Stream s) { return cuda.add_upsampled(s, {Type::f32, p, p, 0, 3, 4, 4, 8, 8}); });
