@@ -1,6 +1,4 @@
 // What is done to each number by itself: copies, sums of two, and the gated linear unit.
-#include <caracal/kernels/cuda/launch.cuh>
-#include <caracal/kernels/cuda/numbers.cuh>
 #include <caracal/kernels/cuda/pieces.cuh>
 
 namespace caracal::kernels::cuda {
@@ -70,10 +68,10 @@ __global__ void gate(const __grid_constant__ NormalizeArgs args, const bool alig
 }  // namespace
 
 int copy_matrix(Stream stream, const MatrixArgs& args) {
-  const bool whole = aligned(args.type, args.x, args.ldx) && aligned(args.out_type, args.out, args.ldo);
   return with_type(args.out_type, [&]<class To>() {
     return with_type(args.type, [&]<class T>() {
-      return launch(stream, copy<To, T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, whole);
+      const bool aligned = aligned_rows<T>(args.x, args.ldx) && aligned_rows<To>(args.out, args.ldo);
+      return launch(stream, copy<To, T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, aligned);
     });
   });
 }
@@ -81,25 +79,25 @@ int copy_matrix(Stream stream, const MatrixArgs& args) {
 int add_scaled(Stream stream, const AddScaledArgs& args) {
   constexpr int64_t threads = 128, most = int64_t(1) << 30;
   const int64_t blocks = (args.count + threads * kPiece - 1) / (threads * kPiece);
-  const bool whole = aligned(args.type, args.x, 0) && aligned(args.type, args.out, 0);
+  const dim3 grid(unsigned(blocks < most ? blocks : most));
   return with_type(args.type, [&]<class T>() {
-    return launch(stream, add_scaled_row<T>, dim3(unsigned(blocks < most ? blocks : most)), dim3(threads), 0, args,
-                  whole);
+    const bool aligned = aligned_rows<T>(args.x, 0) && aligned_rows<T>(args.out, 0);
+    return launch(stream, add_scaled_row<T>, grid, dim3(threads), 0, args, aligned);
   });
 }
 
 int prepend_token(Stream stream, const PrependTokenArgs& args) {
-  const bool whole = aligned(args.type, args.x, args.cols) && aligned(args.type, args.token, args.cols) &&
-                     aligned(args.type, args.positions, args.cols) && aligned(args.type, args.out, args.cols);
   return with_type(args.type, [&]<class T>() {
-    return launch(stream, prepend<T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, whole);
+    const bool aligned = aligned_rows<T>(args.x, args.cols) && aligned_rows<T>(args.token, args.cols) &&
+                         aligned_rows<T>(args.positions, args.cols) && aligned_rows<T>(args.out, args.cols);
+    return launch(stream, prepend<T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, aligned);
   });
 }
 
 int glu(Stream stream, const NormalizeArgs& args) {
-  const bool whole = aligned(args.type, args.x, args.cols) && aligned(args.type, args.out, args.cols);
   return with_type(args.type, [&]<class T>() {
-    return launch(stream, gate<T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, whole);
+    const bool aligned = aligned_rows<T>(args.x, args.cols) && aligned_rows<T>(args.out, args.cols);
+    return launch(stream, gate<T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, aligned);
   });
 }
 

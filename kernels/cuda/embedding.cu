@@ -1,7 +1,5 @@
 // Rows by their numbers, read (embedding) or written (scatter_rows). A row whose number is negative is left alone: of
 // no sequence, where a grid is larger than the batch. The caller has checked the others.
-#include <caracal/kernels/cuda/launch.cuh>
-#include <caracal/kernels/cuda/numbers.cuh>
 #include <caracal/kernels/cuda/pieces.cuh>
 
 namespace caracal::kernels::cuda {
@@ -43,16 +41,16 @@ __global__ void scatter(const __grid_constant__ RowsArgs args, const bool aligne
 }  // namespace
 
 int embedding(Stream stream, const EmbeddingArgs& args) {
-  const bool whole = aligned(args.type, args.table, args.cols) && aligned(args.type, args.out, args.ldo);
   return with_type(args.type, [&]<class T>() {
-    return launch(stream, embed<T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, whole);
+    const bool aligned = aligned_rows<T>(args.table, args.cols) && aligned_rows<T>(args.out, args.ldo);
+    return launch(stream, embed<T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, aligned);
   });
 }
 
 int scatter_rows(Stream stream, const RowsArgs& args) {
-  const bool whole = aligned(args.type, args.x, args.cols) && aligned(args.type, args.out, args.cols);
   return with_type(args.type, [&]<class T>() {
-    return launch(stream, scatter<T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, whole);
+    const bool aligned = aligned_rows<T>(args.x, args.cols) && aligned_rows<T>(args.out, args.cols);
+    return launch(stream, scatter<T>, piece_grid(args.rows, args.cols), piece_block(), 0, args, aligned);
   });
 }
 

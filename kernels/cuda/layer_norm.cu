@@ -1,8 +1,6 @@
 // layer_norm: act((x - mean) / sqrt(var + eps) · weight + bias) for each row, var = Σ (x - mean)² / cols in a second
 // pass, as on the CPU. A warp keeps a row in its registers; rows of more than 1024 columns or odd alignment have a
 // block each and are read three times (from L1 but the first time).
-#include <caracal/kernels/cuda/launch.cuh>
-#include <caracal/kernels/cuda/numbers.cuh>
 #include <caracal/kernels/cuda/pieces.cuh>
 
 namespace caracal::kernels::cuda {
@@ -24,7 +22,7 @@ __global__ void norm_in_registers(const __grid_constant__ LayerNormArgs args) {
 #pragma unroll
   for (int i = 0; i < pieces; i++) {
     const int c = first + i * kWarp * kPiece;
-    if (c < cols) load8(weight[i], args.weight + c), load8(bias[i], args.bias + c);
+    if (c < cols) load8(args.weight + c, weight[i]), load8(args.bias + c, bias[i]);
   }
   wait_for_previous();
   start_next();
@@ -35,7 +33,7 @@ __global__ void norm_in_registers(const __grid_constant__ LayerNormArgs args) {
 #pragma unroll
   for (int i = 0; i < pieces; i++) {
     const int c = first + i * kWarp * kPiece;
-    if (c < cols) load8(x[i], from + c);
+    if (c < cols) load8(from + c, x[i]);
   }
 #pragma unroll
   for (int i = 0; i < pieces; i++)
@@ -106,13 +104,15 @@ int in_registers(Stream stream, const LayerNormArgs& args) {
 
 int layer_norm(Stream stream, const LayerNormArgs& args) {
   constexpr Act none{int64_t(Activation::none)}, gelu{int64_t(Activation::gelu)};
-  const bool whole = aligned(args.type, args.x, args.cols) && aligned(args.type, args.out, args.cols) &&
-                     aligned(Type::f32, args.weight, 0) && aligned(Type::f32, args.bias, 0);
-  const bool registers = whole && args.cols % kPiece == 0 && args.cols <= kMostPieces * kColumnsOfWarp;
   return with_type(args.type, [&]<class T>() {
-    if (registers && args.activation == none) return in_registers<T, none>(stream, args);
-    if (registers && args.activation == gelu) return in_registers<T, gelu>(stream, args);
-    return launch(stream, norm_of_block<T>, dim3(unsigned(args.rows)), dim3(threads_of_row(args.cols)), 0, args, whole);
+    const bool aligned = aligned_rows<T>(args.x, args.cols) && aligned_rows<T>(args.out, args.cols) &&
+                         aligned_rows<float>(args.weight, 0) && aligned_rows<float>(args.bias, 0);
+    if (aligned && args.cols % kPiece == 0 && args.cols <= kMostPieces * kColumnsOfWarp) {
+      if (args.activation == none) return in_registers<T, none>(stream, args);
+      if (args.activation == gelu) return in_registers<T, gelu>(stream, args);
+    }
+    const dim3 grid(unsigned(args.rows)), block(threads_of_row(args.cols));
+    return launch(stream, norm_of_block<T>, grid, block, 0, args, aligned);
   });
 }
 

@@ -3,24 +3,23 @@
 #pragma once
 
 #include <caracal/kernels/cuda/launch.cuh>
-#include <caracal/kernels/cuda/numbers.cuh>
 
 namespace caracal::kernels::cuda {
 
 inline constexpr int kPiece = 8, kWarp = 32;
 inline constexpr int64_t kColumnsOfWarp = kWarp * kPiece;  // in one step
 
-/// Whether all rows start at a multiple of 16 bytes, ld numbers of a type apart.
-inline bool aligned(Type type, const void* x, int64_t ld) {
-  const uintptr_t bytes = type == Type::f32 ? 4 : 2;
-  return (reinterpret_cast<uintptr_t>(x) | (uintptr_t(ld) * bytes)) % 16 == 0;
+/// Whether all rows of a matrix, ld numbers apart, start at a multiple of 16 bytes.
+template <class T>
+bool aligned_rows(const void* x, int64_t ld) {
+  return packs_of_8(static_cast<const T*>(x), ld);
 }
 
 /// The next 8 of n numbers that are left of a row; 0 beyond.
 template <class T>
 __device__ void load_piece(float (&v)[kPiece], const T* x, int64_t n, bool aligned) {
   if (aligned && n >= kPiece) {
-    load8(v, x);
+    load8(x, v);
   } else {
 #pragma unroll
     for (int j = 0; j < kPiece; j++) v[j] = j < n ? load(x + j) : 0.0f;

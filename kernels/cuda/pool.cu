@@ -1,8 +1,6 @@
 // pool: the rows of each sequence to one. A block has 64 columns of a sequence: 8 threads with a piece each, 32 times
 // over for every 32nd row; then 64 threads add up, or compare, the 32 in order. So a sum's order depends on the number
 // of rows alone.
-#include <caracal/kernels/cuda/launch.cuh>
-#include <caracal/kernels/cuda/numbers.cuh>
 #include <caracal/kernels/cuda/pieces.cuh>
 
 namespace caracal::kernels::cuda {
@@ -13,9 +11,8 @@ constexpr int kAcross = 8, kDown = 32, kColumns = kAcross * kPiece;
 struct Sum {
   __device__ float operator()(float a, float b) const { return a + b; }
 };
-/// The larger; NaN before all.
 struct Most {
-  __device__ float operator()(float a, float b) const { return isnan(a) ? a : b > a || isnan(b) ? b : a; }
+  __device__ float operator()(float a, float b) const { return max_nan(a, b); }
 };
 
 /// What `combine` makes of v of all kDown rows of threads, for the 64 columns; all threads get that of their own.
@@ -98,17 +95,13 @@ __global__ void pool_columns(const __grid_constant__ PoolArgs args, const bool i
 }  // namespace
 
 int pool(Stream stream, const PoolArgs& args) {
-  const bool in_aligned = aligned(args.type, args.x, args.cols), out_aligned = aligned(args.type, args.out, args.cols);
   const dim3 grid(unsigned(args.batch), unsigned((args.cols + kColumns - 1) / kColumns)), block(kAcross, kDown);
   return with_type(args.type, [&]<class T>() {
+    const bool in = aligned_rows<T>(args.x, args.cols), out = aligned_rows<T>(args.out, args.cols);
     switch (args.kind) {
-      case PoolKind::mean:
-        return launch(stream, pool_columns<T, PoolKind::mean>, grid, block, 0, args, in_aligned, out_aligned);
-      case PoolKind::most:
-        return launch(stream, pool_columns<T, PoolKind::most>, grid, block, 0, args, in_aligned, out_aligned);
-      default:
-        return launch(stream, pool_columns<T, PoolKind::mean_and_deviation>, grid, block, 0, args, in_aligned,
-                      out_aligned);
+      case PoolKind::mean: return launch(stream, pool_columns<T, PoolKind::mean>, grid, block, 0, args, in, out);
+      case PoolKind::most: return launch(stream, pool_columns<T, PoolKind::most>, grid, block, 0, args, in, out);
+      default: return launch(stream, pool_columns<T, PoolKind::mean_and_deviation>, grid, block, 0, args, in, out);
     }
   });
 }

@@ -1,6 +1,4 @@
 // Over each row: its length (l2_normalize), its largest number (argmax), its sums so far (cumulative_sum).
-#include <caracal/kernels/cuda/launch.cuh>
-#include <caracal/kernels/cuda/numbers.cuh>
 #include <caracal/kernels/cuda/pieces.cuh>
 
 namespace caracal::kernels::cuda {
@@ -89,9 +87,10 @@ __global__ void sum_so_far(const __grid_constant__ NormalizeArgs args) {
 }  // namespace
 
 int l2_normalize(Stream stream, const NormalizeArgs& args) {
-  const bool whole = aligned(args.type, args.x, args.cols) && aligned(args.type, args.out, args.cols);
   return with_type(args.type, [&]<class T>() {
-    return launch(stream, normalize_row<T>, dim3(unsigned(args.rows)), dim3(threads_of_row(args.cols)), 0, args, whole);
+    const bool aligned = aligned_rows<T>(args.x, args.cols) && aligned_rows<T>(args.out, args.cols);
+    return launch(stream, normalize_row<T>, dim3(unsigned(args.rows)), dim3(threads_of_row(args.cols)), 0, args,
+                  aligned);
   });
 }
 
