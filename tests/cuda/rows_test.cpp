@@ -2,16 +2,43 @@
 // result may lack is its last rounding. Sizes around every vector, warp and block; rows that do not start at multiples
 // of 16 bytes; guards around all that is written.
 #include <array>
-#include <functional>
 #include <limits>
+#include <type_traits>
 
-#include "device_memory.h"
+#include <caracal/tests/cuda/device_memory.h>
+#include <caracal/tests/kernels/testing.h>
 
 namespace caracal::kernels::cuda {
 namespace {
 
-constexpr std::array kTypes{Type::f32, Type::f16, Type::bf16};
 constexpr float kInf = std::numeric_limits<float>::infinity(), kNaN = std::numeric_limits<float>::quiet_NaN();
+
+/// Runs one kernel of the table, to its end.
+template <class Args>
+void run(int (*Cuda::*kernel)(Stream, const Args&), const std::type_identity_t<Args>& args) {
+  static const Stream stream = [] {
+    Stream created;
+    EXPECT_CUDA(table().create_stream(&created));
+    return created;
+  }();
+  EXPECT_CUDA((table().*kernel)(stream, args));
+  EXPECT_CUDA(table().synchronize(stream));
+}
+
+/// Random numbers that the type has.
+std::vector<float> random_numbers(Type type, int64_t count, float scale, uint32_t seed) {
+  return rounded(type, random_floats(size_t(count), scale, seed));
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+}
+/// The same, but that one NaN is as good as another.
+bool same_numbers(std::vector<float> a, std::vector<float> b) {
+  for (std::vector<float>* values : {&a, &b})
+    for (float& v : *values) v = std::isnan(v) ? kNaN : v;
+  return same_bits(a, b);
+}
 
 /// How far a result may be from the exact one: the last rounding, and `f32` for what float32 arithmetic did before.
 double tolerance(Type type, double exact, double f32) {
@@ -58,23 +85,23 @@ std::vector<double> layer_norm_reference(const std::vector<float>& x, const std:
 std::vector<float> layer_norm(Type type, const std::vector<float>& x, const std::vector<float>& weight,
                               const std::vector<float>& bias, int64_t cols, Activation activation = Activation::none,
                               int64_t misalign = 0, bool in_place = false) {
-  Array in(type, x, misalign), out(type, int64_t(x.size()), misalign);
-  Array w(Type::f32, weight), b(Type::f32, bias);
+  Numbers in(type, x, misalign), out(type, int64_t(x.size()), misalign);
+  DeviceArray<float> w(weight), b(bias);
   LayerNormArgs args{type,           in_place ? in.data() : out.data(), in.data(), w.floats(),
                      b.floats(),     int64_t(x.size()) / cols,          cols,      1e-5,
                      act(activation)};
-  run([&](const Cuda& cuda, Stream stream) { return cuda.layer_norm(stream, args); });
-  EXPECT_TRUE(in.guards_intact() && out.guards_intact() && w.guards_intact() && b.guards_intact());
-  return in_place ? in.values() : out.values();
+  run(&Cuda::layer_norm, args);
+  return in_place ? in.download() : out.download();
 }
 
 TEST(LayerNorm, MatchesDoubleReference) {
   for (Type type : kTypes) {
     for (int64_t cols : kColumns) {
       for (int64_t misalign : {0, 1}) {
-        SCOPED_TRACE(testing::Message() << name(type) << " cols " << cols << " misaligned by " << misalign);
-        const std::vector<float> x = rounded(type, random_floats(3 * cols, 3, 7)), weight = random_floats(cols, 1, 8),
-                                 bias = random_floats(cols, 1, 9);
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " misaligned by " << misalign);
+        const std::vector<float> x = random_numbers(type, 3 * cols, 3, 7),
+                                 weight = random_numbers(Type::f32, cols, 1, 8),
+                                 bias = random_numbers(Type::f32, cols, 1, 9);
         const std::vector<float> y = layer_norm(type, x, weight, bias, cols, Activation::none, misalign);
         expect_near(y, layer_norm_reference(x, weight, bias, 3, cols, 1e-5), type, cols == 2 ? 2e-5 : 4e-6);
         EXPECT_TRUE(same_bits(layer_norm(type, x, weight, bias, cols, Activation::none, misalign, true), y))
@@ -88,9 +115,10 @@ TEST(LayerNorm, ThenTheActivation) {
   for (Type type : kTypes) {
     for (Activation activation : {Activation::gelu, Activation::tanh, Activation::relu}) {
       for (int64_t cols : {8, 20, 512, 1032}) {
-        SCOPED_TRACE(testing::Message() << name(type) << " cols " << cols << " activation " << int(activation));
-        const std::vector<float> x = rounded(type, random_floats(2 * cols, 3, 7)), weight = random_floats(cols, 1, 8),
-                                 bias = random_floats(cols, 1, 9);
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " activation " << int(activation));
+        const std::vector<float> x = random_numbers(type, 2 * cols, 3, 7),
+                                 weight = random_numbers(Type::f32, cols, 1, 8),
+                                 bias = random_numbers(Type::f32, cols, 1, 9);
         std::vector<double> expected = layer_norm_reference(x, weight, bias, 2, cols, 1e-5);
         for (double& v : expected) v = reference_activation(v, activation);
         expect_near(layer_norm(type, x, weight, bias, cols, activation), expected, type, 4e-6);
@@ -102,7 +130,8 @@ TEST(LayerNorm, ThenTheActivation) {
 // Half an ulp of 100 is 4e-6 of the deviation: a one-pass variance would be off by 1e-3 here.
 TEST(LayerNorm, LargeMean) {
   for (int64_t cols : {768, 1200}) {
-    std::vector<float> x = random_floats(2 * cols, 1, 3), weight(size_t(cols), 1.0f), bias(size_t(cols), 0.0f);
+    std::vector<float> x = random_numbers(Type::f32, 2 * cols, 1, 3), weight(size_t(cols), 1.0f),
+                       bias(size_t(cols), 0.0f);
     for (float& v : x) v += 100;
     expect_near(layer_norm(Type::f32, x, weight, bias, cols), layer_norm_reference(x, weight, bias, 2, cols, 1e-5),
                 Type::f32, 2e-5);
@@ -127,8 +156,9 @@ TEST(LayerNorm, ConstantAndSpecialRows) {
 TEST(LayerNorm, ARowsBitsAreItsOwn) {
   for (Type type : kTypes) {
     for (int64_t cols : {24, 520, 1048}) {
-      const std::vector<float> weight = random_floats(cols, 1, 8), bias = random_floats(cols, 1, 9);
-      const std::vector<float> x = rounded(type, random_floats(7 * cols, 3, 7));
+      const std::vector<float> weight = random_numbers(Type::f32, cols, 1, 8),
+                               bias = random_numbers(Type::f32, cols, 1, 9);
+      const std::vector<float> x = random_numbers(type, 7 * cols, 3, 7);
       const std::vector<float> all = layer_norm(type, x, weight, bias, cols);
       EXPECT_TRUE(same_bits(layer_norm(type, x, weight, bias, cols, Activation::none, 1), all)) << "misaligned";
       for (int64_t r = 0; r < 7; r++) {
@@ -138,7 +168,8 @@ TEST(LayerNorm, ARowsBitsAreItsOwn) {
       }
     }
   }
-  const std::vector<float> weight = random_floats(8, 1, 8), bias = random_floats(8, 1, 9), row = random_floats(8, 3, 7);
+  const std::vector<float> weight = random_numbers(Type::f32, 8, 1, 8), bias = random_numbers(Type::f32, 8, 1, 9),
+                           row = random_numbers(Type::f32, 8, 3, 7);
   const std::vector<float> one = layer_norm(Type::f32, row, weight, bias, 8);
   for (int64_t rows : {255, 256, 257, 511, 515}) {
     std::vector<float> x, y;
@@ -154,24 +185,26 @@ TEST(Embedding, CopiesOrAdds) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 7, 8, 9, 24, 255, 264, 520}) {
       for (auto [left, right] : {std::pair<int64_t, int64_t>{0, 0}, {8, 8}, {3, 2}}) {  // columns of out beside
-        SCOPED_TRACE(testing::Message() << name(type) << " cols " << cols << " left " << left);
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " left " << left);
         const int64_t rows = 9, entries = 5, ldo = left + cols + right;
         const std::vector<int64_t> ids{4, 0, 2, 2, -1, 1, 3, 0, 4};
-        const std::vector<float> table = rounded(type, random_floats(entries * cols, 3, 1));
-        const std::vector<float> before = rounded(type, random_floats(rows * ldo, 3, 2));
+        const std::vector<float> entries_of = random_numbers(type, entries * cols, 3, 1);
+        const std::vector<float> before = random_numbers(type, rows * ldo, 3, 2);
         for (bool accumulate : {false, true}) {
-          Array from(type, table), out(type, before);
-          Integers index(ids);
-          EmbeddingArgs args{type, out.at(left), from.data(), index.data(), ldo, rows, cols, accumulate};
-          run([&](const Cuda& cuda, Stream stream) { return cuda.embedding(stream, args); });
+          Numbers from(type, entries_of), out(type, before);
+          DeviceArray<int64_t> index(ids);
+          EmbeddingArgs args{type,        static_cast<char*>(out.data()) + size_t(left) * bytes_of(type),
+                             from.data(), index.data(),
+                             ldo,         rows,
+                             cols,        accumulate};
+          run(&Cuda::embedding, args);
           std::vector<float> expected = before;
           for (int64_t r = 0; r < rows; r++)
             for (int64_t c = 0; c < cols && ids[size_t(r)] >= 0; c++) {
               float& to = expected[size_t(r * ldo + left + c)];
-              to = (accumulate ? to : 0.0f) + table[size_t(ids[size_t(r)] * cols + c)];
+              to = (accumulate ? to : 0.0f) + entries_of[size_t(ids[size_t(r)] * cols + c)];
             }
-          EXPECT_TRUE(same_bits(out.values(), rounded(type, expected)));
-          EXPECT_TRUE(out.guards_intact());
+          EXPECT_TRUE(same_bits(out.download(), rounded(type, expected)));
         }
       }
     }
@@ -183,17 +216,16 @@ TEST(ScatterRows, WritesOnlyTheRowsNamed) {
     for (int64_t cols : {1, 7, 8, 24, 33, 264, 513}) {
       for (int64_t misalign : {0, 3}) {
         const std::vector<int64_t> to{6, 0, -1, 3, 2};
-        const std::vector<float> x = rounded(type, random_floats(5 * cols, 3, 1));
-        std::vector<float> expected = rounded(type, random_floats(8 * cols, 3, 2));
-        Array from(type, x, misalign), out(type, expected, misalign);
-        Integers index(to);
+        const std::vector<float> x = random_numbers(type, 5 * cols, 3, 1);
+        std::vector<float> expected = random_numbers(type, 8 * cols, 3, 2);
+        Numbers from(type, x, misalign), out(type, expected, misalign);
+        DeviceArray<int64_t> index(to);
         RowsArgs args{type, out.data(), from.data(), index.data(), 5, cols};
-        run([&](const Cuda& cuda, Stream stream) { return cuda.scatter_rows(stream, args); });
+        run(&Cuda::scatter_rows, args);
         for (int64_t r = 0; r < 5; r++)
           for (int64_t c = 0; c < cols && to[size_t(r)] >= 0; c++)
             expected[size_t(to[size_t(r)] * cols + c)] = x[size_t(r * cols + c)];
-        EXPECT_TRUE(same_bits(out.values(), expected)) << name(type) << " cols " << cols;
-        EXPECT_TRUE(out.guards_intact());
+        EXPECT_TRUE(same_bits(out.download(), expected)) << name_of(type) << " cols " << cols;
       }
     }
   }
@@ -206,20 +238,20 @@ TEST(CopyMatrix, ConvertsBetweenAllTypes) {
     for (Type to : kTypes) {
       for (int64_t cols : {1, 8, 23, 264}) {
         for (auto [ldx, ldo] : {std::pair<int64_t, int64_t>{cols, cols}, {cols + 8, cols + 16}, {cols + 1, cols + 2}}) {
-          SCOPED_TRACE(testing::Message() << name(from) << " to " << name(to) << " cols " << cols << " ldx " << ldx);
+          SCOPED_TRACE(testing::Message()
+                       << name_of(from) << " to " << name_of(to) << " cols " << cols << " ldx " << ldx);
           const int64_t rows = 6;
-          std::vector<float> x = random_floats(rows * ldx, 3, 1),
+          std::vector<float> x = random_numbers(Type::f32, rows * ldx, 3, 1),
                              special{kNaN, kInf, -kInf, -0.0f, 1e-7f, 65519.0f, 65520.0f, 3e38f, 1e-40f};
           for (size_t i = 0; i < special.size() && i < x.size(); i++) x[i * x.size() / special.size()] = special[i];
           x = rounded(from, x);
-          std::vector<float> expected = rounded(to, random_floats(rows * ldo, 3, 2));
-          Array in(from, x), out(to, expected);
+          std::vector<float> expected = random_numbers(to, rows * ldo, 3, 2);
+          Numbers in(from, x), out(to, expected);
           MatrixArgs args{to, from, out.data(), in.data(), ldo, ldx, rows, cols};
-          run([&](const Cuda& cuda, Stream stream) { return cuda.copy_matrix(stream, args); });
+          run(&Cuda::copy_matrix, args);
           for (int64_t r = 0; r < rows; r++)
             for (int64_t c = 0; c < cols; c++) expected[size_t(r * ldo + c)] = x[size_t(r * ldx + c)];
-          EXPECT_TRUE(same_numbers(out.values(), rounded(to, expected)));
-          EXPECT_TRUE(out.guards_intact());
+          EXPECT_TRUE(same_numbers(out.download(), rounded(to, expected)));
         }
       }
     }
@@ -230,16 +262,14 @@ TEST(AddScaled, MatchesReference) {
   for (Type type : kTypes) {
     for (int64_t count : {1, 7, 8, 9, 1023, 1024, 1025, 2500}) {
       for (int64_t misalign : {0, 1}) {
-        SCOPED_TRACE(testing::Message() << name(type) << " count " << count << " misaligned by " << misalign);
-        const std::vector<float> x = rounded(type, random_floats(count, 3, 1)),
-                                 onto = rounded(type, random_floats(count, 3, 2));
-        Array in(type, x, misalign), out(type, onto, misalign);
+        SCOPED_TRACE(testing::Message() << name_of(type) << " count " << count << " misaligned by " << misalign);
+        const std::vector<float> x = random_numbers(type, count, 3, 1), onto = random_numbers(type, count, 3, 2);
+        Numbers in(type, x, misalign), out(type, onto, misalign);
         AddScaledArgs args{type, out.data(), in.data(), count, -0.3};
-        run([&](const Cuda& cuda, Stream stream) { return cuda.add_scaled(stream, args); });
+        run(&Cuda::add_scaled, args);
         std::vector<double> expected;
         for (size_t i = 0; i < x.size(); i++) expected.push_back(double(-0.3f) * x[i] + onto[i]);
-        expect_near(out.values(), expected, type, 2e-7);
-        EXPECT_TRUE(out.guards_intact());
+        expect_near(out.download(), expected, type, 2e-7);
       }
     }
   }
@@ -249,22 +279,21 @@ TEST(PrependToken, PutsATokenBeforeEachSequenceAndAddsPositions) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 8, 12, 264}) {
       for (int64_t length : {2, 3, 6}) {
-        SCOPED_TRACE(testing::Message() << name(type) << " cols " << cols << " length " << length);
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " length " << length);
         const int64_t batch = 3, rest = length - 1;
-        const std::vector<float> token = rounded(type, random_floats(cols, 3, 1)),
-                                 x = rounded(type, random_floats(batch * rest * cols, 3, 2)),
-                                 positions = rounded(type, random_floats(length * cols, 3, 3));
-        Array first(type, token), in(type, x), added(type, positions), out(type, batch * length * cols);
+        const std::vector<float> token = random_numbers(type, cols, 3, 1),
+                                 x = random_numbers(type, batch * rest * cols, 3, 2),
+                                 positions = random_numbers(type, length * cols, 3, 3);
+        Numbers first(type, token), in(type, x), added(type, positions), out(type, batch * length * cols);
         PrependTokenArgs args{type, out.data(), first.data(), in.data(), added.data(), batch * length, length, cols};
-        run([&](const Cuda& cuda, Stream stream) { return cuda.prepend_token(stream, args); });
+        run(&Cuda::prepend_token, args);
         std::vector<float> expected;
         for (int64_t b = 0; b < batch; b++)
           for (int64_t p = 0; p < length; p++)
             for (int64_t c = 0; c < cols; c++)
               expected.push_back((p == 0 ? token[size_t(c)] : x[size_t((b * rest + p - 1) * cols + c)]) +
                                  positions[size_t(p * cols + c)]);
-        EXPECT_TRUE(same_bits(out.values(), rounded(type, expected)));
-        EXPECT_TRUE(out.guards_intact());
+        EXPECT_TRUE(same_bits(out.download(), rounded(type, expected)));
       }
     }
   }
@@ -273,19 +302,18 @@ TEST(PrependToken, PutsATokenBeforeEachSequenceAndAddsPositions) {
 TEST(Glu, MatchesReference) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 4, 8, 12, 33, 264}) {
-      SCOPED_TRACE(testing::Message() << name(type) << " cols " << cols);
-      std::vector<float> x = rounded(type, random_floats(5 * 2 * cols, 9, 1));
+      SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols);
+      std::vector<float> x = random_numbers(type, 5 * 2 * cols, 9, 1);
       x[0] = kInf, x[size_t(cols)] = -kInf, x[size_t(2 * cols)] = kNaN, x[size_t(5 * cols)] = -200;
-      Array in(type, x), out(type, 5 * cols);
+      Numbers in(type, x), out(type, 5 * cols);
       NormalizeArgs args{type, out.data(), in.data(), 5, cols, 0};
-      run([&](const Cuda& cuda, Stream stream) { return cuda.glu(stream, args); });
+      run(&Cuda::glu, args);
       std::vector<double> expected;
       for (int64_t r = 0; r < 5; r++)
         for (int64_t c = 0; c < cols; c++)
           expected.push_back(double(x[size_t(2 * r * cols + c)]) /
                              (1 + std::exp(-double(x[size_t((2 * r + 1) * cols + c)]))));
-      expect_near(out.values(), expected, type, 1e-6);
-      EXPECT_TRUE(out.guards_intact());
+      expect_near(out.download(), expected, type, 1e-6);
     }
   }
 }
@@ -302,12 +330,11 @@ constexpr int64_t kRows = 290;
 std::vector<float> pool(Type type, PoolKind kind, const std::vector<float>& x, const Sequences& sequences, int64_t cols,
                         int64_t misalign = 0) {
   const int64_t batch = int64_t(sequences.lengths.size());
-  Array in(type, x, misalign), out(type, batch * cols * (kind == PoolKind::mean_and_deviation ? 2 : 1), misalign);
-  Integers offsets(sequences.offsets), lengths(sequences.lengths);
+  Numbers in(type, x, misalign), out(type, batch * cols * (kind == PoolKind::mean_and_deviation ? 2 : 1), misalign);
+  DeviceArray<int64_t> offsets(sequences.offsets), lengths(sequences.lengths);
   PoolArgs args{type, out.data(), in.data(), offsets.data(), lengths.data(), batch, cols, kind};
-  run([&](const Cuda& cuda, Stream stream) { return cuda.pool(stream, args); });
-  EXPECT_TRUE(in.guards_intact() && out.guards_intact());
-  return out.values();
+  run(&Cuda::pool, args);
+  return out.download();
 }
 
 std::vector<double> pool_reference(PoolKind kind, const std::vector<float>& x, const Sequences& sequences,
@@ -337,9 +364,9 @@ TEST(Pool, MatchesDoubleReference) {
     for (PoolKind kind : {PoolKind::mean, PoolKind::most, PoolKind::mean_and_deviation}) {
       for (int64_t cols : {1, 8, 20, 64, 72}) {
         for (int64_t misalign : {0, 1}) {
-          SCOPED_TRACE(testing::Message()
-                       << name(type) << " kind " << int64_t(kind) << " cols " << cols << " misaligned by " << misalign);
-          std::vector<float> x = random_floats(kRows * cols, 3, 1);
+          SCOPED_TRACE(testing::Message() << name_of(type) << " kind " << int64_t(kind) << " cols " << cols
+                                          << " misaligned by " << misalign);
+          std::vector<float> x = random_numbers(Type::f32, kRows * cols, 3, 1);
           for (float& v : x) v -= 3.5f;  // all negative: 0 is not the largest
           x = rounded(type, x);
           expect_near(pool(type, kind, x, kSequences, cols, misalign), pool_reference(kind, x, kSequences, cols), type,
@@ -365,7 +392,7 @@ TEST(Pool, ASequencesBitsAreItsOwn) {
   const int64_t cols = 24;
   for (Type type : kTypes) {
     for (PoolKind kind : {PoolKind::mean, PoolKind::mean_and_deviation}) {
-      const std::vector<float> x = rounded(type, random_floats(kRows * cols, 3, 1));
+      const std::vector<float> x = random_numbers(type, kRows * cols, 3, 1);
       const std::vector<float> all = pool(type, kind, x, kSequences, cols);
       const int64_t width = int64_t(all.size() / kSequences.lengths.size());
       for (size_t b = 0; b < kSequences.lengths.size(); b++) {
@@ -385,15 +412,15 @@ TEST(L2Normalize, MatchesDoubleReference) {
   for (Type type : kTypes) {
     for (int64_t cols : kColumns) {
       for (int64_t misalign : {0, 1}) {
-        SCOPED_TRACE(testing::Message() << name(type) << " cols " << cols << " misaligned by " << misalign);
-        std::vector<float> x = random_floats(4 * cols, 3, 1);
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " misaligned by " << misalign);
+        std::vector<float> x = random_numbers(Type::f32, 4 * cols, 3, 1);
         for (int64_t c = 0; c < cols; c++) x[size_t(cols + c)] = 0, x[size_t(2 * cols + c)] *= 1e-3f / float(cols);
         x = rounded(type, x);
         x[size_t(3 * cols)] = kNaN;
         const double eps = 1e-2;
-        Array in(type, x, misalign), out(type, 4 * cols, misalign);
+        Numbers in(type, x, misalign), out(type, 4 * cols, misalign);
         NormalizeArgs args{type, out.data(), in.data(), 4, cols, eps};
-        run([&](const Cuda& cuda, Stream stream) { return cuda.l2_normalize(stream, args); });
+        run(&Cuda::l2_normalize, args);
         std::vector<double> expected;
         for (int64_t r = 0; r < 4; r++) {
           double squares = 0;
@@ -401,12 +428,11 @@ TEST(L2Normalize, MatchesDoubleReference) {
           const double norm = std::sqrt(squares);
           for (int64_t c = 0; c < cols; c++) expected.push_back(x[size_t(r * cols + c)] / (norm < eps ? eps : norm));
         }
-        const std::vector<float> y = out.values();
+        const std::vector<float> y = out.download();
         expect_near(y, expected, type, 1e-6);
         args.out = in.data();
-        run([&](const Cuda& cuda, Stream stream) { return cuda.l2_normalize(stream, args); });
-        EXPECT_TRUE(same_numbers(in.values(), y)) << "in place";
-        EXPECT_TRUE(in.guards_intact() && out.guards_intact());
+        run(&Cuda::l2_normalize, args);
+        EXPECT_TRUE(same_numbers(in.download(), y)) << "in place";
       }
     }
   }
@@ -416,9 +442,9 @@ TEST(Argmax, FirstOfTheLargestNaNBeforeAll) {
   for (Type type : kTypes) {
     for (int64_t width : {1, 2, 31, 32, 33, 64, 1000, 1024, 1025, 3000}) {
       for (int64_t groups : {1, 3}) {
-        SCOPED_TRACE(testing::Message() << name(type) << " width " << width << " groups " << groups);
+        SCOPED_TRACE(testing::Message() << name_of(type) << " width " << width << " groups " << groups);
         const int64_t rows = 8, parts = rows * groups;
-        std::vector<float> x = random_floats(parts * width, 3, 1);
+        std::vector<float> x = random_numbers(Type::f32, parts * width, 3, 1);
         std::mt19937 engine{unsigned(width)};
         auto column = [&](int64_t part) -> float& {
           return x[size_t(part * width + int64_t(engine() % unsigned(width)))];
@@ -445,12 +471,11 @@ TEST(Argmax, FirstOfTheLargestNaNBeforeAll) {
             if (values[c] > values[best] || std::isnan(values[c])) best = c;
         }
         for (int64_t misalign : {0, 1}) {
-          Array in(type, x, misalign);
-          Integers out(std::vector<int64_t>(size_t(parts), -7));
+          Numbers in(type, x, misalign);
+          DeviceArray<int64_t> out{size_t(parts)};
           ArgmaxArgs args{type, out.data(), in.data(), rows, groups * width, groups};
-          run([&](const Cuda& cuda, Stream stream) { return cuda.argmax(stream, args); });
-          EXPECT_EQ(out.values(), expected);
-          EXPECT_TRUE(out.guards_intact());
+          run(&Cuda::argmax, args);
+          EXPECT_EQ(out.download(), expected);
         }
       }
     }
@@ -460,8 +485,8 @@ TEST(Argmax, FirstOfTheLargestNaNBeforeAll) {
 TEST(CumulativeSum, AlongEachRowInFloat64) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 2, 31, 32, 33, 64, 100, 500}) {
-      SCOPED_TRACE(testing::Message() << name(type) << " cols " << cols);
-      std::vector<float> x = random_floats(4 * cols, 3, 1);
+      SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols);
+      std::vector<float> x = random_numbers(Type::f32, 4 * cols, 3, 1);
       x[0] = -0.0f;
       x[size_t(cols)] = 16777216.0f;  // float32 would lose what is added to it
       x[size_t(2 * cols + cols / 2)] = kInf, x[size_t(3 * cols - 1)] = -kInf;
@@ -472,14 +497,13 @@ TEST(CumulativeSum, AlongEachRowInFloat64) {
         double sum = 0;
         for (int64_t c = 0; c < cols; c++) expected.push_back(float(sum += x[size_t(r * cols + c)]));
       }
-      Array in(type, x), out(type, 4 * cols);
+      Numbers in(type, x), out(type, 4 * cols);
       NormalizeArgs args{type, out.data(), in.data(), 4, cols, 0};
-      run([&](const Cuda& cuda, Stream stream) { return cuda.cumulative_sum(stream, args); });
-      EXPECT_TRUE(same_numbers(out.values(), rounded(type, expected)));
+      run(&Cuda::cumulative_sum, args);
+      EXPECT_TRUE(same_numbers(out.download(), rounded(type, expected)));
       args.out = in.data();
-      run([&](const Cuda& cuda, Stream stream) { return cuda.cumulative_sum(stream, args); });
-      EXPECT_TRUE(same_numbers(in.values(), rounded(type, expected))) << "in place";
-      EXPECT_TRUE(in.guards_intact() && out.guards_intact());
+      run(&Cuda::cumulative_sum, args);
+      EXPECT_TRUE(same_numbers(in.download(), rounded(type, expected))) << "in place";
     }
   }
 }
@@ -488,27 +512,23 @@ TEST(CumulativeSum, AlongEachRowInFloat64) {
 
 TEST(Rows, NothingToDo) {
   for (Type type : kTypes) {
-    Array x(type, 0), f(Type::f32, 0);
-    Integers none({});
+    Numbers x(type, 0);
+    DeviceArray<float> f(0);
+    DeviceArray<int64_t> none(0);
     void* p = x.data();
     for (int64_t cols : {0, 16}) {
-      run([&](const Cuda& cuda, Stream s) {
-        return cuda.layer_norm(s, {type, p, p, f.floats(), f.floats(), 0, cols, 1e-5, act(Activation::none)});
-      });
-      run([&](const Cuda& cuda, Stream s) { return cuda.embedding(s, {type, p, p, none.data(), cols, 0, cols, 0}); });
-      run([&](const Cuda& cuda, Stream s) { return cuda.scatter_rows(s, {type, p, p, none.data(), 0, cols}); });
-      run([&](const Cuda& cuda, Stream s) { return cuda.copy_matrix(s, {type, type, p, p, cols, cols, 0, cols}); });
-      run([&](const Cuda& cuda, Stream s) { return cuda.add_scaled(s, {type, p, p, 0, 1}); });
-      run([&](const Cuda& cuda, Stream s) { return cuda.prepend_token(s, {type, p, p, p, p, 0, 2, cols}); });
-      run([&](const Cuda& cuda, Stream s) {
-        return cuda.pool(s, {type, p, p, none.data(), none.data(), 0, cols, PoolKind::mean});
-      });
-      run([&](const Cuda& cuda, Stream s) { return cuda.l2_normalize(s, {type, p, p, 0, cols, 1e-12}); });
-      run([&](const Cuda& cuda, Stream s) { return cuda.argmax(s, {type, none.data(), p, 0, cols, 1}); });
-      run([&](const Cuda& cuda, Stream s) { return cuda.cumulative_sum(s, {type, p, p, 0, cols, 0}); });
-      run([&](const Cuda& cuda, Stream s) { return cuda.glu(s, {type, p, p, 0, cols, 0}); });
+      run(&Cuda::layer_norm, {type, p, p, f, f, 0, cols, 1e-5, act(Activation::none)});
+      run(&Cuda::embedding, {type, p, p, none.data(), cols, 0, cols, 0});
+      run(&Cuda::scatter_rows, {type, p, p, none.data(), 0, cols});
+      run(&Cuda::copy_matrix, {type, type, p, p, cols, cols, 0, cols});
+      run(&Cuda::add_scaled, {type, p, p, 0, 1});
+      run(&Cuda::prepend_token, {type, p, p, p, p, 0, 2, cols});
+      run(&Cuda::pool, {type, p, p, none.data(), none.data(), 0, cols, PoolKind::mean});
+      run(&Cuda::l2_normalize, {type, p, p, 0, cols, 1e-12});
+      run(&Cuda::argmax, {type, none.data(), p, 0, cols, 1});
+      run(&Cuda::cumulative_sum, {type, p, p, 0, cols, 0});
+      run(&Cuda::glu, {type, p, p, 0, cols, 0});
     }
-    EXPECT_TRUE(x.guards_intact());
   }
 }
 
