@@ -34,7 +34,7 @@ int start(Stream stream, const AttentionArgs& a) {
   if constexpr (sizeof(T) == sizeof(float)) {
     return start_simt<T, false>(stream, a);
   } else {
-    if (!has_mma<T>()) return start_simt<T, false>(stream, a);
+    if (current_device().major < 8 && !std::is_same_v<T, half>) return start_simt<T, false>(stream, a);
     const bool aligned = aligned_rows(a, 8);
     if (!aligned || a.head_dim > kHeadSlice || a.bias != nullptr) return start_mma<T, 32, true>(stream, a, aligned);
     // With 64 rows K and V are read half as often; with 32 there are twice as many blocks, if that is needed.

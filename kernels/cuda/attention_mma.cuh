@@ -5,7 +5,6 @@
 #pragma once
 
 #include <caracal/kernels/cuda/attention_rows.cuh>
-#include <caracal/kernels/cuda/ptx.cuh>
 
 namespace caracal::kernels::cuda {
 
@@ -60,6 +59,15 @@ __device__ inline void load_queries(Queries& q, const T* tile, int row, int lane
   for (int k = 0; k < kHeadSlice / 16; k++) ldmatrix_x4(q[k], tile + swizzled(row + lane % 16, 2 * k + lane / 16));
 }
 
+/// Two numbers in a register, x in the low half.
+template <class T>
+__device__ inline uint32_t pair(float x, float y) {
+  const Pack<T, 2> two = {from_float<T>(x), from_float<T>(y)};
+  uint32_t bits;
+  memcpy(&bits, &two, sizeof bits);
+  return bits;
+}
+
 /// s += Q Kᵀ
 template <class T>
 __device__ inline void add_scores(Scores& s, const Queries& q, const T* tile, int key, int lane, int64_t cols) {
@@ -70,8 +78,8 @@ __device__ inline void add_scores(Scores& s, const Queries& q, const T* tile, in
     for (int n = 0; n < kWarpKeys / 16; n++) {
       uint32_t b[4];
       ldmatrix_x4(b, tile + swizzled(key + n * 16 + lane % 8 + lane / 16 * 8, 2 * k + lane / 8 % 2));
-      mma_16x8x16<T>(s[2 * n], q[k], b);
-      mma_16x8x16<T>(s[2 * n + 1], q[k], b + 2);
+      mma_16x8x16<T>(s[2 * n], q[k], {b[0], b[1]});
+      mma_16x8x16<T>(s[2 * n + 1], q[k], {b[2], b[3]});
     }
   }
 }
@@ -87,8 +95,8 @@ __device__ inline void add_values(Scores& o, const uint32_t (&p)[kWarpKeys / 16]
       if (n * 16 >= cols) break;
       uint32_t b[4];
       ldmatrix_x4_trans(b, tile + swizzled(key + k * 16 + lane % 16, 2 * n + lane / 16));
-      mma_16x8x16<T>(o[2 * n], p[k], b);
-      mma_16x8x16<T>(o[2 * n + 1], p[k], b + 2);
+      mma_16x8x16<T>(o[2 * n], p[k], {b[0], b[1]});
+      mma_16x8x16<T>(o[2 * n + 1], p[k], {b[2], b[3]});
     }
   }
 }
@@ -173,11 +181,10 @@ __device__ inline void join(Softmax& softmax, Scores& o, float* shared, int half
 /// kGeneral: heads of any width, rows that are not 16-byte aligned, biases; a block of threads makes 64 columns of the
 /// result.
 template <class T, int kRows, bool kGeneral>
-__global__ void __launch_bounds__(kRows * 4, kGeneral ? 3 : 128 / kRows)
+__global__ void __launch_bounds__(kRows * 4, kGeneral ? (arch() < 80 ? 2 : 3) : 128 / kRows)
     attend_mma(const __grid_constant__ AttentionArgs a, bool aligned) {
   constexpr int kThreads = kRows * 4;
-  CARACAL_SHARED(unsigned char, shared_bytes);
-  T* ring = reinterpret_cast<T*>(shared_bytes);
+  CARACAL_SHARED(T, ring);
   wait_for_previous();
   start_next();
   const AttentionRows<T> r = find_rows<T, kRows>(a);
@@ -248,7 +255,7 @@ __global__ void __launch_bounds__(kRows * 4, kGeneral ? 3 : 128 / kRows)
 #pragma unroll
       for (int k = 0; k < kWarpKeys / 16; k++) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) p[k][i] = pack<T>(s[2 * k + i / 2][i % 2 * 2], s[2 * k + i / 2][i % 2 * 2 + 1]);
+        for (int i = 0; i < 4; i++) p[k][i] = pair<T>(s[2 * k + i / 2][i % 2 * 2], s[2 * k + i / 2][i % 2 * 2 + 1]);
       }
     }
     next();
@@ -261,7 +268,7 @@ __global__ void __launch_bounds__(kRows * 4, kGeneral ? 3 : 128 / kRows)
     softmax.sum[i] += __shfl_xor_sync(0xffffffffu, softmax.sum[i], 1);
     softmax.sum[i] += __shfl_xor_sync(0xffffffffu, softmax.sum[i], 2);
   }
-  if (r.keys > kWarpKeys) join<kRows>(softmax, o, reinterpret_cast<float*>(shared_bytes), half);
+  if (r.keys > kWarpKeys) join<kRows>(softmax, o, reinterpret_cast<float*>(ring), half);
   if (half == 1) return;
 #pragma unroll
   for (int i = 0; i < 2; i++) {
@@ -274,7 +281,7 @@ __global__ void __launch_bounds__(kRows * 4, kGeneral ? 3 : 128 / kRows)
       const float x = visible[i] == 0 ? 0.0f : o[n][2 * i] * over_sum;
       const float y = visible[i] == 0 ? 0.0f : o[n][2 * i + 1] * over_sum;
       if (vectors) {
-        if (d < cols) *reinterpret_cast<uint32_t*>(out + d) = pack<T>(x, y);
+        if (d < cols) *reinterpret_cast<uint32_t*>(out + d) = pair<T>(x, y);
       } else {
         if (d < cols) store(out + d, x);
         if (d + 1 < cols) store(out + d + 1, y);

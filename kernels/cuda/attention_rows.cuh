@@ -1,7 +1,6 @@
 // What both kinds of attention kernels share: which keys a row sees, and where its numbers are.
 #pragma once
 
-#include <caracal/kernels/cuda/numbers.cuh>
 #include <caracal/kernels/cuda/sequences.cuh>
 
 namespace caracal::kernels::cuda {

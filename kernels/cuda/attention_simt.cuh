@@ -4,7 +4,6 @@
 #pragma once
 
 #include <caracal/kernels/cuda/attention_rows.cuh>
-#include <caracal/kernels/cuda/ptx.cuh>
 
 namespace caracal::kernels::cuda {
 
@@ -13,9 +12,7 @@ constexpr int kPitch = kHeadSlice + 4;                      // floats between ro
 constexpr int kSimtSlot = (kSimtKeys + kSimtRows) * kPitch;  // K or V, and Q
 constexpr size_t kSimtShared = sizeof(float) * size_t(2 * kSimtSlot + kSimtRows * kPitch);
 
-struct alignas(16) Four {
-  float x[4];
-};
+using Four = Pack<float, 4>;
 
 /// kTileRows rows of 64 numbers, of which `rows` and `cols` exist; the others are zeros.
 template <int kTileRows, class T>
@@ -88,8 +85,7 @@ __device__ inline float sum_of_16(float x) {
 /// kProbs: the softmax itself, to a.probs; the keys are gone through twice. Else its product with V, to a.out.
 template <class T, bool kProbs>
 __global__ void __launch_bounds__(kSimtThreads) attend_simt(const __grid_constant__ AttentionArgs a, bool vectors) {
-  CARACAL_SHARED(unsigned char, shared_bytes);
-  float* ring = reinterpret_cast<float*>(shared_bytes);
+  CARACAL_SHARED(float, ring);
   float* probs = ring + 2 * kSimtSlot;  // (rows, keys) of a step
   wait_for_previous();
   start_next();
