@@ -1,9 +1,6 @@
 // Attention and relative position biases against loops in double precision over the same rounded inputs.
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <numeric>
-#include <random>
+#include <span>
+#include <string>
 
 #include "device_memory.h"
 
@@ -72,32 +69,42 @@ struct Result {
   }
 };
 
+/// Starts a kernel and waits for it.
+template <class Args>
+void start(int (*kernel)(Stream, const Args&), const Args& args) {
+  Stream stream;
+  EXPECT_CUDA(table().create_stream(&stream));
+  EXPECT_CUDA(kernel(stream, args));
+  EXPECT_CUDA(table().synchronize(stream));
+  EXPECT_CUDA(table().destroy_stream(stream));
+}
+
 constexpr float kUnwritten = 7.0f;
 
 Result run(const Problem& p, const Data& d) {
   const int64_t ldo = d.width + p.gap, rows = d.q_offsets.back();
   Result r{std::vector<float>(size_t(rows * ldo), kUnwritten), std::vector<float>(p.probs ? size_t(d.count) : 0, kUnwritten)};
-  Device x = Device::numbers(p.type, d.x), kv = Device::numbers(p.type, d.kv), out = Device::numbers(p.type, r.out);
-  Device bias(d.bias), probs(r.probs), scores(d.scores);
-  Device q_offsets(d.q_offsets), k_offsets(d.k_offsets), keys(p.keys), causal(p.causal);
+  const Numbers x(p.type, d.x), kv(p.type, d.kv), out(p.type, r.out);
+  const DeviceArray<float> bias(d.bias), probs(r.probs);
+  const DeviceArray<int64_t> scores(d.scores), q_offsets(d.q_offsets), k_offsets(d.k_offsets), keys(p.keys), causal(p.causal);
   AttentionArgs a{};
   a.type = p.type;
   a.out = out.data();
   a.q = x.data();
-  const size_t size = size_of(p.type);
-  a.k = p.cross ? kv.data() : x.at<char>() + size_t(d.width) * size;
-  a.v = static_cast<const char*>(a.k) + size_t(d.width) * size;
+  const size_t width = size_t(d.width) * bytes_of(p.type);
+  a.k = p.cross ? kv.data() : static_cast<const char*>(x.data()) + width;
+  a.v = static_cast<const char*>(a.k) + width;
   a.ldo = ldo, a.ldq = d.ldq, a.ldk = d.ldk;
-  a.q_offsets = q_offsets.at<int64_t>(), a.k_offsets = k_offsets.at<int64_t>(), a.k_lengths = keys.at<int64_t>();
-  if (!p.causal.empty()) a.q_lengths = causal.at<int64_t>();
+  a.q_offsets = q_offsets.data(), a.k_offsets = k_offsets.data(), a.k_lengths = keys.data();
+  if (!p.causal.empty()) a.q_lengths = causal.data();
   a.batch = int64_t(p.rows.size()), a.heads = p.heads, a.head_dim = p.head_dim, a.tokens = rows + p.capacity;
   a.scale = 1 / std::sqrt(double(p.head_dim));
-  if (p.bias) a.bias = bias.at<float>();
-  if (p.probs) a.probs = probs.at<float>();
-  if (p.bias || p.probs) a.scores = scores.at<int64_t>();
-  EXPECT_EQ(start(table().attention, a), 0);
-  r.out = out.numbers(p.type);
-  r.probs = probs.vector<float>();
+  if (p.bias) a.bias = bias.data();
+  if (p.probs) a.probs = probs.data();
+  if (p.bias || p.probs) a.scores = scores.data();
+  start(table().attention, a);
+  r.out = out.download();
+  r.probs = probs.download();
   return r;
 }
 
@@ -155,11 +162,9 @@ void check(const Problem& p, uint64_t seed = 1) {
   expect_softmax(p, d, run(p, d));
 }
 
-std::string name_of(const testing::TestParamInfo<Type>& info) {
-  return info.param == Type::f32 ? "f32" : info.param == Type::f16 ? "f16" : "bf16";
-}
 class Attention : public testing::TestWithParam<Type> {};
-INSTANTIATE_TEST_SUITE_P(Types, Attention, testing::Values(Type::f32, Type::f16, Type::bf16), name_of);
+INSTANTIATE_TEST_SUITE_P(Types, Attention, testing::ValuesIn(kTypes),
+                         [](const auto& info) { return name_of(info.param); });
 
 TEST_P(Attention, EveryNumberOfKeys) {
   for (int64_t keys : {1, 2, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 130, 200, 257})
@@ -346,15 +351,16 @@ TEST(RelativeBias, AgainstLoops) {
     count += heads * rows[b] * keys[b];
   }
   std::vector<float> want(size_t(count), 1.5f);
-  Device out(want), d_offsets(offsets), d_keys(keys), d_scores(scores), d_positions(positions), d_tables(tables), d_bucket(bucket);
+  const DeviceArray<float> out(want), d_tables(tables);
+  const DeviceArray<int64_t> d_offsets(offsets), d_keys(keys), d_scores(scores), d_positions(positions), d_bucket(bucket);
   for (int64_t accumulate : {1, 0, 1}) {
     RelativeBiasArgs a{};
-    a.out = out.at<float>();
-    a.offsets = d_offsets.at<int64_t>(), a.lengths = d_keys.at<int64_t>(), a.scores = d_scores.at<int64_t>();
-    a.positions = d_positions.at<int64_t>(), a.table = d_tables.at<float>(), a.bucket = d_bucket.at<int64_t>();
+    a.out = out.data();
+    a.offsets = d_offsets.data(), a.lengths = d_keys.data(), a.scores = d_scores.data();
+    a.positions = d_positions.data(), a.table = d_tables.data(), a.bucket = d_bucket.data();
     a.batch = int64_t(rows.size()), a.tokens = tokens + 9, a.heads = heads, a.buckets = buckets, a.most = most;
     a.accumulate = accumulate;
-    ASSERT_EQ(start(table().relative_bias, a), 0);
+    start(table().relative_bias, a);
     for (size_t b = 0; b < rows.size(); b++) {
       for (int64_t h = 0; h < heads; h++) {
         for (int64_t i = 0; i < rows[b]; i++) {
@@ -367,13 +373,13 @@ TEST(RelativeBias, AgainstLoops) {
         }
       }
     }
-    EXPECT_EQ(out.vector<float>(), want);
+    EXPECT_EQ(out.download(), want);
   }
 }
 
 TEST(RelativeBias, NothingToDo) {
   RelativeBiasArgs a{};
-  EXPECT_EQ(start(table().relative_bias, a), 0);
+  start(table().relative_bias, a);
 }
 
 }  // namespace
