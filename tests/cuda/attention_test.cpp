@@ -12,16 +12,18 @@ using Ints = std::vector<int64_t>;
 struct Problem {
   Type type = Type::f16;
   int64_t heads = 1, head_dim = 64;
-  Ints rows, keys;       // of each sequence; keys are its first rows, or rows of another tensor
+  Ints rows = {}, keys = {};  // of each sequence; keys are its first rows, or rows of another tensor
   bool cross = false;    // keys and values in another tensor
   Ints causal = {};      // q_lengths
   bool bias = false, probs = false;
   int64_t gap = 0;       // unused columns between the rows of every matrix
   int64_t capacity = 0;  // more rows than there are
+  int64_t before = 0;    // rows before the first sequence
+  size_t misalign = 0;   // numbers from a 256-byte boundary that queries, keys and the result begin
 };
 
-Ints offsets_of(const Ints& lengths) {
-  Ints offsets = {0};
+Ints offsets_of(const Ints& lengths, int64_t first = 0) {
+  Ints offsets = {first};
   for (int64_t n : lengths) offsets.push_back(offsets.back() + n);
   return offsets;
 }
@@ -38,8 +40,8 @@ struct Data {
     std::normal_distribution<float> normal;
     ldq = (p.cross ? 1 : 3) * width + p.gap;
     ldk = p.cross ? 2 * width + p.gap : ldq;
-    q_offsets = offsets_of(p.rows);
-    k_offsets = offsets_of(p.cross ? p.keys : p.rows);
+    q_offsets = offsets_of(p.rows, p.before);
+    k_offsets = offsets_of(p.cross ? p.keys : p.rows, p.before);
     for (size_t b = 0; b < p.rows.size(); b++) {
       scores.push_back(count);
       count += p.heads * p.rows[b] * p.keys[b];
@@ -84,7 +86,7 @@ constexpr float kUnwritten = 7.0f;
 Result run(const Problem& p, const Data& d) {
   const int64_t ldo = d.width + p.gap, rows = d.q_offsets.back();
   Result r{std::vector<float>(size_t(rows * ldo), kUnwritten), std::vector<float>(p.probs ? size_t(d.count) : 0, kUnwritten)};
-  const Numbers x(p.type, d.x), kv(p.type, d.kv), out(p.type, r.out);
+  const Numbers x(p.type, d.x, p.misalign), kv(p.type, d.kv, p.misalign), out(p.type, r.out, p.misalign);
   const DeviceArray<float> bias(d.bias), probs(r.probs);
   const DeviceArray<int64_t> scores(d.scores), q_offsets(d.q_offsets), k_offsets(d.k_offsets), keys(p.keys), causal(p.causal);
   AttentionArgs a{};
@@ -153,7 +155,7 @@ void expect_softmax(const Problem& p, const Data& d, const Result& r) {
     }
   }
   for (int64_t row = 0; row < d.q_offsets.back(); row++) {
-    for (int64_t c = d.width; c < ldo; c++) expect(r.out[size_t(row * ldo + c)], kUnwritten, 0, "gap", row, c);
+    for (int64_t c = row < p.before ? 0 : d.width; c < ldo; c++) expect(r.out[size_t(row * ldo + c)], kUnwritten, 0, "gap", row, c);
   }
 }
 
@@ -183,6 +185,11 @@ TEST_P(Attention, EveryWidthOfHeads) {  // those that are no multiple of 8 take 
 
 TEST_P(Attention, RowsFarApart) {
   for (int64_t gap : {1, 2, 8}) check({.type = GetParam(), .rows = {20, 9}, .keys = {70, 9}, .cross = true, .gap = gap});
+}
+
+TEST_P(Attention, UnalignedNumbers) {
+  for (size_t misalign : {1, 2, 4})
+    check({.type = GetParam(), .rows = {20, 9}, .keys = {70, 9}, .cross = true, .misalign = misalign});
 }
 
 TEST_P(Attention, SequencesOfAllLengths) {  // also of none, and with fewer keys than rows
@@ -215,8 +222,8 @@ TEST_P(Attention, Causal) {
 }
 
 TEST_P(Attention, FindsItsSequence) {
-  for (int64_t batch : {1, 31, 32, 33, 100}) {
-    Problem p{.type = GetParam(), .head_dim = 8};
+  for (int64_t batch : {1, 31, 32, 33, 101}) {
+    Problem p{.type = GetParam(), .head_dim = 8, .capacity = 70 * 32, .before = 70};
     for (int64_t b = 0; b < batch; b++) p.rows.push_back(b % 3 == 1 ? 0 : b % 7 == 2 ? 33 : 1);
     p.keys = p.rows;
     check(p, uint64_t(batch));
