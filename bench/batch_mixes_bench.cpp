@@ -1,6 +1,6 @@
-// Many batches of random sequences, none like the one before, through one prepared model on a CUDA device: what a service
-// sends. Prints one line of JSON: how often a graph was launched and captured, and for each size of graph (a bucket of
-// tokens) the quantiles of a call's time.
+// Many batches of random sequences, none like the one before, through one prepared model on a CUDA device: what a
+// service sends. Prints one line of JSON: how often a graph was launched and captured, and for each size of graph (a
+// bucket of tokens) the quantiles of a call's time.
 //
 //   batch_mixes_bench MODEL DTYPE MIXES MAX_TOKENS MAX_BATCH
 #include <algorithm>
@@ -17,7 +17,8 @@ namespace caracal {
 namespace {
 
 // At most max_batch sequences of together at most max_tokens, padded on the right.
-ModelInputs random_mix(std::mt19937_64& random, int64_t max_tokens, int64_t max_batch, int64_t vocabulary, int64_t* tokens) {
+ModelInputs random_mix(std::mt19937_64& random, int64_t max_tokens, int64_t max_batch, int64_t vocabulary,
+                       int64_t* tokens) {
   const int64_t batch = 1 + int64_t(random() % uint64_t(max_batch));
   const int64_t most = std::max<int64_t>(batch, 1 + int64_t(random() % uint64_t(max_tokens)));
   std::vector<int64_t> lengths(size_t(batch), 1);

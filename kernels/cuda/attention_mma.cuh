@@ -1,7 +1,7 @@
-// Attention in 16 bits on tensor cores. A block of threads has kRows rows of one head and goes through the keys 128 at a
-// time: of these, one half of its warps takes the first 64, the other half the last, each warp for 16 rows, with an online
-// softmax of its own; at the end the halves are joined. So where a key is counted depends on its place in its sequence
-// alone, and kRows changes no bit. Tiles of 128 keys, K and V in turn, come through a ring of three.
+// Attention in 16 bits on tensor cores. A block of threads has kRows rows of one head and goes through the keys 128 at
+// a time: of these, one half of its warps takes the first 64, the other half the last, each warp for 16 rows, with an
+// online softmax of its own; at the end the halves are joined. So where a key is counted depends on its place in its
+// sequence alone, and kRows changes no bit. Tiles of 128 keys, K and V in turn, come through a ring of three.
 #pragma once
 
 #include <caracal/kernels/cuda/attention_rows.cuh>
@@ -11,13 +11,15 @@ namespace caracal::kernels::cuda {
 constexpr int kWarpKeys = 64, kStepKeys = 2 * kWarpKeys, kRing = 3;
 
 /// Place of 8 numbers in a tile of rows of 64: no two of 8 rows are in the same banks.
-__host__ __device__ constexpr int swizzled(int row, int eighth) { return row * kHeadSlice + ((eighth ^ (row & 7)) << 3); }
+__host__ __device__ constexpr int swizzled(int row, int eighth) {
+  return row * kHeadSlice + ((eighth ^ (row & 7)) << 3);
+}
 
 /// Numbers of a tile of the ring. With kGeneral a tile's columns of Q come with those of K.
 template <int kRows, bool kGeneral>
 constexpr int kSlot = (kStepKeys + (kGeneral ? kRows : 0)) * kHeadSlice;
 template <int kRows, bool kGeneral>
-constexpr size_t kMmaShared = 2 * kRing * size_t(kSlot<kRows, kGeneral>);
+constexpr size_t kMmaShared = 2 * kRing* size_t(kSlot<kRows, kGeneral>);
 
 /// kTileRows rows of 64 numbers, of which `rows` and `cols` exist; the others are zeros.
 template <int kTileRows, int kThreads, class T>
@@ -47,8 +49,8 @@ __device__ inline void load_tile(T* tile, const T* from, int64_t ld, int rows, i
   }
 }
 
-/// Scores of 16 rows and 64 keys, as the tensor cores leave them: [8 keys][row lane / 4, twice; then that + 8, twice], of
-/// the keys 2 (lane % 4) and the next.
+/// Scores of 16 rows and 64 keys, as the tensor cores leave them: [8 keys][row lane / 4, twice; then that + 8, twice],
+/// of the keys 2 (lane % 4) and the next.
 using Scores = float[kWarpKeys / 8][4];
 /// 16 rows of Q: [16 columns][as mma wants them].
 using Queries = uint32_t[kHeadSlice / 16][4];
@@ -110,8 +112,8 @@ __device__ inline float finite_highest(float highest) { return highest == -INFIN
 
 /// Scores become e^(score - highest); o, of the keys before, follows when a higher one is found.
 template <bool kBias>
-__device__ inline void online_softmax(Softmax& softmax, Scores& s, Scores& o, float scale, const float* const (&bias)[2],
-                                      const int (&visible)[2], int key, int lane) {
+__device__ inline void online_softmax(Softmax& softmax, Scores& s, Scores& o, float scale,
+                                      const float* const (&bias)[2], const int (&visible)[2], int key, int lane) {
 #pragma unroll
   for (int half = 0; half < 2; half++) {
     float highest = softmax.highest[half];
@@ -129,13 +131,13 @@ __device__ inline void online_softmax(Softmax& softmax, Scores& s, Scores& o, fl
     }
     highest = fmaxf(highest, __shfl_xor_sync(0xffffffffu, highest, 1));
     highest = fmaxf(highest, __shfl_xor_sync(0xffffffffu, highest, 2));
-    const float top = finite_highest(highest), shrink = exp2f(product(softmax.highest[half] - top, kLog2e));
+    const float top = finite_highest(highest), shrink = fast_exp2(product(softmax.highest[half] - top, kLog2e));
     softmax.highest[half] = highest;
     float sum = 0;
 #pragma unroll
     for (int n = 0; n < kWarpKeys / 8; n++) {
 #pragma unroll
-      for (int c = 2 * half; c < 2 * half + 2; c++) sum += s[n][c] = exp2f(product(s[n][c] - top, kLog2e));
+      for (int c = 2 * half; c < 2 * half + 2; c++) sum += s[n][c] = fast_exp2(product(s[n][c] - top, kLog2e));
     }
     softmax.sum[half] = fmaf(softmax.sum[half], shrink, sum);
 #pragma unroll
@@ -166,8 +168,8 @@ __device__ inline void join(Softmax& softmax, Scores& o, float* shared, int half
 #pragma unroll
   for (int i = 0; i < 2; i++) {
     const float other = mine[i * kThreads], top = finite_highest(fmaxf(softmax.highest[i], other));
-    const float own_share = exp2f(product(softmax.highest[i] - top, kLog2e));
-    const float other_share = exp2f(product(other - top, kLog2e));
+    const float own_share = fast_exp2(product(softmax.highest[i] - top, kLog2e));
+    const float other_share = fast_exp2(product(other - top, kLog2e));
     softmax.sum[i] = fmaf(mine[(2 + i) * kThreads], other_share, product(softmax.sum[i], own_share));
 #pragma unroll
     for (int n = 0; n < kHeadSlice / 8; n++) {
@@ -190,7 +192,8 @@ __global__ void __launch_bounds__(kRows * 4, kGeneral ? (arch() < 80 ? 2 : 3) : 
   const AttentionRows<T> r = find_rows<T, kRows>(a);
   if (r.at.rows == 0) return;
 
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, half = warp / (kRows / 16), row = warp % (kRows / 16) * 16;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, half = warp / (kRows / 16),
+            row = warp % (kRows / 16) * 16;
   const bool vectors = !kGeneral || aligned;
   const int slices = kGeneral ? int((a.head_dim + kHeadSlice - 1) / kHeadSlice) : 1, parts = slices + 1;
   const int64_t slice = kGeneral ? int64_t(blockIdx.z) * kHeadSlice : 0, cols = a.head_dim - slice;
@@ -231,7 +234,8 @@ __global__ void __launch_bounds__(kRows * 4, kGeneral ? (arch() < 80 ? 2 : 3) : 
   Scores o = {};
   Softmax softmax;
 
-  if (!kGeneral && steps > 0) load_tile<kRows, kThreads>(ring + 2 * kSlot<kRows, kGeneral>, r.q, a.ldq, r.at.rows, cols, vectors);
+  if (!kGeneral && steps > 0)
+    load_tile<kRows, kThreads>(ring + 2 * kSlot<kRows, kGeneral>, r.q, a.ldq, r.at.rows, cols, vectors);
   load(0);
   load(1);
   for (int step = 0; step < steps; step++) {

@@ -1,6 +1,6 @@
-// Attention by float32 arithmetic, for float32, and where tensor cores do not know a type; and the softmax itself, for any
-// type, when it is asked for. A block of 128 threads has 32 rows of one head and goes through the keys 64 at a time; each
-// thread has 4 rows and 4 keys of the scores, then 4 rows and 4 columns of the result.
+// Attention by float32 arithmetic, for float32, and where tensor cores do not know a type; and the softmax itself, for
+// any type, when it is asked for. A block of 128 threads has 32 rows of one head and goes through the keys 64 at a
+// time; each thread has 4 rows and 4 keys of the scores, then 4 rows and 4 columns of the result.
 #pragma once
 
 #include <caracal/kernels/cuda/attention_rows.cuh>
@@ -8,7 +8,7 @@
 namespace caracal::kernels::cuda {
 
 constexpr int kSimtRows = 32, kSimtKeys = 64, kSimtThreads = 128;
-constexpr int kPitch = kHeadSlice + 4;                      // floats between rows of a tile: no two of 8 in the same banks
+constexpr int kPitch = kHeadSlice + 4;  // floats between rows of a tile: no two of 8 in the same banks
 constexpr int kSimtSlot = (kSimtKeys + kSimtRows) * kPitch;  // K or V, and Q
 constexpr size_t kSimtShared = sizeof(float) * size_t(2 * kSimtSlot + kSimtRows * kPitch);
 

@@ -27,10 +27,12 @@ __host__ __device__ constexpr int64_t count_blocks(int64_t tokens, int64_t batch
 template <int kRows>
 __device__ inline RowBlock find_block(const int64_t* offsets, int64_t batch, int64_t block) {
   const int64_t lane = threadIdx.x % 32;
-  int64_t low = 0, count = batch;  // the last sequence that begins at or before `block` is one of these, or there is none
+  int64_t low = 0,
+          count = batch;  // the last sequence that begins at or before `block` is one of these, or there is none
   while (count > 1) {
     const int64_t step = (count + 31) / 32;
-    const bool before = lane * step < count && first_block<kRows>(offsets[low + lane * step], low + lane * step) <= block;
+    const bool before =
+        lane * step < count && first_block<kRows>(offsets[low + lane * step], low + lane * step) <= block;
     const int64_t passed = __popc(__ballot_sync(0xffffffffu, before));
     if (passed == 0) return {};
     low += (passed - 1) * step;

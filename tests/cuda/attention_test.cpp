@@ -13,8 +13,8 @@ struct Problem {
   Type type = Type::f16;
   int64_t heads = 1, head_dim = 64;
   Ints rows = {}, keys = {};  // of each sequence; keys are its first rows, or rows of another tensor
-  bool cross = false;    // keys and values in another tensor
-  Ints causal = {};      // q_lengths
+  bool cross = false;         // keys and values in another tensor
+  Ints causal = {};           // q_lengths
   bool bias = false, probs = false;
   int64_t gap = 0;       // unused columns between the rows of every matrix
   int64_t capacity = 0;  // more rows than there are
@@ -85,10 +85,12 @@ constexpr float kUnwritten = 7.0f;
 
 Result run(const Problem& p, const Data& d) {
   const int64_t ldo = d.width + p.gap, rows = d.q_offsets.back();
-  Result r{std::vector<float>(size_t(rows * ldo), kUnwritten), std::vector<float>(p.probs ? size_t(d.count) : 0, kUnwritten)};
+  Result r{std::vector<float>(size_t(rows * ldo), kUnwritten),
+           std::vector<float>(p.probs ? size_t(d.count) : 0, kUnwritten)};
   const Numbers x(p.type, d.x, p.misalign), kv(p.type, d.kv, p.misalign), out(p.type, r.out, p.misalign);
   const DeviceArray<float> bias(d.bias), probs(r.probs);
-  const DeviceArray<int64_t> scores(d.scores), q_offsets(d.q_offsets), k_offsets(d.k_offsets), keys(p.keys), causal(p.causal);
+  const DeviceArray<int64_t> scores(d.scores), q_offsets(d.q_offsets), k_offsets(d.k_offsets), keys(p.keys),
+      causal(p.causal);
   AttentionArgs a{};
   a.type = p.type;
   a.out = out.data();
@@ -117,12 +119,16 @@ int64_t seen_by(const Problem& p, size_t b, int64_t row) {
 
 /// Numbers differ by no more than the rounding of the result and of each probability can explain.
 void expect_softmax(const Problem& p, const Data& d, const Result& r) {
-  const double unit = p.type == Type::f32 ? 0 : p.type == Type::f16 ? 0x1p-11 : 0x1p-8, slack = p.type == Type::f32 ? 2e-5 : 1e-4;
+  const double unit = p.type == Type::f32   ? 0
+                      : p.type == Type::f16 ? 0x1p-11
+                                            : 0x1p-8,
+               slack = p.type == Type::f32 ? 2e-5 : 1e-4;
   const int64_t ldo = d.width + p.gap;
   int64_t wrong = 0;
   const auto expect = [&](double got, double want, double bound, const char* what, int64_t row, int64_t col) {
     const bool good = std::isnan(want) ? std::isnan(got) : std::abs(got - want) <= bound;
-    if (!good && wrong++ < 3) ADD_FAILURE() << what << " " << row << ", " << col << ": " << got << ", not " << want << " ± " << bound;
+    if (!good && wrong++ < 3)
+      ADD_FAILURE() << what << " " << row << ", " << col << ": " << got << ", not " << want << " ± " << bound;
   };
   for (size_t b = 0; b < p.rows.size(); b++) {
     for (int64_t h = 0; h < p.heads; h++) {
@@ -149,13 +155,15 @@ void expect_softmax(const Problem& p, const Data& d, const Result& r) {
             x += e[size_t(j)] / sum * v;
             size += e[size_t(j)] / sum * std::abs(v);
           }
-          expect(r.out[size_t(row * ldo + h * p.head_dim + c)], x, slack + unit * (std::abs(x) + size), "out", row, h * p.head_dim + c);
+          expect(r.out[size_t(row * ldo + h * p.head_dim + c)], x, slack + unit * (std::abs(x) + size), "out", row,
+                 h * p.head_dim + c);
         }
       }
     }
   }
   for (int64_t row = 0; row < d.q_offsets.back(); row++) {
-    for (int64_t c = row < p.before ? 0 : d.width; c < ldo; c++) expect(r.out[size_t(row * ldo + c)], kUnwritten, 0, "gap", row, c);
+    for (int64_t c = row < p.before ? 0 : d.width; c < ldo; c++)
+      expect(r.out[size_t(row * ldo + c)], kUnwritten, 0, "gap", row, c);
   }
 }
 
@@ -166,7 +174,7 @@ void check(const Problem& p, uint64_t seed = 1) {
 
 class Attention : public testing::TestWithParam<Type> {};
 INSTANTIATE_TEST_SUITE_P(Types, Attention, testing::ValuesIn(kTypes),
-                         [](const auto& info) { return name_of(info.param); });
+                         [](const auto& each) { return name_of(each.param); });
 
 TEST_P(Attention, EveryNumberOfKeys) {
   for (int64_t keys : {1, 2, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 130, 200, 257})
@@ -184,7 +192,8 @@ TEST_P(Attention, EveryWidthOfHeads) {  // those that are no multiple of 8 take 
 }
 
 TEST_P(Attention, RowsFarApart) {
-  for (int64_t gap : {1, 2, 8}) check({.type = GetParam(), .rows = {20, 9}, .keys = {70, 9}, .cross = true, .gap = gap});
+  for (int64_t gap : {1, 2, 8})
+    check({.type = GetParam(), .rows = {20, 9}, .keys = {70, 9}, .cross = true, .gap = gap});
 }
 
 TEST_P(Attention, UnalignedNumbers) {
@@ -193,7 +202,8 @@ TEST_P(Attention, UnalignedNumbers) {
 }
 
 TEST_P(Attention, SequencesOfAllLengths) {  // also of none, and with fewer keys than rows
-  check({.type = GetParam(), .heads = 2, .head_dim = 32, .rows = {0, 5, 0, 0, 70, 1, 0}, .keys = {0, 4, 0, 0, 66, 1, 0}});
+  check(
+      {.type = GetParam(), .heads = 2, .head_dim = 32, .rows = {0, 5, 0, 0, 70, 1, 0}, .keys = {0, 4, 0, 0, 66, 1, 0}});
 }
 
 TEST_P(Attention, NoKeysGiveZeros) {
@@ -211,14 +221,26 @@ TEST_P(Attention, BiasAndProbs) {
   check({.type = GetParam(), .heads = 2, .rows = {17, 3}, .keys = {17, 2}, .bias = true});
   check({.type = GetParam(), .heads = 2, .rows = {17, 3}, .keys = {17, 2}, .probs = true});
   check({.type = GetParam(), .rows = {2, 1, 40}, .keys = {131, 65, 7}, .cross = true, .bias = true, .probs = true});
-  check({.type = GetParam(), .head_dim = 72, .rows = {2, 33}, .keys = {131, 3}, .cross = true, .bias = true, .probs = true});
+  check({.type = GetParam(),
+         .head_dim = 72,
+         .rows = {2, 33},
+         .keys = {131, 3},
+         .cross = true,
+         .bias = true,
+         .probs = true});
 }
 
 TEST_P(Attention, Causal) {
   check({.type = GetParam(), .rows = {70, 5}, .keys = {70, 5}, .causal = {70, 5}, .probs = true});
   // A cache: the rows are the last keys. Rows behind the last key see nothing, nor do rows before all keys.
   check({.type = GetParam(), .rows = {5, 40}, .keys = {75, 130}, .cross = true, .causal = {5, 40}, .probs = true});
-  check({.type = GetParam(), .rows = {9, 6}, .keys = {4, 3}, .cross = true, .causal = {7, 0}, .bias = true, .probs = true});
+  check({.type = GetParam(),
+         .rows = {9, 6},
+         .keys = {4, 3},
+         .cross = true,
+         .causal = {7, 0},
+         .bias = true,
+         .probs = true});
 }
 
 TEST_P(Attention, FindsItsSequence) {
@@ -228,7 +250,8 @@ TEST_P(Attention, FindsItsSequence) {
     p.keys = p.rows;
     check(p, uint64_t(batch));
   }
-  Problem p{.type = GetParam(), .head_dim = 8, .rows = Ints(1100, 0), .keys = Ints(1100, 0)};  // three steps of the search
+  Problem p{
+      .type = GetParam(), .head_dim = 8, .rows = Ints(1100, 0), .keys = Ints(1100, 0)};  // three steps of the search
   for (size_t b : {3, 34, 512, 1057, 1098}) p.rows[b] = p.keys[b] = 2;
   check(p);
 }
@@ -248,7 +271,8 @@ TEST_P(Attention, ABatchChangesNoBit) {
   for (bool is_causal : {false, true}) {
     for (int64_t head_dim : {64, 72}) {
       if (GetParam() == Type::f32 && head_dim == 72) continue;
-      const Problem p{.type = GetParam(), .head_dim = head_dim, .rows = rows, .keys = keys, .causal = is_causal ? causal : Ints{}};
+      const Problem p{
+          .type = GetParam(), .head_dim = head_dim, .rows = rows, .keys = keys, .causal = is_causal ? causal : Ints{}};
       const Data all(p, 5);
       const Result want = run(p, all);
       Result parts;
@@ -293,13 +317,13 @@ TEST_P(Attention, InfinitiesAndNaN) {
   Problem p{.type = GetParam(), .rows = {9}, .keys = {140}, .cross = true, .bias = true, .probs = true};
   Data d(p, 8);
   const auto row_of_bias = [&](int64_t i) { return d.bias.begin() + i * 140; };
-  std::fill_n(row_of_bias(0), 130, -INFINITY);             // only the last keys, of another block
-  std::fill_n(row_of_bias(1), 140, -INFINITY);             // none: NaN, as in PyTorch
-  std::fill_n(row_of_bias(2), 140, -3.0e38f);              // a finite mask of all: what scores do is lost, no NaN
-  std::fill_n(row_of_bias(3) + 1, 139, -INFINITY);         // only the first
-  *(row_of_bias(4) + 70) = INFINITY;                       // NaN
-  *(row_of_bias(5) + 139) = NAN;                           // NaN
-  *(row_of_bias(6) + 139) = 1.0e4f;                        // a late key outweighs all before it
+  std::fill_n(row_of_bias(0), 130, -INFINITY);      // only the last keys, of another block
+  std::fill_n(row_of_bias(1), 140, -INFINITY);      // none: NaN, as in PyTorch
+  std::fill_n(row_of_bias(2), 140, -3.0e38f);       // a finite mask of all: what scores do is lost, no NaN
+  std::fill_n(row_of_bias(3) + 1, 139, -INFINITY);  // only the first
+  *(row_of_bias(4) + 70) = INFINITY;                // NaN
+  *(row_of_bias(5) + 139) = NAN;                    // NaN
+  *(row_of_bias(6) + 139) = 1.0e4f;                 // a late key outweighs all before it
   *row_of_bias(7) = 3.0e38f;
   const Result r = run(p, d);
   for (float x : std::span(r.out).subspan(64, 64)) EXPECT_TRUE(std::isnan(x));
@@ -359,7 +383,8 @@ TEST(RelativeBias, AgainstLoops) {
   }
   std::vector<float> want(size_t(count), 1.5f);
   const DeviceArray<float> out(want), d_tables(tables);
-  const DeviceArray<int64_t> d_offsets(offsets), d_keys(keys), d_scores(scores), d_positions(positions), d_bucket(bucket);
+  const DeviceArray<int64_t> d_offsets(offsets), d_keys(keys), d_scores(scores), d_positions(positions),
+      d_bucket(bucket);
   for (int64_t accumulate : {1, 0, 1}) {
     RelativeBiasArgs a{};
     a.out = out.data();
