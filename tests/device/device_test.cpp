@@ -114,7 +114,7 @@ TEST(Device, RandomMixesCaptureNothing) {
   plain_counters.skip_kernels = true;
   std::mt19937 random(7);
   ModelOutput output;
-  constexpr int kCalls = 20'000;
+  constexpr int kCalls = 100'000;
   const int64_t launches = device.graph_launches;
   for (int i = 0; i < kCalls; i++) {
     std::vector<int64_t> lengths;

@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 set(caracal_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/caracal)
 
 set(caracal_components core)
-foreach(component media ocr hub onednn)  # those that were built
+foreach(component media ocr hub onednn cuda)  # those that were built
   if(TARGET caracal_${component})
     list(APPEND caracal_components ${component})
   endif()
@@ -60,4 +60,8 @@ endif()
 if(TARGET caracal_onednn)
   caracal_pkg_config(caracal-onednn "oneDNN for caracal" "caracal = ${PROJECT_VERSION}"
     "-Wl,-u,${caracal_onednn_symbol} -lcaracal_onednn -ldnnl -fopenmp")
+endif()
+if(TARGET caracal_cuda)
+  caracal_pkg_config(caracal-cuda "CUDA kernels for caracal" "caracal = ${PROJECT_VERSION}"
+    "-Wl,-u,${caracal_cuda_symbol} -lcaracal_cuda -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -ldl -lrt -pthread")
 endif()
