@@ -22,8 +22,8 @@ struct ParityRow {
 };
 
 struct ParityReport {
-  std::string class_name;
-  std::vector<ParityRow> rows;  // in the order of computation: of each layer input, cache, attentions, then the heads
+  std::string class_name, dtype;  // dtype: of the parameters
+  std::vector<ParityRow> rows;    // in the order of computation: of each layer input, cache, attentions, then the heads
   LoadingInfo loading_info;
 
   /// The first row that is not within the tolerance, or null; the row with the largest difference, or null.

@@ -115,6 +115,8 @@ constexpr Cuda kTable = {
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL
     .gemm_scratch = gemm_scratch,
+    .group_norm_scratch = group_norm_scratch,
+    .normalized_conv1d_scratch = normalized_conv1d_scratch,
     .error_text = error_text,
     .device_count = device_count,
     .use_device = use_device,

@@ -162,6 +162,14 @@ struct RelativeBiasArgs {
   int64_t batch, tokens, heads, buckets, most, accumulate;
 };
 
+/// The rows of sequence b behind its first lengths[b], up to offsets[b + 1], become 0.
+struct ClearRowsArgs {
+  Type type;
+  void* x;
+  const int64_t *offsets, *lengths;  // (batch + 1), (batch)
+  int64_t batch, tokens, cols;
+};
+
 /// Patches of images (batch, channels, height, width) float32 as rows of channels · patch_height · patch_width.
 struct PatchesArgs {
   Type type;
@@ -221,7 +229,7 @@ struct GroupNormArgs {
   int64_t batch, tokens, cols, groups;
   double eps;
   Act activation;
-  void* scratch;  // (batch, cols, 2) float32
+  void* scratch;  // group_norm_scratch(batch, tokens, cols) bytes
 };
 
 /// act(norm(convolution of one channel)): statistics over time, channel by channel. x: float32 samples, sequence b
@@ -235,7 +243,7 @@ struct NormalizedConv1dArgs {
   int64_t batch, tokens, channels, kernel, stride;
   double eps;
   Act activation;
-  void* scratch;  // (batch, channels, 2) float64
+  void* scratch;  // normalized_conv1d_scratch(batch, tokens, channels, kernel) bytes
 };
 
 /// What was captured.
@@ -248,6 +256,8 @@ struct Cuda {
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL
   size_t (*gemm_scratch)(int64_t rows, int64_t n, int64_t k);
+  size_t (*group_norm_scratch)(int64_t batch, int64_t tokens, int64_t cols);
+  size_t (*normalized_conv1d_scratch)(int64_t batch, int64_t tokens, int64_t channels, int64_t kernel);
 
   const char* (*error_text)(int error);
   int (*device_count)(int* count);  // 0 devices, and no error, where there is no driver

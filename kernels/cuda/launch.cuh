@@ -21,6 +21,8 @@ namespace caracal::kernels::cuda {
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL
 size_t gemm_scratch(int64_t rows, int64_t n, int64_t k);
+size_t group_norm_scratch(int64_t batch, int64_t tokens, int64_t cols);
+size_t normalized_conv1d_scratch(int64_t batch, int64_t tokens, int64_t channels, int64_t kernel);
 
 /// The current device; asked once, then remembered (device.cu).
 struct Device {

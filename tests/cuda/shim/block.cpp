@@ -240,10 +240,10 @@ void seed(uint64_t value) {
   random_state = value;
 }
 
-void fail(cudaError_t code, const char* what) {
-  record(code, place(*current) + " " + what);
-  current->fiber.leave();
-  std::abort();  // it is not entered again
+void fail(cudaError_t code, const char* who, const char* what) {
+  record(code, place(*current) + " " + who + what);
+  current->fiber.leave();  // and with it all that is on the fiber's stack, so nothing there may own memory
+  std::abort();            // it is not entered again
 }
 
 void* dynamic_shared() { return dynamic.begin; }
@@ -291,9 +291,8 @@ void check_shared(const void* p, size_t bytes, const char* what) {
   auto within = [&](const char* from, size_t size) { return begin >= from && begin + bytes <= from + size; };
   bool found = within(dynamic.begin, dynamic.bytes);
   for (const Range& range : static_shared()) found = found || within(range.begin, range.bytes);
-  const std::string text = std::string(what) + (found ? ": address not aligned" : ": not in shared memory");
-  if (!found) fail(cudaErrorIllegalAddress, text.c_str());
-  if (reinterpret_cast<uintptr_t>(p) % bytes != 0) fail(cudaErrorMisalignedAddress, text.c_str());
+  if (!found) fail(cudaErrorIllegalAddress, what, ": not in shared memory");
+  if (reinterpret_cast<uintptr_t>(p) % bytes != 0) fail(cudaErrorMisalignedAddress, what, ": address not aligned");
 }
 
 void begin_copy(void* shared, const void* global, bool valid) {

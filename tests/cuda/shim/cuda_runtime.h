@@ -178,7 +178,7 @@ void* dynamic_shared();
 /// The pretended compute capability, times 10.
 int arch();
 /// Ends the kernel with an error; never returns.
-[[noreturn]] void fail(cudaError_t error, const char* what);
+[[noreturn]] void fail(cudaError_t error, const char* who, const char* what = "");
 
 enum class Barrier { plain, count, all, any };
 int block_barrier(Barrier kind, int value);
