@@ -45,6 +45,13 @@ __device__ __forceinline__ uint32_t shared_address(const void* shared) {
   return uint32_t(__cvta_generic_to_shared(shared));
 }
 
+/// 2^x to 2 units in the last place, 0 for what would be below the normal numbers.
+__device__ __forceinline__ float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 /// Begins to copy 16 bytes to shared memory, both sides 16-byte aligned; writes zeros if not valid (global is not read
 /// then). They are there after cp_async_commit(), cp_async_wait and a barrier. sm_75: copies at once.
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid = true) {

@@ -23,6 +23,8 @@ install(DIRECTORY runtime loaders tokenizers models DESTINATION ${CMAKE_INSTALL_
   FILES_MATCHING PATTERN "*.h" PATTERN "caracal.h" EXCLUDE)
 install(FILES models/caracal.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal)
 install(FILES kernels/kernels.h kernels/kernels.def DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal/kernels)
+install(FILES kernels/cuda/kernels.h kernels/cuda/kernels.def
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal/kernels/cuda)
 install(FILES models/auto_classes.def DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal/models)
 
 install(EXPORT caracal-targets NAMESPACE caracal:: DESTINATION ${caracal_package_dir})
