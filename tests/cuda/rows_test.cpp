@@ -87,9 +87,8 @@ std::vector<float> layer_norm(Type type, const std::vector<float>& x, const std:
                               int64_t misalign = 0, bool in_place = false) {
   Numbers in(type, x, misalign), out(type, int64_t(x.size()), misalign);
   DeviceArray<float> w(weight), b(bias);
-  LayerNormArgs args{type,           in_place ? in.data() : out.data(), in.data(), w.floats(),
-                     b.floats(),     int64_t(x.size()) / cols,          cols,      1e-5,
-                     act(activation)};
+  LayerNormArgs args{
+      type, in_place ? in.data() : out.data(), in.data(), w, b, int64_t(x.size()) / cols, cols, 1e-5, act(activation)};
   run(&Cuda::layer_norm, args);
   return in_place ? in.download() : out.download();
 }
@@ -205,6 +204,41 @@ TEST(Embedding, CopiesOrAdds) {
               to = (accumulate ? to : 0.0f) + entries_of[size_t(ids[size_t(r)] * cols + c)];
             }
           EXPECT_TRUE(same_bits(out.download(), rounded(type, expected)));
+        }
+      }
+    }
+  }
+}
+
+// In float32 the very bits of one kernel after the other, which in 16 bits round each sum.
+TEST(EmbeddingNorm, IsTheNormOfTheSum) {
+  for (Type type : kTypes) {
+    for (int64_t cols : {1, 8, 20, 264, 520, 768, 1032}) {
+      for (int64_t tables : {1, 2, 3}) {
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " tables " << tables);
+        const int64_t rows = 5, entries = 4;
+        const std::vector<int64_t> ids{3, -1, 2, 2, 1, 0, 1, 2, -9, 3, 1, 1, 0, 2, 0};
+        const std::vector<float> entry = random_numbers(type, 3 * entries * cols, 2, 1);
+        const std::vector<float> weight = random_numbers(Type::f32, cols, 1, 8),
+                                 bias = random_numbers(Type::f32, cols, 1, 9);
+        std::vector<float> sum(size_t(rows * cols));
+        for (int64_t i = 0; i < tables; i++)
+          for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < cols; c++)
+              sum[size_t(r * cols + c)] +=
+                  entry[size_t((i * entries + std::max<int64_t>(0, ids[size_t(i * rows + r)])) * cols + c)];
+        const Numbers from(type, entry), out(type, size_t(rows * cols));
+        const DeviceArray<int64_t> index(ids);
+        const DeviceArray<float> w(weight), b(bias);
+        EmbeddingNormArgs args{type, out, {}, {}, w, b, rows, cols, 1e-5};
+        for (int64_t i = 0; i < tables; i++) {
+          args.tables[i] = static_cast<char*>(from.data()) + size_t(i * entries * cols) * bytes_of(type);
+          args.ids[i] = index + i * rows;
+        }
+        run(&Cuda::embedding_norm, args);
+        expect_near(out.download(), layer_norm_reference(sum, weight, bias, rows, cols, 1e-5), type, 4e-6);
+        if (type == Type::f32) {
+          EXPECT_TRUE(same_bits(out.download(), layer_norm(type, sum, weight, bias, cols)));
         }
       }
     }
@@ -519,6 +553,7 @@ TEST(Rows, NothingToDo) {
     for (int64_t cols : {0, 16}) {
       run(&Cuda::layer_norm, {type, p, p, f, f, 0, cols, 1e-5, act(Activation::none)});
       run(&Cuda::embedding, {type, p, p, none.data(), cols, 0, cols, 0});
+      run(&Cuda::embedding_norm, {type, p, {p}, {none}, f, f, 0, cols, 1e-5});
       run(&Cuda::scatter_rows, {type, p, p, none.data(), 0, cols});
       run(&Cuda::copy_matrix, {type, type, p, p, cols, cols, 0, cols});
       run(&Cuda::add_scaled, {type, p, p, 0, 1});
