@@ -139,7 +139,8 @@ __global__ void image_rows_of_colors_kernel(const __grid_constant__ ImageRowsArg
 
 template <class T, class Value>
 int image_rows_of(Stream stream, const ImageRowsArgs& a) {
-  if (a.channels == 3 && a.pixels % 8 == 0 && aligned(a.images) && aligned(a.out))
+  if (a.channels == 3 && a.pixels % 8 == 0 && packs_of_8(static_cast<const float*>(a.images), 8) &&
+      packs_of_8(static_cast<const T*>(a.out), 8))
     return launch_images(stream, image_rows_of_colors_kernel<T, Value>, a.pixels / 8, a.batch, a);
   return launch_images(stream, image_rows_kernel<T, Value>, a.pixels, a.batch, a);
 }

@@ -236,7 +236,7 @@ struct ImageRowsArgs {
 struct GroupNormArgs {
   Type type;
   void* x;
-  const int64_t *offsets, *lengths;
+  const int64_t *offsets, *lengths;  // (batch + 1), (batch)
   const float *weight, *bias;
   int64_t batch, tokens, cols, groups;
   double eps;

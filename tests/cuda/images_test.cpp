@@ -419,7 +419,9 @@ Floats group_norm(Type type, const Floats& x, const Sequences& s, const Norm& no
   const int64_t tokens = int64_t(x.size()) / norm.cols;
   Numbers data(type, x, size_t(misalign));
   DeviceArray<float> weight(norm.weight), bias(norm.bias);
-  DeviceArray<int64_t> offsets(s.offsets), lengths(s.lengths);
+  Ints starts = s.offsets;
+  starts.push_back(tokens);
+  DeviceArray<int64_t> offsets(starts), lengths(s.lengths);
   const size_t bytes = table().group_norm_scratch(s.batch(), tokens, norm.cols);
   DeviceArray<uint8_t> scratch(bytes);
   run([&](const Cuda& cuda, Stream stream) {
