@@ -155,7 +155,7 @@ const ParityRow* ParityReport::worst() const {
 
 ParityReport check_parity(const std::string& path, const std::string& reference, const ParityOptions& options) {
   const SafetensorsFile file = SafetensorsFile::open(reference);
-  LoadOptions load{.runtime = options.runtime};
+  LoadOptions load{.dtype = options.dtype, .runtime = options.runtime};
   Json overrides = Json::Object{};
   const Json given = metadata_json(file, "load");
   for (const auto& [key, value] : given.as_object())

@@ -12,6 +12,7 @@ namespace caracal {
 struct ParityOptions {
   std::string task = {};  // Auto class; default: the reference file's
   double tolerance = 2e-5;
+  std::string dtype = "auto";  // as in LoadOptions
   std::shared_ptr<Runtime> runtime = {};
 };
 

@@ -72,7 +72,7 @@ kernels::cuda::Type type_of(DType dtype) {
 }
 
 Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOptions& options) {
-  Tensor out = ctx.empty({x.size(0), weights.out_features});
+  Tensor out = options.into != nullptr ? *options.into : ctx.empty({x.size(0), weights.out_features});
   Ctx::Scope scope(ctx);
   kernels::cuda::GemmArgs args{};
   args.type = type_of(ctx);

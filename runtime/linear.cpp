@@ -169,8 +169,11 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
   if (options.residual != nullptr && options.residual->shape() != Shape{rows, n})
     fail("linear", "residual of shape " + Shape{rows, n}.str(), options.residual->shape().str());
 
+  if (options.into != nullptr && options.into->shape() != Shape{rows, n})
+    fail("linear", "into of shape " + Shape{rows, n}.str(), options.into->shape().str());
+
   if (x.on_cuda()) return cuda_ops::linear(ctx, x, weights, options);
-  Tensor out = ctx.empty({rows, n});
+  Tensor out = options.into != nullptr ? *options.into : ctx.empty({rows, n});
   Ctx::Scope scope(ctx);
   const Product product = product_of(ctx.cpu(), weights.kind);
   const int64_t width = product.panel_width(n), panels = (n + width - 1) / width;

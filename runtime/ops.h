@@ -75,6 +75,7 @@ struct Ragged {
 struct LinearOptions {
   Activation activation = Activation::none;
   const Tensor* residual = nullptr;  // (T, out_features), added after the activation
+  Tensor* into = nullptr;            // receives the result (T, out_features); may be the residual
 };
 
 /// act(x · Wᵀ + bias) + residual. x (T, in_features) -> (T, out_features).

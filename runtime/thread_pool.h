@@ -33,7 +33,8 @@ class Executor {
 ///
 /// A thread that was woken but has not come after 50 us is likely queued behind its caller (under a hypervisor Linux
 /// takes sleeping processors for preempted ones, and wakes on the waker's): it is moved by its affinity, which it
-/// resets. That takes sched_setaffinity, so it is not done in a process that is under a seccomp filter at its start.
+/// resets. That takes sched_getaffinity, sched_setaffinity and getpid, so it is not done in a process that is under a
+/// seccomp filter at its start.
 ///
 /// A child of fork() has none of the threads: there the caller does everything. Fork while no call is running.
 class ThreadPool final : public Executor {

@@ -46,12 +46,12 @@ fi
 
 # ---- the steps: each prints what it does; exit code 0 passed, 77 could not be run --------------------------------------
 
-# The compiler of CUDA: on the path, where NVIDIA's packages put it, or of a Python package.
+# nvcc 13: on the path, where NVIDIA's packages put it, or of a Python package.
 find_nvcc() {
   local each
   for each in "${CUDACXX:-}" "$(command -v nvcc)" /usr/local/cuda/bin/nvcc /usr/local/cuda-*/bin/nvcc \
     $("$python" -c 'import nvidia; [print(f"{p}/{part}/bin/nvcc") for p in nvidia.__path__ for part in ("cu13", "cuda_nvcc")]' 2>/dev/null); do
-    [[ -x $each ]] && echo "$each" && return 0
+    [[ -x $each ]] && "$each" --version | grep -q 'release 13' && echo "$each" && return 0
   done
   return 1
 }
@@ -65,15 +65,15 @@ step_build() {
     need "${missing[@]}" || return
   fi
   local nvcc capability
-  nvcc=$(find_nvcc) || { echo "no nvcc: set CUDACXX"; return 1; }
+  nvcc=$(find_nvcc) || { bash tools/fetch_nvcc.sh && nvcc=$root/build/nvcc/bin/nvcc; } || return
   capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .) || return
   use_ninja
-  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DCARACAL_CUDA=ON -DCMAKE_CUDA_COMPILER="$nvcc" \
-    -DCMAKE_CUDA_ARCHITECTURES="$capability" -DCARACAL_TESTS=ON -DCARACAL_BENCH=ON || return
-  cmake --build "$build" --parallel "${JOBS:-$(nproc)}" --target caracal_gpu_programs
+  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DCARACAL_CUDA=ON -DCUDAToolkit_ROOT="$(dirname "$(dirname "$nvcc")")" \
+    -DCARACAL_CUDA_ARCHITECTURES="$capability" -DCARACAL_TESTS=ON -DCARACAL_BENCH=ON || return
+  cmake --build "$build" --parallel "${JOBS:-$(nproc)}" --target caracal_device_tests caracal_cli batch_mixes_bench
 }
 
-kernel_tests() { find "$build/tests/cuda" -maxdepth 1 -name 'gpu_*_test' -type f -perm -u+x | sort; }
+kernel_tests() { find "$build/tests/cuda" -maxdepth 1 -name '*_device' -type f -perm -u+x | sort; }
 
 # run_each WRAPPER… : every kernel test under the wrapper.
 run_each() {
@@ -101,11 +101,13 @@ step_memcheck() { sanitize memcheck; }
 step_racecheck() { sanitize racecheck; }
 
 step_goldens() {
-  local test failed=0 code
-  for test in goldens_test invariance_test dtypes_test; do
-    CARACAL_DEVICE=cuda timeout 600 "$build/tests/models/$test" --gtest_brief=1
+  local each test dtype failed=0 code
+  for each in goldens goldens=float16 goldens=bfloat16 invariance decoder wav2vec2 layoutlmv2 saving; do
+    test=${each%=*}
+    dtype=${each#"$test"}
+    CARACAL_DEVICE=cuda CARACAL_GOLDENS_DTYPE=${dtype#=} timeout 600 "$build/tests/gpu/${test}_test_device" --gtest_brief=1
     code=$?
-    echo "$test: $( ((code == 0)) && echo passed || echo "FAILED, exit code $code")"
+    echo "$each: $( ((code == 0)) && echo passed || echo "FAILED, exit code $code")"
     ((code == 0)) || failed=1
   done
   return "$failed"

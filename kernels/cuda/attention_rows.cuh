@@ -50,14 +50,15 @@ template <class T, int kRows>
 __device__ inline AttentionRows<T> find_rows(const AttentionArgs& a) {
   AttentionRows<T> r;
   r.at = find_block<kRows>(a.q_offsets, a.batch, blockIdx.x);
-  if (r.at.rows == 0) return r;
   const int64_t b = r.at.sequence, head = blockIdx.y, row = r.at.begin + r.at.first;
+  const int64_t key = a.k_offsets[b];  // asked for together, and before it is known that they are needed
   r.keys = int(a.k_lengths[b]);
+  if (r.at.rows == 0) return r;
   r.causal_rows = a.q_lengths != nullptr ? int(a.q_lengths[b]) : -1;
   r.seen = most_visible_keys(r.at.first, r.at.rows, r.keys, r.causal_rows);
   r.q = static_cast<const T*>(a.q) + row * a.ldq + head * a.head_dim;
-  r.k = static_cast<const T*>(a.k) + a.k_offsets[b] * a.ldk + head * a.head_dim;
-  r.v = static_cast<const T*>(a.v) + a.k_offsets[b] * a.ldk + head * a.head_dim;
+  r.k = static_cast<const T*>(a.k) + key * a.ldk + head * a.head_dim;
+  r.v = static_cast<const T*>(a.v) + key * a.ldk + head * a.head_dim;
   r.scores = 0;
   if (a.scores != nullptr) r.scores = a.scores[b] + (head * (r.at.end - r.at.begin) + r.at.first) * r.keys;
   return r;

@@ -13,8 +13,7 @@
 
 namespace caracal::kernels::cuda {
 
-// --- Types
-// -------------------------------------------------------------------------------------------------------------
+// Types.
 
 /// f.operator()<T>() for T = float, half or __nv_bfloat16: `with_type(args.type, [&]<class T>() { return …; })`.
 template <class F>
@@ -93,8 +92,7 @@ inline bool packs_of_8(const T* p, int64_t ld) {
   return reinterpret_cast<uintptr_t>(p) % 16 == 0 && ld * int64_t(sizeof(T)) % 16 == 0;
 }
 
-// --- Activations: the formulas of cpu/activation.h
-// -----------------------------------------------------------------------
+// Activations: the formulas of cpu/activation.h.
 
 /// The larger one; NaN if either is.
 __host__ __device__ __forceinline__ float max_nan(float a, float b) { return a > b || a != a ? a : b; }
@@ -153,8 +151,7 @@ __host__ __device__ inline float activate(float x, Act act) {
   return x;
 }
 
-// --- Sums and maxima: one tree, so that equal numbers give equal bits
-// ----------------------------------------------------
+// Sums and maxima: one tree, so that equal numbers give equal bits.
 
 /// Of all 32 lanes' x, to all lanes; the warp is whole.
 __device__ __forceinline__ float warp_sum(float x) {

@@ -158,4 +158,12 @@ __device__ __forceinline__ void mma_16x8x16<__nv_bfloat16>(float (&d)[4], const 
 #endif
 }
 
+/// Asks for memory to be brought into L2, and waits for nothing; sm_90 and up, elsewhere nothing. Address and size are
+/// multiples of 16. Reads nothing that could be out of date: it may come before wait_for_previous().
+__device__ __forceinline__ void prefetch_l2(const void* global, size_t bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(uint32_t(bytes)) : "memory");
+#endif
+}
+
 }  // namespace caracal::kernels::cuda

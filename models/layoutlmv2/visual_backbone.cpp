@@ -215,7 +215,7 @@ Tensor LayoutLMv2VisualBackbone::forward(Ctx& ctx, const char* model, const Tens
   for (size_t i = 3; i > 0; i--) add_upsampled(ctx, levels[i], sizes[i], levels[i - 1]);
   // The mean over a cell of p2, itself a convolution, is that convolution of the means over the cell's windows.
   Tensor means = window_means(ctx, levels[0], sizes[0], /*kernel=*/3, pool_height, pool_width);  // (cells, 9 · fpn)
-  copy_rows(ctx, linear(ctx, means, output), features);
+  linear(ctx, means, output, {.into = &features});
   return features;
 }
 

@@ -167,10 +167,10 @@ void ViTLayer::forward(Ctx& ctx, Tensor& x, const Ragged& images, Tensor* attent
   h = attention(ctx, h, images,
                 {.heads = heads, .kind = qkv.kind, .probs = attentions != nullptr ? &probs : nullptr});  // (T, A)
   if (attentions != nullptr) copy_out(ctx, probs, {images.batch, heads, images.longest, images.longest}, *attentions);
-  h = linear(ctx, h, o_proj, {.residual = &x});              // (T, H)
-  Tensor m = layer_norm(ctx, h, layernorm_after);            // (T, H)
-  m = linear(ctx, m, fc1, {.activation = activation});       // (T, I)
-  copy_rows(ctx, linear(ctx, m, fc2, {.residual = &h}), x);  // (T, H)
+  h = linear(ctx, h, o_proj, {.residual = &x});         // (T, H)
+  Tensor m = layer_norm(ctx, h, layernorm_after);       // (T, H)
+  m = linear(ctx, m, fc1, {.activation = activation});  // (T, I)
+  linear(ctx, m, fc2, {.residual = &h, .into = &x});    // (T, H)
 }
 
 ViTBase::ViTBase(const Loader& loader, const Weights& w, const ViTConfig& config, bool use_mask_token)

@@ -198,17 +198,12 @@ void Wav2Vec2EncoderLayer::forward(Ctx& ctx, Tensor& x, const TextBatch& frames,
   if (!stable) caracal::layer_norm(ctx, h, layer_norm, &h);
   Tensor m = stable ? caracal::layer_norm(ctx, h, final_layer_norm) : h;
   m = linear(ctx, m, intermediate_dense, {.activation = activation});  // (T, I)
-  m = linear(ctx, m, output_dense, {.residual = &h});                  // (T, H)
-  if (!stable) {
-    caracal::layer_norm(ctx, m, final_layer_norm, &x);
-    return;
-  }
-  if (adapter_layer) {
-    Tensor a = caracal::layer_norm(ctx, m, adapter_layer->norm);
-    a = linear(ctx, a, adapter_layer->linear_1, {.activation = Activation::relu});  // (T, inner)
-    m = linear(ctx, a, adapter_layer->linear_2, {.residual = &m});                  // (T, H)
-  }
-  copy_rows(ctx, m, x);
+  linear(ctx, m, output_dense, {.residual = &h, .into = &x});          // (T, H)
+  if (!stable) caracal::layer_norm(ctx, x, final_layer_norm, &x);
+  if (!stable || !adapter_layer) return;
+  Tensor a = caracal::layer_norm(ctx, x, adapter_layer->norm);
+  a = linear(ctx, a, adapter_layer->linear_1, {.activation = Activation::relu});  // (T, inner)
+  linear(ctx, a, adapter_layer->linear_2, {.residual = &x, .into = &x});          // (T, H)
 }
 
 Wav2Vec2Encoder::Wav2Vec2Encoder(const Loader& loader, const Weights& w, const Wav2Vec2Config& config)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# With CARACAL_CUDA and without, everything but caracal::cuda is compiled by the same commands, and so to the same bytes.
+# With CARACAL_CUDA and without, all but caracal::cuda is compiled by the same commands, and so to the same bytes.
 # usage: core_alone.sh CMAKE SOURCE_ROOT WORK_FOLDER CXX [CUDA_ROOT]
 set -euo pipefail
 cmake=$1 source=$2 work=$3 cxx=$4 cuda=${5:-}
@@ -7,7 +7,8 @@ cmake=$1 source=$2 work=$3 cxx=$4 cuda=${5:-}
 commands() {
   rm -rf "$work"
   "$cmake" -S "$source" -B "$work" -G "Unix Makefiles" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON \
-    -DCARACAL_TESTS=OFF -DCARACAL_CUDA="$1" ${cuda:+-DCUDAToolkit_ROOT="$cuda"} >"$work.log" 2>&1 || { cat "$work.log" >&2; return 1; }
+    -DCARACAL_TESTS=OFF -DCARACAL_CUDA="$1" ${cuda:+-DCUDAToolkit_ROOT="$cuda"} >"$work.log" 2>&1 ||
+    { cat "$work.log" >&2; return 1; }
   grep '"command"' "$work/compile_commands.json" | sort
 }
 commands ON >"$work.on"

@@ -38,8 +38,7 @@ std::vector<int> counting(size_t n) {
   return values;
 }
 
-// --- Grids and barriers
-// ------------------------------------------------------------------------------------------------
+// Grids and barriers.
 
 __global__ void write_places(int* out) {
   wait_for_previous();
@@ -145,8 +144,7 @@ TEST(Grid, BlocksComeInAnyOrder) {
   EXPECT_GT(different, 5u);
 }
 
-// --- What would hang or is not allowed
-// -----------------------------------------------------------------------------------
+// What would hang or is not allowed.
 
 __global__ void some_return() {
   wait_for_previous();
@@ -160,6 +158,10 @@ __global__ void some_do_not_wait() {
 __global__ void lanes_missing() {
   wait_for_previous();
   if (threadIdx.x % 32 < 16) __shfl_xor_sync(0xffffffffu, 1, 1);
+}
+__global__ void full_mask() {
+  wait_for_previous();
+  __shfl_xor_sync(0xffffffffu, 1, 1);
 }
 __global__ void lane_done() {
   wait_for_previous();
@@ -200,7 +202,7 @@ TEST(Failures, AreReportedAndDoNotHang) {
   expect_failure(cudaErrorLaunchTimeout, "thread (40, 0, 0) of block (0, 0, 0) is done", lane_done, 64, 0);
   expect_failure(cudaErrorLaunchFailure, "not in the mask", outside_mask, 64, 0);
   expect_failure(cudaErrorLaunchTimeout, "is at __syncthreads", barrier_in_branch, 64, 0);
-  expect_failure(cudaErrorLaunchFailure, "lanes that its warp does not have", lanes_missing, 48, 0);
+  expect_failure(cudaErrorLaunchFailure, "lanes that its warp does not have", full_mask, 48, 0);
   expect_failure(cudaErrorLaunchFailure, "outside its mask", source_outside_mask, 32, 0, memory);
   expect_failure(cudaErrorIllegalAddress, "not in shared memory", copy_outside, 32, 0, memory);
   const char* bytes = reinterpret_cast<const char*>(memory.data());
@@ -222,8 +224,35 @@ TEST(Failures, LaunchesThatAGpuRefuses) {
   EXPECT_CUDA(run(reverse<true>, 0, 100, 400, in, out));  // no blocks: nothing to do
 }
 
-// --- Warps
-// ---------------------------------------------------------------------------------------------------------------
+#if defined(__SANITIZE_ADDRESS__)
+__global__ void read_at(const int* in, int i, int* out) {
+  wait_for_previous();
+  out[0] = in[i];
+}
+__global__ void read_shared_at(int i, int* out) {
+  __shared__ int row[100];
+  wait_for_previous();
+  row[threadIdx.x] = 1;
+  out[0] = row[i];
+}
+__global__ void read_dynamic_at(int i, int* out) {
+  CARACAL_SHARED(int, row);
+  wait_for_previous();
+  out[0] = row[i];
+}
+TEST(Failures, AddressSanitizerSeesTheEndsOfAllMemory) {
+  DeviceArray<int> in(counting(100)), out(1);
+  EXPECT_CUDA(run(read_at, 1, 1, 0, in, 99, out));
+  EXPECT_DEATH(run(read_at, 1, 1, 0, in, 100, out), "heap-buffer-overflow");
+  EXPECT_DEATH(run(read_at, 1, 1, 0, in, -1, out), "heap-buffer-overflow");
+  EXPECT_CUDA(run(read_shared_at, 1, 1, 0, 99, out));
+  EXPECT_DEATH(run(read_shared_at, 1, 1, 0, 100, out), "out of bounds|global-buffer-overflow");
+  EXPECT_CUDA(run(read_dynamic_at, 1, 1, 400, 99, out));
+  EXPECT_DEATH(run(read_dynamic_at, 1, 1, 400, 100, out), "heap-buffer-overflow");
+}
+#endif
+
+// Warps.
 
 __global__ void shuffles(int* out) {
   wait_for_previous();
@@ -284,8 +313,7 @@ TEST(Warp, SumsAndMaximaHaveOneTree) {
   }
 }
 
-// --- Matrices
-// ------------------------------------------------------------------------------------------------------------
+// Matrices.
 
 /// d = a · bᵀ: a (16, 16), b (8, 16), fragments as ptx.cuh lays them out.
 template <class T>
@@ -443,8 +471,7 @@ TEST(AsyncCopy, IsThereAfterTheWaitAndNotBefore) {
   for (int i = 0; i < 32; i++) EXPECT_EQ(out.download()[size_t(i)], i % 2 == 0 ? 4 * i + 1 : 0);
 }
 
-// --- Numbers
-// -------------------------------------------------------------------------------------------------------------
+// Numbers.
 
 TEST(Numbers, RoundToNearestEvenAsTheHelpersDo) {
   std::vector<float> values = {0.0f,     -0.0f,     1.0f,       65504.0f,   65519.9f,      65520.0f,   -1e30f,
@@ -510,8 +537,7 @@ TEST(Numbers, ActivationsAreThoseOfTheCpu) {
   }
 }
 
-// --- The driver
-// ----------------------------------------------------------------------------------------------------------
+// The driver.
 
 __global__ void add_to(int* values, int n, int by) {
   wait_for_previous();

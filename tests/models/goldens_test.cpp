@@ -36,7 +36,9 @@ std::vector<MismatchedKey> mismatched_keys(const Json& list) {
 
 void check(const fs::path& directory, const fs::path& reference, const std::shared_ptr<Runtime>& runtime) {
   SCOPED_TRACE(directory.filename().string() + " " + reference.filename().string());
-  const ParityReport report = check_parity(directory, reference, {.runtime = runtime});
+  const char* dtype = std::getenv("CARACAL_GOLDENS_DTYPE");
+  const ParityReport report = check_parity(
+      directory, reference, {.dtype = dtype != nullptr && *dtype != 0 ? dtype : "auto", .runtime = runtime});
   // On a device 16-bit checkpoints are computed in 16 bits.
   const bool narrow = runtime->cuda() != nullptr && (report.dtype == "float16" || report.dtype == "bfloat16");
   for (const ParityRow& row : report.rows)
@@ -55,7 +57,8 @@ void check(const fs::path& directory, const fs::path& reference, const std::shar
   EXPECT_EQ(report.rows.size(), outputs);
 }
 
-// With CARACAL_GOLDENS_STEP=n every n-th of the references, for devices that are slow.
+// With CARACAL_GOLDENS_DTYPE in that dtype (for devices, which compute in 16 bits); with CARACAL_GOLDENS_STEP=n every
+// n-th of the references, for devices that are slow.
 void check_folder(const std::string& name, int least_cases) {
   const char* step = std::getenv("CARACAL_GOLDENS_STEP");
   const int every = step != nullptr ? std::atoi(step) : 1;

@@ -73,7 +73,11 @@ TEST_F(Ops, LinearWithEpilogue) {
     std::vector<double> want = linear_reference(x, w, b);
     expect_close(linear(ctx, x, weights), want);
     for (size_t i = 0; i < want.size(); i++) want[i] = std::max(want[i], 0.0) + double(r.data<float>()[i]);
-    expect_close(linear(ctx, x, weights, {.activation = Activation::relu, .residual = &r}), want);
+    const Tensor got = linear(ctx, x, weights, {.activation = Activation::relu, .residual = &r});
+    expect_close(got, want);
+    Tensor onto = r.clone();
+    linear(ctx, x, weights, {.activation = Activation::relu, .residual = &onto, .into = &onto});
+    EXPECT_TRUE(std::ranges::equal(onto.values<float>(), got.values<float>())) << rows;
   }
 }
 
@@ -93,7 +97,9 @@ TEST_F(Ops, LinearRefusesWrongShapes) {
   const Linear weights = pack_linear(runtime, store, {random({4, 8}, 1)}, {Tensor()});
   const Tensor x = random({3, 7}, 2), good = random({3, 8}, 2), residual = random({2, 4}, 3);
   EXPECT_THROW(linear(ctx, x, weights), Error);
+  Tensor narrow = random({3, 3}, 4);
   EXPECT_THROW(linear(ctx, good, weights, {.residual = &residual}), Error);
+  EXPECT_THROW(linear(ctx, good, weights, {.into = &narrow}), Error);
   EXPECT_THROW(pack_linear(runtime, store, {random({4, 8}, 1), random({4, 9}, 1)}, {Tensor(), Tensor()}), Error);
   EXPECT_THROW(pack_linear(runtime, store, {random({4, 8}, 1)}, {random({5}, 1)}), Error);
   try {

@@ -70,7 +70,10 @@ Thread* current;
 SharedMemory dynamic;
 cudaError_t error;
 std::string failure;
-uint64_t random_state = 1;
+uint64_t random_state = [] {
+  const char* seed = std::getenv("CARACAL_SHIM_SEED");
+  return seed == nullptr ? uint64_t(1) : uint64_t(std::atoll(seed));
+}();
 
 uint64_t random_below(uint64_t n) {
   random_state += 0x9e3779b97f4a7c15u;  // splitmix64

@@ -12,8 +12,7 @@
 #include <tuple>
 #include <type_traits>
 
-// --- Words
-// -------------------------------------------------------------------------------------------------------------
+// Words.
 #define __global__
 #define __device__
 #define __host__
@@ -28,8 +27,7 @@
 #define __grid_constant__
 #define __restrict__ __restrict
 
-// --- Vectors
-// -----------------------------------------------------------------------------------------------------------
+// Vectors.
 #define CARACAL_SHIM_VECTORS(type, name, align2, align4)                      \
   struct name##1 {                                                            \
     type x;                                                                   \
@@ -63,8 +61,7 @@ struct dim3 {
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 
-// --- The driver
-// --------------------------------------------------------------------------------------------------------
+// The driver.
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
@@ -167,8 +164,7 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs;
 };
 
-// --- Running kernels
-// ---------------------------------------------------------------------------------------------------
+// Running kernels.
 namespace caracal::shim {
 
 /// Runs or captures it; the body is called once a thread.
@@ -246,8 +242,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
                                [kernel, copies] { std::apply(kernel, copies); });
 }
 
-// --- In kernels
-// --------------------------------------------------------------------------------------------------------
+// In kernels.
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 inline constexpr int warpSize = 32;

@@ -121,4 +121,10 @@ inline void mma_16x8x16<__nv_bfloat16>(float (&d)[4], const uint32_t (&a)[4], co
   mma<__nv_bfloat16, 2>("mma_16x8x16<__nv_bfloat16>", d, a, b);
 }
 
+inline void prefetch_l2(const void* global, size_t bytes) {
+  if (uintptr_t(global) % 16 != 0 || bytes % 16 != 0 || bytes == 0) {
+    shim::fail(cudaErrorMisalignedAddress, "prefetch_l2");
+  }
+}
+
 }  // namespace caracal::kernels::cuda
