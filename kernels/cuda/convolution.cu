@@ -53,8 +53,8 @@ struct WindowRows {
           }
         }
         y[i] = y[i] * rows.stride_y - rows.pad_y, x[i] = x[i] * rows.stride_x - rows.pad_x;
-        from[i] = rows.x + (first + int64_t(y[i]) * rows.width + x[i]) * rows.channels +
-                  int64_t(group) * rows.group_channels;
+        from[i] =
+            rows.x + (first + int64_t(y[i]) * rows.width + x[i]) * rows.channels + int64_t(group) * rows.group_channels;
       }
     }
 

@@ -1,4 +1,7 @@
 // Products of matrices. The kernels are in gemm.cuh, how they are chosen in gemm_plan.h.
+#include <algorithm>
+#include <iterator>
+
 #include <caracal/kernels/cuda/gemm.cuh>
 
 namespace caracal::kernels::cuda {
@@ -9,8 +12,8 @@ constexpr unsigned kMmaTileSet = 31;
 
 /// Adds the sums of slices in ascending order; a thread has 8 columns of a row.
 template <class T>
-__global__ void __launch_bounds__(128) sum_slices_kernel(const __grid_constant__ Epilogue<T> e,
-                                                         const float* partial, int slices) {
+__global__ void __launch_bounds__(128)
+    sum_slices_kernel(const __grid_constant__ Epilogue<T> e, const float* partial, int slices) {
   __shared__ __align__(16) float shared[128][8];
   start_next();
   wait_for_previous();
@@ -51,7 +54,8 @@ int run(Stream stream, const GemmArgs& args, const Plan& plan) {
   const int64_t depth = plan.split ? slices.count : 1;
   int error = 0;
   if constexpr (std::is_same_v<T, float>) {
-    error = plan.simt ? launch_simt<kSimtTileSet<T>>(stream, plan.tile, p, args.rows, depth) : int(cudaErrorInvalidValue);
+    error =
+        plan.simt ? launch_simt<kSimtTileSet<T>>(stream, plan.tile, p, args.rows, depth) : int(cudaErrorInvalidValue);
   } else {
     error = plan.simt ? launch_simt<kSimtTileSet<T>>(stream, plan.tile, p, args.rows, depth)
                       : launch_mma<kMmaTileSet>(stream, plan.tile, p, args.rows, depth);
@@ -66,20 +70,20 @@ int run(Stream stream, const GemmArgs& args, const Plan& plan) {
 }  // namespace
 
 Plan plan_product(const PlanFor& p, int multiprocessors) {
-  // Clocks: a block's start, first copies and epilogue; a kernel of its own that adds slices.
-  constexpr double kFill = 800, kSumSlices = 3000;
   const Slices cut = p.sliced ? slices_of(p.k) : Slices{1, p.k};
   Plan best{p.simt, -1, false};
   double least = 0;
-  for (int64_t i = 0; i < (p.simt ? 3 : 5); i++) {
+  for (int64_t i = 0; i < int64_t(p.simt ? std::size(kSimtTiles) : std::size(kMmaTiles)); i++) {
     if (!(p.tiles >> i & 1)) continue;
     const TileClocks& tile = p.simt ? kSimtTiles[i] : kMmaTiles[i];
-    const int64_t blocks = (p.rows + tile.rows - 1) / tile.rows * ((p.n + tile.cols - 1) / tile.cols) * p.groups;
+    const int64_t tiles = (p.rows + tile.rows - 1) / tile.rows * ((p.n + tile.cols - 1) / tile.cols) * p.groups;
     for (const bool split : {false, true}) {
       if (split ? cut.count == 1 || !p.may_split : cut.count > 1 && !tile.slices) continue;
-      const int64_t on_one = (blocks * (split ? cut.count : 1) + multiprocessors - 1) / multiprocessors;
-      const double depth = double(split ? cut.length : p.k);
-      const double clocks = double(on_one) * (kFill + depth * tile.per_k) + (split ? kSumSlices : 0);
+      const int64_t blocks = tiles * (split ? cut.count : 1), on_one = (blocks - 1) / multiprocessors + 1;
+      const double per_k = std::max(double(on_one) * tile.per_k, kLatencyClocks);
+      const double traffic = double(blocks * (tile.rows + tile.cols)) / multiprocessors;  // between equals, the least
+      double clocks = double(split ? cut.length : p.k) * (per_k + 0.01 * traffic) + double(on_one) * kBlockClocks;
+      if (split) clocks += kKernelClocks + double(cut.count * p.rows * p.n) * 8 / (16.0 * multiprocessors);
       if (best.tile < 0 || clocks < least) least = clocks, best = {p.simt, i, split};
     }
   }

@@ -49,9 +49,9 @@ struct Epilogue {
 template <class T, class Rows>
 struct Product {
   Rows rows;
-  const T* w;     // (groups, cols, k)
-  int k, slice;   // slice: length of the slices that k is cut into
-  bool split;     // blockIdx.z is a slice, else a group
+  const T* w;               // (groups, cols, k)
+  int k, slice;             // slice: length of the slices that k is cut into
+  bool split;               // blockIdx.z is a slice, else a group
   bool vector_a, vector_w;  // of whole, aligned 16-byte pieces
   Epilogue<T> epilogue;
 };
@@ -60,8 +60,8 @@ inline int64_t round_up(int64_t x, int64_t step) { return (x + step - 1) / step 
 /// Rows of the sums of slices in scratch.
 inline int64_t partial_pitch(int64_t n) { return round_up(n, 8); }
 
-/// Activates 8 numbers. The usual functions are written out; of the others there is one copy, which goes through memory,
-/// so that kernels stay small.
+/// Activates 8 numbers. The usual functions are written out; of the others there is one copy, which goes through
+/// memory, so that kernels stay small.
 template <Activation kActivation>
 __device__ inline void activate_as(float (&v)[8]) {
 #pragma unroll
@@ -146,8 +146,8 @@ __device__ void finish(const Epilogue<T>& e, float* sums, int row, int col, int 
   }
 }
 
-/// Asks for rows [first, first + count) of w, numbers [begin, end) of each, to be brought into L2. They never change, so
-/// there is no need to wait for anybody.
+/// Asks for rows [first, first + count) of w, numbers [begin, end) of each, to be brought into L2. They never change,
+/// so there is no need to wait for anybody.
 template <class T, class Rows>
 __device__ void prefetch_w(const Product<T, Rows>& p, const T* w, int first, int count, int begin, int end) {
   for (int i = threadIdx.x; i < count && first + i < p.epilogue.cols && begin < end; i += blockDim.x) {
@@ -182,10 +182,11 @@ template <class T>
 inline constexpr bool kHasMma = true;
 #endif
 
-/// One tile of c on tensor cores. Rows of both operands are cut into steps of kDepth numbers; a step's copies are in flight
-/// kStages - 1 steps ahead.
+/// One tile of c on tensor cores. Rows of both operands are cut into steps of kDepth numbers; a step's copies are in
+/// flight kStages - 1 steps ahead.
 template <class T, class Tile, class Rows>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) mma_kernel(const __grid_constant__ Product<T, Rows> p) {
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    mma_kernel(const __grid_constant__ Product<T, Rows> p) {
   if constexpr (kHasMma<T>) {
     constexpr int kChunks = Tile::kChunks, kStep = Tile::kStep, kSteps = Tile::kDepth / 16;
     constexpr int kMs = Tile::kWarpRows / 16, kNs = Tile::kWarpCols / 8;
@@ -341,7 +342,8 @@ using Simt128x128 = SimtTile<128, 128, 8, 8, 1, false>;
 using Simt64x64 = SimtTile<64, 64, 4, 4, 2, true>;
 using Simt32x32 = SimtTile<32, 32, 2, 4, 4, true>;
 
-/// Numbers [k, k + 4) of a thread's rows, as float32; 0 from `end` on. vector: all four or none are there, side by side.
+/// Numbers [k, k + 4) of a thread's rows, as float32; 0 from `end` on. vector: all four or none are there, side by
+/// side.
 template <class T, int Count, class Walk>
 __device__ void fetch_rows(float (&to)[Count][4], const Walk& walk, int k, int end, bool vector) {
   const T* from;
@@ -380,7 +382,8 @@ __device__ void load_run(float* to, const float* from) {
 
 /// One tile of c with float32 fused multiply-adds: each sum of a slice one chain in ascending k.
 template <class T, class Tile, class Rows>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) simt_kernel(const __grid_constant__ Product<T, Rows> p) {
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    simt_kernel(const __grid_constant__ Product<T, Rows> p) {
   constexpr int kRs = Tile::kThreadRows, kCs = Tile::kThreadCols, kDepth = Tile::kDepth;
   CARACAL_SHARED(float, shared);
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
@@ -480,7 +483,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) simt_kernel(con
         for (int c = 0; c < kCs; c += 4) {
           const float* from = Tile::kTotals ? &totals[Tile::kTotals ? r : 0][Tile::kTotals ? c : 0] : &sums[r][c];
           *reinterpret_cast<float4*>(out + lane / 8 * Tile::kPitch + c * 8 + lane_col) = {from[0], from[1], from[2],
-                                                                                         from[3]};
+                                                                                          from[3]};
         }
       }
     }
@@ -547,8 +550,6 @@ inline constexpr unsigned kSimtTileSet = std::is_same_v<T, float> ? 7 : 2;
 inline bool aligned(const void* p) { return uintptr_t(p) % 16 == 0; }
 
 /// Whether the device's tensor cores multiply a type and add in float32: sm_75 knows no bfloat16.
-inline bool mma_knows(Type type) {
-  return type == Type::f16 || (type == Type::bf16 && current_device().major >= 8);
-}
+inline bool mma_knows(Type type) { return type == Type::f16 || (type == Type::bf16 && current_device().major >= 8); }
 
 }  // namespace caracal::kernels::cuda

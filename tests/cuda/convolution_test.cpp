@@ -50,7 +50,9 @@ struct Problem {
     return rounded(type, random_floats(size_t(out_channels * k()), 1.7f / std::sqrt(float(k())), 2));
   }
   std::vector<float> b() const { return random_floats(size_t(out_channels), 1.0f, 3); }
-  std::vector<float> r() const { return rounded(type, random_floats(size_t((rows() + spare) * out_channels), 1.0f, 4)); }
+  std::vector<float> r() const {
+    return rounded(type, random_floats(size_t((rows() + spare) * out_channels), 1.0f, 4));
+  }
 
   std::vector<uint8_t> bytes(std::optional<Plan> plan = {}) const {
     const Numbers on_x(type, x(), misalign), on_w(type, w(), misalign), on_r(type, r(), misalign);

@@ -22,7 +22,8 @@ struct Problem {
   Activation activation = Activation::none;
   std::vector<float> a, w, b, r;
 
-  Problem(Type type_, int64_t rows_, int64_t n_, int64_t k_, int64_t extra_a = 0, int64_t extra_c = 0, int64_t extra_r = 0)
+  Problem(Type type_, int64_t rows_, int64_t n_, int64_t k_, int64_t extra_a = 0, int64_t extra_c = 0,
+          int64_t extra_r = 0)
       : type(type_), rows(rows_), n(n_), k(k_), lda(k_ + extra_a), ldc(n_ + extra_c), ldr(n_ + extra_r) {
     a = rounded(type, random_floats(size_t(rows * lda), 1.0f, 1));
     w = rounded(type, random_floats(size_t(n * k), k == 0 ? 1.0f : 1.7f / std::sqrt(float(k)), 2));
@@ -226,8 +227,8 @@ TEST(Gemm, EveryPlanGivesTheSameBits) {
           if (plan.simt != simt) continue;
           const std::vector<uint8_t> bits = p.bytes(plan);
           if (first.empty()) first = bits;
-          ASSERT_EQ(first, bits) << name_of(type) << " k " << k << " simt " << simt << " tile " << plan.tile << " split "
-                                 << plan.split;
+          ASSERT_EQ(first, bits) << name_of(type) << " k " << k << " simt " << simt << " tile " << plan.tile
+                                 << " split " << plan.split;
         }
       }
       const std::vector<uint8_t> own = p.bytes();
