@@ -87,9 +87,8 @@ std::vector<float> layer_norm(Type type, const std::vector<float>& x, const std:
                               int64_t misalign = 0, bool in_place = false) {
   Numbers in(type, x, misalign), out(type, int64_t(x.size()), misalign);
   DeviceArray<float> w(weight), b(bias);
-  LayerNormArgs args{type,           in_place ? in.data() : out.data(), in.data(), w.floats(),
-                     b.floats(),     int64_t(x.size()) / cols,          cols,      1e-5,
-                     act(activation)};
+  LayerNormArgs args{
+      type, in_place ? in.data() : out.data(), in.data(), w, b, int64_t(x.size()) / cols, cols, 1e-5, act(activation)};
   run(&Cuda::layer_norm, args);
   return in_place ? in.download() : out.download();
 }
