@@ -111,7 +111,7 @@ void PreTrainedModel::forward_on_cuda(const ModelInputs& inputs, ModelOutput& ou
   (*lease).execute();
 }
 
-// A graph for each size that calls of text come in; of images and sound the largest only.
+// A graph for each size that calls come in: of text all, of images and sound those of a few numbers of tokens.
 void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const {
   const int64_t most = checked_add(max_tokens, max_batch, "prepare");  // a masked first token in each sequence
   std::vector<int64_t> sizes;
@@ -127,7 +127,8 @@ void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const 
       note(workspace, ctx, inputs, unused, with_defaults(options.forward));
       workspace.capture();
     };
-    if (!text) capture(largest);
+    for (int64_t tokens = max_tokens; !text && tokens >= 1; tokens -= std::max<int64_t>(1, tokens / 8))
+      capture(largest_inputs(tokens, max_batch));
     // The largest first: a workspace that grows loses its graphs.
     for (int64_t batch = Ctx::next_power(max_batch); text && batch >= 1; batch /= 2)
       for (auto tokens = sizes.rbegin(); tokens != sizes.rend(); ++tokens) {

@@ -122,6 +122,8 @@ TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t length) {
   text.length = length;
   text.sequences = sequences;
   text.rows = integers(ctx, sequences.tokens);
+  const int64_t end = sequences.batch > 0 ? sequences.offsets[sequences.batch] : 0;
+  std::fill_n(text.rows.data<int64_t>() + end, sequences.tokens - end, int64_t(0));  // rows of no sequence
   for (int64_t b = 0; b < sequences.batch; b++)
     for (int64_t t = sequences.offsets[b]; t < sequences.offsets[b + 1]; t++)
       text.rows.data<int64_t>()[t] = b * length + t - sequences.offsets[b];
@@ -138,6 +140,7 @@ TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t length) {
     sequences.longest = std::max(sequences.longest, sequences.keys[b]);
   }
   offsets.data<int64_t>()[batch] = sequences.tokens;
+  sequences.tokens = ctx.bucket_rows(sequences.tokens);
   return padded_at_end(ctx, sequences, length);
 }
 

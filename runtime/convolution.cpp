@@ -216,6 +216,12 @@ int64_t Window::outputs(int64_t n) const {
   return room < 0 ? 0 : std::max<int64_t>(0, room / stride + 1 - cut);
 }
 
+int64_t Window::most_outputs(int64_t n, int64_t batch) const {
+  const int64_t beyond =
+      2 * padding - dilation * (kernel - 1) - 1 + stride * (1 - cut);  // outputs <= (n + beyond) / stride
+  return (n + batch * std::max<int64_t>(0, beyond)) / stride;
+}
+
 Convolution pack_convolution(const Runtime& runtime, WeightStore& store, const Tensor& weight, const Tensor& bias,
                              const ConvolutionShape& shape) {
   const char* op = "pack_convolution";
@@ -294,6 +300,7 @@ Ragged convolved(Ctx& ctx, const Ragged& sequences, const Window& window) {
     out.longest = std::max(out.longest, key[b]);
   }
   offset[sequences.batch] = out.tokens;
+  if (ctx.cuda() != nullptr) out.tokens = window.most_outputs(sequences.tokens, sequences.batch);
   return out;
 }
 

@@ -198,6 +198,19 @@ void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out) {
   ctx.cuda()->launch<&Cuda::scatter_rows>(args);
 }
 
+void clear_behind_keys(Ctx& ctx, const Ragged& sequences, Tensor& x) {
+  const Sequences s = on_device(ctx, sequences);
+  kernels::cuda::ClearRowsArgs args{};
+  args.type = type_of(ctx);
+  args.x = numbers(ctx, "clear_behind_keys", x);
+  args.offsets = s.offsets;
+  args.lengths = s.lengths;
+  args.batch = sequences.batch;
+  args.tokens = x.size(0);
+  args.cols = x.size(1);
+  ctx.cuda()->launch<&Cuda::clear_rows>(args);
+}
+
 void copy_matrix(Ctx& ctx, const Tensor& x, Tensor& out, int64_t column) {
   kernels::cuda::MatrixArgs args{};
   args.out_type = cuda_ops::type_of(out.dtype());
@@ -306,13 +319,14 @@ void prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tensor&
   ctx.cuda()->launch<&Cuda::prepend_token>(args);
 }
 
-Tensor to_device(Ctx& ctx, const Tensor& x, bool convert) {
-  const Tensor staged = Tensor::view(ctx.cuda()->on_device(x.raw(), x.nbytes()), x.shape(), x.dtype(), nullptr,
+Tensor to_device(Ctx& ctx, const Tensor& x, const Shape& shape, bool convert) {
+  const size_t room = size_t(shape.numel()) * size_of(x.dtype());
+  const Tensor staged = Tensor::view(ctx.cuda()->on_device(x.raw(), x.nbytes(), room), shape, x.dtype(), nullptr,
                                      ctx.cuda()->device().device());
   if (!convert || x.dtype() == ctx.cuda()->numbers()) return staged;
-  Tensor out = ctx.empty(x.shape());
-  const int64_t cols = x.rank() > 0 && x.numel() > 0 ? x.size(-1) : 1;
-  Tensor rows = out.reshape({x.numel() / cols, cols});
+  Tensor out = ctx.empty(shape);
+  const int64_t cols = shape.rank() > 0 && shape.numel() > 0 ? shape[shape.rank() - 1] : 1;
+  Tensor rows = out.reshape({shape.numel() / cols, cols});
   copy_matrix(ctx, staged.reshape(rows.shape()), rows, 0);
   return out;
 }
@@ -368,7 +382,7 @@ void group_norm(Ctx& ctx, Tensor& x, const Ragged& sequences, const GroupNorm& w
   args.groups = weights.groups;
   args.eps = double(weights.eps);
   args.activation = act(activation);
-  args.scratch = ctx.scratch(size_t(args.batch * args.cols) * 2 * sizeof(float));
+  args.scratch = ctx.scratch(ctx.cuda()->device().table().group_norm_scratch(args.batch, args.tokens, args.cols));
   ctx.cuda()->launch<&Cuda::group_norm>(args);
 }
 
@@ -394,7 +408,8 @@ void normalized_conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, const
   args.stride = weights.window.stride;
   args.eps = double(weights.norm.eps);
   args.activation = act(activation);
-  args.scratch = ctx.scratch(size_t(args.batch * args.channels) * 2 * sizeof(double));
+  args.scratch = ctx.scratch(
+      ctx.cuda()->device().table().normalized_conv1d_scratch(args.batch, args.tokens, args.channels, args.kernel));
   ctx.cuda()->launch<&Cuda::normalized_conv1d>(args);
 }
 

@@ -18,6 +18,7 @@ void layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor& out
 /// Rows of the table, written or added to columns column … of out, which is `width` wide.
 void embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor& out, int64_t column, bool accumulate);
 void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out);
+void clear_behind_keys(Ctx& ctx, const Ragged& sequences, Tensor& x);
 /// x to columns column … of out.
 void copy_matrix(Ctx& ctx, const Tensor& x, Tensor& out, int64_t column);
 void pool(Ctx& ctx, const Tensor& x, const Ragged& sequences, kernels::cuda::PoolKind kind, Tensor& out);
@@ -27,7 +28,8 @@ Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups);
 void gather_parts(Ctx& ctx, const Tensor& table, const Tensor& codes, int64_t groups, Tensor& out);
 Tensor cumulative_sum(Ctx& ctx, const Tensor& x);
 void prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tensor& positions, Tensor& out);
-Tensor to_device(Ctx& ctx, const Tensor& x, bool convert);
+/// As a tensor of this shape, of which x is the beginning.
+Tensor to_device(Ctx& ctx, const Tensor& x, const Shape& shape, bool convert);
 
 /// Images, where `to` is not null; else sequences, `out_sequences` those of the result.
 void convolution(Ctx& ctx, const Tensor& x, const Convolution& weights, const Images* images, const Images* to,

@@ -90,15 +90,16 @@ const int64_t* CudaWorkspace::on_device(const int64_t* values, int64_t count) {
   if (values == nullptr) return nullptr;
   for (auto place = places_.rbegin(); place != places_.rend(); ++place)
     if (place->values == values && place->count == count) return place->at;
-  const auto at =
-      static_cast<const int64_t*>(on_device(static_cast<const void*>(values), size_t(count) * sizeof(int64_t)));
+  const size_t bytes = size_t(count) * sizeof(int64_t);
+  const auto at = static_cast<const int64_t*>(on_device(values, bytes, bytes));
   places_.push_back({values, count, at});
   return at;
 }
 
-void* CudaWorkspace::on_device(const void* memory, size_t bytes) {
-  char* staged = static_cast<char*>(staging_.allocate(bytes));
+void* CudaWorkspace::on_device(const void* memory, size_t bytes, size_t room) {
+  char* staged = static_cast<char*>(staging_.allocate(room));
   if (bytes > 0) std::memcpy(staged, memory, bytes);
+  if (room > bytes) std::memset(staged + bytes, 0, room - bytes);
   // Behind the first block there is no twin, nor will what is noted be used.
   const bool inside = staging_.blocks() == 1 && twin_size_ >= staging_.size();
   return inside ? static_cast<char*>(twin_.get()) + (staged - static_cast<char*>(staging_.base())) : nullptr;

@@ -51,8 +51,8 @@ class CudaWorkspace {
   /// Where the device will find these integers, which must stay as they are: they are copied now and go up with the
   /// call's one upload. The same pointer and count again give the same place.
   const int64_t* on_device(const int64_t* values, int64_t count);
-  /// The same for any memory, copied anew each time.
-  void* on_device(const void* memory, size_t bytes);
+  /// The same for any memory, copied anew each time, with 0s behind it up to `room` bytes.
+  void* on_device(const void* memory, size_t bytes, size_t room);
   /// Calls f with columns [column, column + cols) of x, in the CPU's memory as F32 (integers as they are), when the
   /// device is done.
   using Receive = std::function<void(const Tensor& x)>;

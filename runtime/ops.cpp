@@ -450,25 +450,30 @@ Tensor zeros(Ctx& ctx, const Shape& shape) {
   return out;
 }
 
-void clear_rows(Ctx& ctx, const Tensor& index, Tensor& x) {
-  Ctx::Scope scope(ctx);
+void clear_behind_keys(Ctx& ctx, const Ragged& sequences, Tensor& x) {
   const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
-  expect_matrix("clear_rows", "x", x, cols);
-  expect_ids("clear_rows", index, -1);
-  expect_rows_within("clear_rows", index, x.size(0));
-  if (x.on_cuda()) return cuda_ops::scatter_rows(ctx, zeros(ctx, {index.size(0), cols}), index, x);
-  if (ctx.planning()) return;
-  for (int64_t row : index.values<int64_t>()) std::fill_n(x.data<float>() + row * cols, cols, 0.0f);
+  expect_matrix("clear_behind_keys", "x", x, cols);
+  expect_sequences("clear_behind_keys", x, sequences);
+  if (x.on_cuda()) return cuda_ops::clear_behind_keys(ctx, sequences, x);
+  for (int64_t b = 0; !ctx.planning() && b < sequences.batch; b++) {
+    const int64_t begin = sequences.offsets[b] + sequences.keys[b], end = sequences.offsets[b + 1];
+    std::fill_n(x.data<float>() + begin * cols, (end - begin) * cols, 0.0f);
+  }
 }
 
 Tensor to_device(Ctx& ctx, const Tensor& x) {
   if (ctx.cuda() == nullptr) return x;
-  return cuda_ops::to_device(ctx, x, /*convert=*/true);
+  return cuda_ops::to_device(ctx, x, x.shape(), /*convert=*/true);
 }
 
 Tensor to_device_unchanged(Ctx& ctx, const Tensor& x) {
   if (ctx.cuda() == nullptr) return x;
-  return cuda_ops::to_device(ctx, x, /*convert=*/false);
+  return cuda_ops::to_device(ctx, x, x.shape(), /*convert=*/false);
+}
+
+Tensor samples_to_device(Ctx& ctx, const Tensor& x, bool unchanged) {
+  if (ctx.cuda() == nullptr) return x.reshape({x.numel(), 1});
+  return cuda_ops::to_device(ctx, x, {ctx.bucket_rows(x.numel()), 1}, /*convert=*/!unchanged);
 }
 
 }  // namespace caracal

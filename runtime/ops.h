@@ -170,8 +170,8 @@ Tensor prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tenso
 
 /// 0s.
 Tensor zeros(Ctx& ctx, const Shape& shape);
-/// Rows of x (N, H) chosen by `index` (T) become 0. Throws for an index outside x.
-void clear_rows(Ctx& ctx, const Tensor& index, Tensor& x);
+/// Rows of each sequence of x (T, H) behind its keys become 0.
+void clear_behind_keys(Ctx& ctx, const Ragged& sequences, Tensor& x);
 
 /// What a caller gave, in memory that ops can read, and in the numbers that they take: x itself on the CPU. All float
 /// tensors of a call that are not its own go through here, once; Ctx::fetch() is the way out.
@@ -179,5 +179,7 @@ Tensor to_device(Ctx& ctx, const Tensor& x);
 /// The same in x's own numbers: for the ops that start from images and samples (image_patches, image_rows,
 /// normalized_conv1d).
 Tensor to_device_unchanged(Ctx& ctx, const Tensor& x);
+/// Samples (N) as rows (N, 1), `unchanged` or not; on a device with others behind them, as Ctx::bucket_rows() says.
+Tensor samples_to_device(Ctx& ctx, const Tensor& x, bool unchanged);
 
 }  // namespace caracal

@@ -121,7 +121,7 @@ Tensor count_samples(Ctx& ctx, const char* model, const Tensor& mask, int64_t ba
 Ragged beginnings(Ctx& ctx, int64_t batch, int64_t each, const int64_t* keys) {
   int64_t* offsets = ids(ctx, batch + 1).data<int64_t>();
   for (int64_t b = 0; b <= batch; b++) offsets[b] = b * each;
-  return {batch, batch * each, each, offsets, keys};
+  return {batch, ctx.bucket_rows(batch * each), each, offsets, keys};
 }
 
 }  // namespace
@@ -148,7 +148,7 @@ Wav2Vec2FeatureEncoder::Wav2Vec2FeatureEncoder(const Loader& loader, const Weigh
 }
 
 Tensor Wav2Vec2FeatureEncoder::forward(Ctx& ctx, const Tensor& input, const Ragged& samples, Ragged* frames) const {
-  Tensor x = layers[0].first ? to_device_unchanged(ctx, input) : to_device(ctx, input);  // (N, 1)
+  Tensor x = samples_to_device(ctx, input, /*unchanged=*/layers[0].first.has_value());  // (N, 1)
   *frames = samples;
   for (const Wav2Vec2ConvLayer& layer : layers) {
     Ragged shorter;
@@ -333,7 +333,7 @@ Wav2Vec2Encoded Wav2Vec2Base::forward(Ctx& ctx, const char* model, const ModelIn
   std::fill_n(all.data<int64_t>(), batch, samples);
   Ragged frames;
   const Tensor& used = options.per_utterance ? counted : all;
-  Tensor x = feature_extractor.forward(ctx, given.reshape({batch * samples, 1}),
+  Tensor x = feature_extractor.forward(ctx, given.reshape({batch * samples}),
                                        beginnings(ctx, batch, samples, used.data<int64_t>()), &frames);
   layer_norm(ctx, x, feature_layer_norm, &x);  // (T0, conv_dim)
   result.features = x;
@@ -348,14 +348,7 @@ Wav2Vec2Encoded Wav2Vec2Base::forward(Ctx& ctx, const char* model, const ModelIn
   x = linear(ctx, x, feature_projection);  // (T, H)
   if (inputs.mask_time_indices.defined() && config.apply_spec_augment)
     mask_frames(ctx, model, inputs.mask_time_indices, result.frames, x);
-  if (keep_masked) {  // masked frames are 0
-    const Ragged& s = result.frames.sequences;
-    Tensor beyond = ids(ctx, x.size(0));
-    int64_t count = 0;
-    for (int64_t b = 0; b < batch; b++)
-      for (int64_t t = s.offsets[b] + s.keys[b]; t < s.offsets[b + 1]; t++) beyond.data<int64_t>()[count++] = t;
-    clear_rows(ctx, beyond.rows(0, count), x);
-  }
+  if (keep_masked) clear_behind_keys(ctx, result.frames.sequences, x);  // masked frames are 0
   x = encoder.forward(ctx, x, result.frames, use.mix, output, options);
   if (adapter && use.mix == nullptr) {
     Ragged shorter = with_all_rows(ctx, result.frames.sequences);

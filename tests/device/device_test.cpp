@@ -2,6 +2,7 @@
 // graph, none captured after prepare(), errors that leave everything usable.
 #include <map>
 #include <random>
+#include <set>
 #include <thread>
 
 #include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
@@ -132,6 +133,27 @@ TEST(Device, RandomMixesCaptureNothing) {
   EXPECT_EQ(device.captures, captures);
   EXPECT_EQ(device.graph_launches - launches, kCalls);
   EXPECT_EQ(plain_counters.blocks, blocks);  // of memory
+}
+
+// Sound: sizes follow from the number of samples' bucket.
+TEST(Device, RandomLengthsOfAudioCaptureLittle) {
+  const auto runtime = runtime_on("cuda");
+  const std::string directory = data_path("models/wav2vec2/base_geometry");
+  const AnyModel model = AutoModel::from_pretrained(directory, {.runtime = runtime});
+  plain_counters.skip_kernels = true;
+  std::mt19937 random(7);
+  ModelOutput output;
+  ModelInputs inputs;
+  const int64_t captures = runtime->cuda()->captures;
+  std::set<int64_t> buckets;
+  for (int i = 0; i < 1000; i++) {
+    const int64_t samples = 2000 + int64_t(random() % 14'000);
+    buckets.insert(Ctx::next_bucket(samples));
+    inputs.input_values = Tensor::zeros({1, samples});
+    model->forward(inputs, output);
+  }
+  plain_counters.skip_kernels = false;
+  EXPECT_LE(runtime->cuda()->captures - captures, int64_t(buckets.size()));
 }
 
 TEST(Device, WorkspacesGrowAndForgetTheirGraphs) {

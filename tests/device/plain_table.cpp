@@ -208,6 +208,12 @@ void scatter_rows(const RowsArgs& a) {
       out(a.type, a.out)(real(a.index)[r] * a.cols + c, in(a.type, a.x)(r * a.cols + c));
 }
 
+void clear_rows(const ClearRowsArgs& a) {
+  for (int64_t b = 0; b < a.batch; b++)
+    for (int64_t r = real(a.offsets)[b] + real(a.lengths)[b]; r < real(a.offsets)[b + 1]; r++)
+      for (int64_t c = 0; c < a.cols; c++) out(a.type, a.x)(r * a.cols + c, 0);
+}
+
 void copy_matrix(const MatrixArgs& a) {
   for (int64_t r = 0; r < a.rows; r++)
     for (int64_t c = 0; c < a.cols; c++) out(a.out_type, a.out)(r * a.ldo + c, in(a.type, a.x)(r * a.ldx + c));
@@ -439,6 +445,8 @@ Cuda make_table() {
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL
   t.gemm_scratch = [](int64_t, int64_t, int64_t) { return size_t(64); };
+  t.group_norm_scratch = [](int64_t, int64_t, int64_t) { return size_t(64); };
+  t.normalized_conv1d_scratch = [](int64_t, int64_t, int64_t, int64_t) { return size_t(64); };
   t.error_text = [](int error) { return error == kFailure ? "out of memory" : "unknown"; };
   t.device_count = [](int* count) { return *count = plain_counters.devices, 0; };
   t.use_device = [](int index) { return index < plain_counters.devices ? 0 : 1; };
