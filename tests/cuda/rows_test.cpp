@@ -224,8 +224,9 @@ TEST(Embedding, CopiesOrAdds) {
 TEST(EmbeddingNorm, IsTheNormOfTheSum) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 8, 20, 264, 520, 768, 1032}) {
-      for (int64_t tables : {1, 2, 3}) {
-        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " tables " << tables);
+      for (auto [tables, misaligned] : {std::array<int64_t, 2>{1, 0}, {2, 0}, {3, 0}, {2, 1}, {2, 2}, {2, 3}, {2, 4}}) {
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " tables " << tables << " misaligned "
+                                        << misaligned);
         const int64_t rows = 5, entries = 4;
         const std::vector<int64_t> ids{3, -1, 2, 2, 1, 0, 1, 2, -9, 3, 1, 1, 0, 2, 0};
         const std::vector<float> entry = random_numbers(type, 3 * entries * cols, 2, 1);
@@ -237,9 +238,9 @@ TEST(EmbeddingNorm, IsTheNormOfTheSum) {
             for (int64_t c = 0; c < cols; c++)
               sum[size_t(r * cols + c)] +=
                   entry[size_t((i * entries + std::max<int64_t>(0, ids[size_t(i * rows + r)])) * cols + c)];
-        const Numbers from(type, entry), out(type, size_t(rows * cols));
+        const Numbers from(type, entry, misaligned == 1), out(type, size_t(rows * cols), misaligned == 2);
         const DeviceArray<int64_t> index(ids);
-        const DeviceArray<float> w(weight), b(bias);
+        const DeviceArray<float> w(weight, misaligned == 3), b(bias, misaligned == 4);
         EmbeddingNormArgs args{type, out, {}, {}, w, b, rows, cols, 1e-5};
         for (int64_t i = 0; i < tables; i++) {
           args.tables[i] = static_cast<char*>(from.data()) + size_t(i * entries * cols) * bytes_of(type);
