@@ -1,16 +1,13 @@
 // Group norm over the rows of sequences, in place: statistics of the columns of blocks of rows, which are added up for
 // each group, then a scale and a shift for each column.
-#include <algorithm>
-
-#include <caracal/kernels/cuda/row_blocks.cuh>
+#include <caracal/kernels/cuda/sequences.cuh>
 #include <caracal/kernels/cuda/vectors.cuh>
 
 namespace caracal::kernels::cuda {
 namespace {
 
-constexpr int64_t kBlockRows = 64, kMostBlocks = 65535;  // along y
-constexpr int64_t kMostItems = int64_t(1) << 31;         // of a group: counted in 32 bits
-constexpr int kWarps = 8, kThreads = 32 * kWarps, kRowsAThread = int(kBlockRows) / kWarps;
+constexpr int kBlockRows = 64, kWarps = 8, kThreads = 32 * kWarps, kRowsAThread = kBlockRows / kWarps;
+constexpr int64_t kMostItems = int64_t(1) << 31;  // of a group: counted in 32 bits
 
 /// Of the values of a column in a block of rows: the mean and Σ (x - mean)².
 struct Moments {
@@ -23,7 +20,7 @@ struct Scratch {
 };
 __host__ __device__ Scratch scratch_of(void* memory, int64_t batch, int64_t tokens, int64_t cols) {
   Moments* moments = static_cast<Moments*>(memory);
-  return {moments, reinterpret_cast<float*>(moments + row_blocks<kBlockRows>(tokens, batch) * cols)};
+  return {moments, reinterpret_cast<float*>(moments + count_blocks<kBlockRows>(tokens, batch) * cols)};
 }
 
 // A block of a grid (row blocks, tiles of columns). Warp w has the rows w, w + kWarps, …, a lane V columns.
@@ -33,9 +30,9 @@ struct Place {
 };
 template <int V>
 __device__ Place place_of(const GroupNormArgs& a) {
-  const RowBlock block = find_row_block<kBlockRows>(a.offsets, a.batch, blockIdx.x);
-  const int64_t left = block.first < 0 ? 0 : a.lengths[block.sequence] - block.first;
-  return {block.sequence, a.offsets[block.sequence] + block.first, left < kBlockRows ? left : kBlockRows,
+  const RowBlock block = find_block<kBlockRows>(a.offsets, a.batch, blockIdx.x);
+  const int64_t left = block.rows == 0 ? 0 : a.lengths[block.sequence] - block.first;
+  return {block.sequence, block.begin + block.first, left < kBlockRows ? left : kBlockRows,
           (int64_t(blockIdx.y) * 32 + threadIdx.x % 32) * V};
 }
 
@@ -105,39 +102,37 @@ __device__ double sum_block(double sum, double (&shared)[kWarps]) {
   return sum;
 }
 
-// A block of a grid (groups, sequences).
+// A block of a grid of the groups of each sequence.
 __global__ void __launch_bounds__(kThreads) group_moments_kernel(const __grid_constant__ GroupNormArgs a) {
   __shared__ double shared[kWarps];
   start_next();
   wait_for_previous();
   const unsigned width = unsigned(a.cols / a.groups);
-  const int64_t group = blockIdx.x;
+  const int64_t group = blockIdx.x % a.groups, b = blockIdx.x / a.groups;
   const Scratch scratch = scratch_of(a.scratch, a.batch, a.tokens, a.cols);
-  for (int64_t b = blockIdx.y; b < a.batch; b += gridDim.y) {
-    const int64_t rows = a.lengths[b];
-    const unsigned items = unsigned((rows + kBlockRows - 1) / kBlockRows) * width;
-    if (rows <= 0) continue;
-    const Moments* moments = scratch.moments + first_row_block<kBlockRows>(a.offsets[b], b) * a.cols + group * width;
-    const double count = double(rows) * double(width);
-    auto sum = [&](auto value) {
-      double s = 0;
-      for (unsigned i = threadIdx.x; i < items; i += kThreads) {
-        const int64_t block = i / width, left = rows - block * kBlockRows;
-        s += value(moments[block * a.cols + i % width], double(left < kBlockRows ? left : kBlockRows));
-      }
-      return sum_block(s, shared);
-    };
-    const double mean = sum([](const Moments& m, double n) { return n * m.mean; }) / count;
-    const double variance =
-        sum([&](const Moments& m, double n) { return m.squares + n * (m.mean - mean) * (m.mean - mean); }) / count;
-    const float center = float(mean);
-    float* coefficients = scratch.coefficients + b * 3 * a.cols;
-    for (int64_t c = group * width + threadIdx.x; c < (group + 1) * width; c += kThreads) {
-      const double scale = double(a.weight[c]) / sqrt(variance + a.eps);
-      coefficients[c] = center;
-      coefficients[a.cols + c] = float(scale);
-      coefficients[2 * a.cols + c] = float(double(a.bias[c]) + (double(center) - mean) * scale);
+  const int64_t rows = a.lengths[b];
+  const unsigned items = unsigned((rows + kBlockRows - 1) / kBlockRows) * width;
+  if (rows <= 0) return;
+  const Moments* moments = scratch.moments + first_block<kBlockRows>(a.offsets[b], b) * a.cols + group * width;
+  const double count = double(rows) * double(width);
+  auto sum = [&](auto value) {
+    double s = 0;
+    for (unsigned i = threadIdx.x; i < items; i += kThreads) {
+      const int64_t block = i / width, left = rows - block * kBlockRows;
+      s += value(moments[block * a.cols + i % width], double(left < kBlockRows ? left : kBlockRows));
     }
+    return sum_block(s, shared);
+  };
+  const double mean = sum([](const Moments& m, double n) { return n * m.mean; }) / count;
+  const double variance =
+      sum([&](const Moments& m, double n) { return m.squares + n * (m.mean - mean) * (m.mean - mean); }) / count;
+  const float center = float(mean);
+  float* coefficients = scratch.coefficients + b * 3 * a.cols;
+  for (int64_t c = group * width + threadIdx.x; c < (group + 1) * width; c += kThreads) {
+    const double scale = double(a.weight[c]) / sqrt(variance + a.eps);
+    coefficients[c] = center;
+    coefficients[a.cols + c] = float(scale);
+    coefficients[2 * a.cols + c] = float(double(a.bias[c]) + (double(center) - mean) * scale);
   }
 }
 
@@ -166,7 +161,7 @@ __global__ void __launch_bounds__(kThreads) group_norm_kernel(const __grid_const
 }  // namespace
 
 size_t group_norm_scratch(int64_t batch, int64_t tokens, int64_t cols) {
-  return size_t(row_blocks<kBlockRows>(tokens, batch) * cols) * sizeof(Moments) +
+  return size_t(count_blocks<kBlockRows>(tokens, batch) * cols) * sizeof(Moments) +
          size_t(batch * 3 * cols) * sizeof(float);
 }
 
@@ -174,10 +169,10 @@ int group_norm(Stream stream, const GroupNormArgs& a) {
   if (a.batch <= 0 || a.tokens <= 0 || a.cols <= 0) return 0;
   if (a.tokens / kBlockRows * (a.cols / a.groups) > kMostItems) return cudaErrorInvalidValue;
   return with_vectors(a.type, a.cols, {a.x, a.scratch}, [&]<class T, int V>() {
-    const dim3 grid(unsigned(row_blocks<kBlockRows>(a.tokens, a.batch)), unsigned((a.cols + 32 * V - 1) / (32 * V)));
-    const dim3 groups(unsigned(a.groups), unsigned(std::min(a.batch, kMostBlocks)));
+    const dim3 grid(unsigned(count_blocks<kBlockRows>(a.tokens, a.batch)), unsigned((a.cols + 32 * V - 1) / (32 * V)));
     if (int error = launch(stream, column_moments_kernel<T, V>, grid, dim3(kThreads), 0, a)) return error;
-    if (int error = launch(stream, group_moments_kernel, groups, dim3(kThreads), 0, a)) return error;
+    if (int error = launch(stream, group_moments_kernel, dim3(unsigned(a.groups * a.batch)), dim3(kThreads), 0, a))
+      return error;
     return launch(stream, group_norm_kernel<T, V>, grid, dim3(kThreads), 0, a);
   });
 }

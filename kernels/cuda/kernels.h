@@ -90,6 +90,18 @@ struct EmbeddingArgs {
   int64_t ldo, rows, cols, accumulate;
 };
 
+/// out = layer norm of the sum of tables[i][ids[i]]; tables but the first may be null.
+inline constexpr int kEmbeddings = 3;
+struct EmbeddingNormArgs {
+  Type type;
+  void* out;
+  const void* tables[kEmbeddings];  // (…, cols)
+  const int64_t* ids[kEmbeddings];  // (rows)
+  const float *weight, *bias;
+  int64_t rows, cols;
+  double eps;
+};
+
 struct RowsArgs {
   Type type;
   void* out;
@@ -224,7 +236,7 @@ struct ImageRowsArgs {
 struct GroupNormArgs {
   Type type;
   void* x;
-  const int64_t *offsets, *lengths;
+  const int64_t *offsets, *lengths;  // (batch + 1), (batch)
   const float *weight, *bias;
   int64_t batch, tokens, cols, groups;
   double eps;

@@ -4,17 +4,16 @@
 // scale; the products of windows, less the taps' means, and weights, scaled.
 #include <algorithm>
 
-#include <caracal/kernels/cuda/row_blocks.cuh>
+#include <caracal/kernels/cuda/sequences.cuh>
 #include <caracal/kernels/cuda/vectors.cuh>
 #include <caracal/kernels/cuda/window_sums.cuh>
 
 namespace caracal::kernels::cuda {
 namespace {
 
-constexpr int64_t kSumRows = 256;  // windows whose sums are one block
-constexpr int64_t kOutRows = 32;   // windows that one block multiplies
+constexpr int kSumRows = 256;  // windows whose sums are one block
+constexpr int kOutRows = 32;   // windows that one block multiplies
 constexpr int kSumThreads = 96, kScaleThreads = 256, kThreads = 128;
-constexpr int64_t kMostBlocks = 65535;  // along y
 
 // The variance of a few outputs may be next to nothing beside the outputs: float's digits would not do.
 constexpr int64_t kFewOutputs = 64;
@@ -26,7 +25,7 @@ struct Scratch {
 };
 // Even, so that what follows the sums can be read in vectors.
 __host__ __device__ int64_t sums_capacity(int64_t batch, int64_t tokens, int64_t kernel) {
-  return (window_sums(kernel) * row_blocks<kSumRows>(tokens, batch) + 1) / 2 * 2;
+  return (window_sums(kernel) * count_blocks<kSumRows>(tokens, batch) + 1) / 2 * 2;
 }
 __device__ Scratch scratch_of(const NormalizedConv1dArgs& a) {
   double* sums = static_cast<double*>(a.scratch);
@@ -38,15 +37,15 @@ __device__ Scratch scratch_of(const NormalizedConv1dArgs& a) {
 __global__ void __launch_bounds__(kSumThreads) window_sums_kernel(const __grid_constant__ NormalizedConv1dArgs a) {
   start_next();
   wait_for_previous();
-  const RowBlock block = find_row_block<kSumRows>(a.out_offsets, a.batch, blockIdx.x);
-  const int64_t b = block.sequence, rows = a.out_offsets[b + 1] - a.out_offsets[b] - block.first;
-  if (block.first < 0 || rows <= 0) return;
-  const float* x = a.x + a.in_offsets[b] + block.first * a.stride;
-  const int windows = int(rows < kSumRows ? rows : kSumRows);
+  const RowBlock block = find_block<kSumRows>(a.out_offsets, a.batch, blockIdx.x);
+  if (block.rows == 0) return;
+  const float* x = a.x + a.in_offsets[block.sequence] + block.first * a.stride;
   double* out = scratch_of(a).sums + blockIdx.x;
   for (int64_t i = threadIdx.x; i < window_sums(a.kernel); i += kSumThreads)
-    out[i * gridDim.x] = sum_of_windows(x, windows, a.stride, taps_of_sum(i, a.kernel));
+    out[i * gridDim.x] = sum_of_windows(x, block.rows, a.stride, taps_of_sum(i, a.kernel));
 }
+
+__host__ __device__ int64_t scale_tiles(int64_t channels) { return (channels + kScaleThreads - 1) / kScaleThreads; }
 
 __device__ double sum_warp(double sum) {
 #pragma unroll
@@ -54,66 +53,59 @@ __device__ double sum_warp(double sum) {
   return sum;
 }
 
-// A block of a grid (tiles of channels, sequences); shared: the sums, which become means and covariances.
+// A block of a grid of the tiles of channels of each sequence; shared: the sums, which become means and covariances.
 template <class T>
 __global__ void __launch_bounds__(kScaleThreads) channel_scales_kernel(const __grid_constant__ NormalizedConv1dArgs a) {
   CARACAL_SHARED(double, shared);
   start_next();
   wait_for_previous();
   const Scratch scratch = scratch_of(a);
-  const int64_t taps = a.kernel, sums = window_sums(taps), row_of_sums = row_blocks<kSumRows>(a.tokens, a.batch);
+  const int64_t taps = a.kernel, sums = window_sums(taps), row_of_sums = count_blocks<kSumRows>(a.tokens, a.batch);
+  const int64_t tile = blockIdx.x % scale_tiles(a.channels), b = blockIdx.x / scale_tiles(a.channels);
   double *mean = shared, *covariance = shared + taps;
-  for (int64_t b = blockIdx.y; b < a.batch; b += gridDim.y) {
-    const int64_t first = a.out_offsets[b], rows = a.out_offsets[b + 1] - first;
-    if (rows <= 0) continue;
-    __syncthreads();  // the last sequence is done with
-    const int64_t blocks = (rows + kSumRows - 1) / kSumRows;
-    const double* partial = scratch.sums + first_row_block<kSumRows>(first, b);
-    for (int64_t i = threadIdx.x / 32; i < sums; i += kScaleThreads / 32) {
-      double sum = 0;
-      for (int64_t block = threadIdx.x % 32; block < blocks; block += 32) sum += partial[i * row_of_sums + block];
-      sum = sum_warp(sum);
-      if (threadIdx.x % 32 == 0) shared[i] = sum / double(rows);
+  const int64_t first = a.out_offsets[b], rows = a.out_offsets[b + 1] - first;
+  if (rows <= 0) return;
+  const int64_t blocks = (rows + kSumRows - 1) / kSumRows;
+  const double* partial = scratch.sums + first_block<kSumRows>(first, b);
+  for (int64_t i = threadIdx.x / 32; i < sums; i += kScaleThreads / 32) {
+    double sum = 0;
+    for (int64_t block = threadIdx.x % 32; block < blocks; block += 32) sum += partial[i * row_of_sums + block];
+    sum = sum_warp(sum);
+    if (threadIdx.x % 32 == 0) shared[i] = sum / double(rows);
+  }
+  __syncthreads();
+  for (int64_t i = taps + threadIdx.x; i < sums; i += kScaleThreads) {
+    const TapPair p = taps_of_sum(i, taps);
+    shared[i] -= mean[p.first] * mean[p.second];
+  }
+  if (tile == 0) {
+    for (int64_t i = threadIdx.x; i < taps; i += kScaleThreads) {
+      const float most = float(mean[i]);
+      scratch.means[b * taps + i] = most;
+      scratch.rests[b * taps + i] = float(mean[i] - double(most));
     }
-    __syncthreads();
-    for (int64_t i = taps + threadIdx.x; i < sums; i += kScaleThreads) {
-      const TapPair p = taps_of_sum(i, taps);
-      shared[i] -= mean[p.first] * mean[p.second];
-    }
-    if (blockIdx.x == 0) {
-      for (int64_t i = threadIdx.x; i < taps; i += kScaleThreads) {
-        const float most = float(mean[i]);
-        scratch.means[b * taps + i] = most;
-        scratch.rests[b * taps + i] = float(mean[i] - double(most));
-      }
-    }
-    __syncthreads();
-    const int64_t c = int64_t(blockIdx.x) * kScaleThreads + threadIdx.x;
-    if (c >= a.channels) continue;
-    const float* w = a.w + c * taps;
-    const double variance = variance_of(w, covariance, taps);
-    const double scale = double(a.weight[c]) / sqrt(variance + a.eps);
-    scratch.scales[b * a.channels + c] = float(scale);
-    if (rows > kFewOutputs) continue;
-    for (int64_t t = 0; t < rows; t++) {
-      const float* x = a.x + a.in_offsets[b] + t * a.stride;
-      double y = 0;
-      for (int64_t i = 0; i < taps; i++) y += double(w[i]) * (double(x[i]) - mean[i]);
-      store(static_cast<T*>(a.out) + (first + t) * a.channels + c,
-            activate(float(y * scale + double(a.bias[c])), a.activation));
-    }
+  }
+  __syncthreads();
+  const int64_t c = tile * kScaleThreads + threadIdx.x;
+  if (c >= a.channels) return;
+  const float* w = a.w + c * taps;
+  const double variance = variance_of(w, covariance, taps);
+  const double scale = double(a.weight[c]) / sqrt(variance + a.eps);
+  scratch.scales[b * a.channels + c] = float(scale);
+  if (rows > kFewOutputs) return;
+  for (int64_t t = 0; t < rows; t++) {
+    const float* x = a.x + a.in_offsets[b] + t * a.stride;
+    double y = 0;
+    for (int64_t i = 0; i < taps; i++) y += double(w[i]) * (double(x[i]) - mean[i]);
+    store(static_cast<T*>(a.out) + (first + t) * a.channels + c,
+          activate(float(y * scale + double(a.bias[c])), a.activation));
   }
 }
 
-// What a block of a grid (row blocks, tiles of channels) writes.
-struct Place {
-  int64_t sequence, first, rows;  // first within the sequence
-};
-__device__ Place place_of(const NormalizedConv1dArgs& a) {
-  const RowBlock block = find_row_block<kOutRows>(a.out_offsets, a.batch, blockIdx.x);
-  const int64_t rows = a.out_offsets[block.sequence + 1] - a.out_offsets[block.sequence], left = rows - block.first;
-  const bool none = block.first < 0 || rows <= kFewOutputs;
-  return {block.sequence, block.first, none ? 0 : left < kOutRows ? left : kOutRows};
+// What a block of a grid (row blocks, tiles of channels) writes: of sequences of many outputs.
+__device__ RowBlock rows_of_block(const NormalizedConv1dArgs& a) {
+  const RowBlock block = find_block<kOutRows>(a.out_offsets, a.batch, blockIdx.x);
+  return block.end - block.begin > kFewOutputs ? block : RowBlock{};
 }
 
 /// Tap i of the window at x, less its mean.
@@ -128,8 +120,8 @@ __global__ void __launch_bounds__(kThreads) normalized_conv1d_kernel(const __gri
   __shared__ __align__(16) float windows[kOutRows][kPadded];
   start_next();
   wait_for_previous();
-  const Place at = place_of(a);
-  if (at.rows <= 0) return;
+  const RowBlock at = rows_of_block(a);
+  if (at.rows == 0) return;
   const Scratch scratch = scratch_of(a);
   const float* x = a.x + a.in_offsets[at.sequence] + at.first * a.stride;
   for (int i = int(threadIdx.x); i < at.rows * taps; i += kThreads)
@@ -148,7 +140,7 @@ __global__ void __launch_bounds__(kThreads) normalized_conv1d_kernel(const __gri
 #pragma unroll
     for (int i = 0; i < taps; i++) w[k][i] = a.w[(c + k) * taps + i] * scale[k];
   }
-  T* out = static_cast<T*>(a.out) + (a.out_offsets[at.sequence] + at.first) * a.channels + c;
+  T* out = static_cast<T*>(a.out) + (at.begin + at.first) * a.channels + c;
   for (int row = lane; row < at.rows; row += lanes) {
     float window[kPadded], y[8] = {};
 #pragma unroll
@@ -175,14 +167,14 @@ __global__ void __launch_bounds__(kThreads)
     any_normalized_conv1d_kernel(const __grid_constant__ NormalizedConv1dArgs a) {
   start_next();
   wait_for_previous();
-  const Place at = place_of(a);
+  const RowBlock at = rows_of_block(a);
   const int64_t c = int64_t(blockIdx.y) * kThreads + threadIdx.x;
-  if (at.rows <= 0 || c >= a.channels) return;
+  if (at.rows == 0 || c >= a.channels) return;
   const Scratch scratch = scratch_of(a);
   const float *means = scratch.means + at.sequence * a.kernel, *rests = scratch.rests + at.sequence * a.kernel;
   const float scale = scratch.scales[at.sequence * a.channels + c], bias = a.bias[c];
   const float *w = a.w + c * a.kernel, *x = a.x + a.in_offsets[at.sequence] + at.first * a.stride;
-  T* out = static_cast<T*>(a.out) + (a.out_offsets[at.sequence] + at.first) * a.channels + c;
+  T* out = static_cast<T*>(a.out) + (at.begin + at.first) * a.channels + c;
   for (int64_t row = 0; row < at.rows; row++, x += a.stride, out += a.channels) {
     float y = 0;
     for (int64_t i = 0; i < a.kernel; i++) y = fmaf(w[i] * scale, centered(x, means, rests, i), y);
@@ -192,9 +184,10 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 int normalized_conv1d_of(Stream stream, const NormalizedConv1dArgs& a) {
-  const unsigned rows = unsigned(row_blocks<kOutRows>(a.tokens, a.batch));
+  const unsigned rows = unsigned(count_blocks<kOutRows>(a.tokens, a.batch));
   auto tiles = [&](int64_t channels) { return unsigned((a.channels + channels - 1) / channels); };
-  if (a.kernel == 10 && a.channels % 8 == 0 && aligned(a.out) && aligned(a.scratch) && aligned(a.bias)) {
+  if (a.kernel == 10 && a.channels % 8 == 0 && packs_of_8(static_cast<T*>(a.out), 8) &&
+      packs_of_8(static_cast<float*>(a.scratch), 8) && packs_of_8(a.bias, 8)) {
     const dim3 grid(rows, tiles(std::min<int64_t>(8 * kThreads, a.channels)));
     return launch(stream, normalized_conv1d_kernel<T, 10>, grid, dim3(kThreads), 0, a);
   }
@@ -210,9 +203,8 @@ size_t normalized_conv1d_scratch(int64_t batch, int64_t tokens, int64_t channels
 
 int normalized_conv1d(Stream stream, const NormalizedConv1dArgs& a) {
   if (a.batch <= 0 || a.tokens <= 0 || a.channels <= 0) return 0;
-  const dim3 blocks(unsigned(row_blocks<kSumRows>(a.tokens, a.batch)));
-  const dim3 scales(unsigned((a.channels + kScaleThreads - 1) / kScaleThreads),
-                    unsigned(std::min(a.batch, kMostBlocks)));
+  const dim3 blocks(unsigned(count_blocks<kSumRows>(a.tokens, a.batch)));
+  const dim3 scales(unsigned(scale_tiles(a.channels) * a.batch));
   if (int error = launch(stream, window_sums_kernel, blocks, dim3(kSumThreads), 0, a)) return error;
   return with_type(a.type, [&]<class T>() {
     const size_t shared = size_t(window_sums(a.kernel)) * sizeof(double);

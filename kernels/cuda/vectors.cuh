@@ -43,13 +43,11 @@ __device__ inline void activate_all(float (&v)[V], Act activation) {
   }
 }
 
-inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 /// Calls f.operator()<T, 8>() where rows of `cols` numbers at all `pointers` can be read in vectors, else with 1.
 template <class F>
 int with_vectors(Type type, int64_t cols, std::initializer_list<const void*> pointers, F f) {
   bool vectors = cols % 8 == 0;
-  for (const void* p : pointers) vectors = vectors && aligned(p);
+  for (const void* p : pointers) vectors = vectors && packs_of_8(static_cast<const char*>(p), 16);
   return with_type(type,
                    [&]<class T>() { return vectors ? f.template operator()<T, 8>() : f.template operator()<T, 1>(); });
 }
