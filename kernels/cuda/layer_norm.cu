@@ -47,7 +47,7 @@ __device__ float reciprocal_deviation(float squares, int64_t cols, double eps) {
 }
 
 /// Lane l has the pieces l, l + 32, …, `pieces` of them at most.
-template <class T, template <class> class Row, int pieces, Act activation, class Args>
+template <class T, template <class> class Row, int pieces, Activation activation, class Args>
 __global__ void norm_in_registers(const __grid_constant__ Args args) {
   const int64_t row = int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
   const int first = int(threadIdx.x) * kPiece, cols = int(args.cols);
@@ -85,7 +85,7 @@ __global__ void norm_in_registers(const __grid_constant__ Args args) {
     if (c >= cols) continue;
 #pragma unroll
     for (int j = 0; j < kPiece; j++)
-      x[i][j] = activate(fmaf((x[i][j] - mean) * scale, weight[i][j], bias[i][j]), activation);
+      x[i][j] = activate(fmaf((x[i][j] - mean) * scale, weight[i][j], bias[i][j]), Act(int64_t(activation)));
     store8(out + c, x[i]);
   }
 }
@@ -121,7 +121,7 @@ __global__ void norm_of_block(const __grid_constant__ Args args, const Act activ
 /// Few rows: one a block, so that they are spread over the multiprocessors.
 unsigned rows_per_block(int64_t rows) { return rows < 256 ? 1 : rows < 512 ? 2 : 4; }
 
-template <class T, template <class> class Row, Act activation, class Args>
+template <class T, template <class> class Row, Activation activation, class Args>
 int in_registers(Stream stream, const Args& args) {
   const unsigned height = rows_per_block(args.rows);
   const dim3 grid(unsigned((args.rows + height - 1) / height)), block(kWarp, height);
@@ -134,17 +134,15 @@ int in_registers(Stream stream, const Args& args) {
   }
 }
 
-constexpr Act kNone{int64_t(Activation::none)}, kGelu{int64_t(Activation::gelu)};
-
 /// `aligned`: of what is normed.
 template <class T, template <class> class Row, class Args>
 int norm(Stream stream, const Args& args, Act activation, bool aligned) {
   aligned = aligned && aligned_rows<T>(args.out, args.cols) && aligned_rows<float>(args.weight, 0) &&
             aligned_rows<float>(args.bias, 0);
   if (aligned && args.cols % kPiece == 0 && args.cols <= kMostPieces * kColumnsOfWarp) {
-    if (activation == kNone) return in_registers<T, Row, kNone>(stream, args);
+    if (activation == act(Activation::none)) return in_registers<T, Row, Activation::none>(stream, args);
     if constexpr (std::is_same_v<Args, LayerNormArgs>)
-      if (activation == kGelu) return in_registers<T, Row, kGelu>(stream, args);
+      if (activation == act(Activation::gelu)) return in_registers<T, Row, Activation::gelu>(stream, args);
   }
   const dim3 grid(unsigned(args.rows)), block(threads_of_row(args.cols));
   return launch(stream, norm_of_block<T, Row, Args>, grid, block, 0, args, activation, aligned);
@@ -162,7 +160,7 @@ int embedding_norm(Stream stream, const EmbeddingNormArgs& args) {
   return with_type(args.type, [&]<class T>() {
     bool aligned = true;
     for (const void* table : args.tables) aligned = aligned && aligned_rows<T>(table, args.cols);
-    return norm<T, SumOf>(stream, args, kNone, aligned);
+    return norm<T, SumOf>(stream, args, act(Activation::none), aligned);
   });
 }
 
