@@ -66,14 +66,14 @@ def note(text):
 
 
 class Peer(Worker):
-    """A worker process of peers.py."""
+    """A worker process of peers.py, or of another program that answers as it does."""
 
-    def __init__(self, name, model, threads):
+    def __init__(self, name, model, threads, program=HERE / "peers.py", options=()):
         environment = dict(os.environ, TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
         for pool in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[pool] = str(threads)
-        command = [sys.executable, HERE / "peers.py", name, "--model", model.path, "--work", model.work]
-        super().__init__([*command, "--threads", str(threads)], environment, model.work / f"{name}.log")
+        command = [sys.executable, program, name, "--model", model.path, "--work", model.work, "--threads", str(threads)]
+        super().__init__([*command, *options], environment, model.work / f"{'-'.join([name, *options[1::2]])}.log")
 
     def prepare(self, cell):
         prepared = self.ask(do="prepare", cell=str(cell.file))
@@ -92,9 +92,9 @@ class Peer(Worker):
 class Caracal:
     """`caracal bench`, a fresh process each turn (it loads, warms up, then times)."""
 
-    def __init__(self, program, model, threads, backend, dtype):
+    def __init__(self, program, model, threads, backend, dtype, device="cpu"):
         self.program, self.model = program, str(model)
-        self.options = ["--threads", str(threads), "--backend", backend, "--dtype", dtype]
+        self.options = ["--threads", str(threads), "--backend", backend, "--dtype", dtype, "--device", device]
         self.version = self.command("version").splitlines()[0]
 
     def command(self, *arguments):
@@ -230,9 +230,8 @@ class Cell:
 # ---- the measurement ------------------------------------------------------------------------------------------------
 
 
-def measure_cell(cell, systems, machine, args):
-    """Prepares, checks and times every system on one cell; drops a system that fails. PyTorch in float32 is the
-    reference, and timed only beside others in float32."""
+def prepare_systems(cell, systems):
+    """Prepares every system for the cell and has it compute its outputs; says which systems failed, and why."""
     outputs, failed, convolutions = {}, {}, {"flop": 0, "weights": 0}
     for name, system in list(systems.items()):
         progress(f"{cell}: preparing {name}")
@@ -244,13 +243,13 @@ def measure_cell(cell, systems, machine, args):
         except (RuntimeError, OSError) as error:
             note(f"{cell}: {name} is left out: {error}")
             failed[name] = str(error)
-    timed = lambda name: name != "torch" or args.dtype == "float32"  # noqa: E731
-    active = [name for name in systems if name in outputs and timed(name)]
-    reference = "torch" if "torch" in outputs else None
+    return outputs, failed, convolutions
 
+
+def time_rounds(cell, systems, active, failed, args):
+    """Times the active systems in turns; those that fail move to `failed`. Gives who is left, the rounds, and what is
+    around them, of each turn the same."""
     rounds, around = {name: [] for name in active}, {name: {} for name in active}
-    steal, began = machine.steal_ticks(), time.monotonic()
-    probes = [machine.probe()]
     for r in range(args.rounds + 1):
         turn = r % max(1, len(active))
         for name in active[turn:] + active[:turn]:
@@ -266,6 +265,20 @@ def measure_cell(cell, systems, machine, args):
             if r > 0:  # the first round is a warm-up of machine and caches
                 rounds[name].append({key: timing[key] for key in ("p50_ms", "p99_ms", "min_ms", "calls")})
                 around[name] = {key: timing[key] for key in AROUND if key in timing}
+    return active, rounds, around
+
+
+def measure_cell(cell, systems, machine, args):
+    """Prepares, checks and times every system on one cell; drops a system that fails. PyTorch in float32 is the
+    reference, and timed only beside others in float32."""
+    outputs, failed, convolutions = prepare_systems(cell, systems)
+    timed = lambda name: name != "torch" or args.dtype == "float32"  # noqa: E731
+    active = [name for name in systems if name in outputs and timed(name)]
+    reference = "torch" if "torch" in outputs else None
+
+    steal, began = machine.steal_ticks(), time.monotonic()
+    probes = [machine.probe()]
+    active, rounds, around = time_rounds(cell, systems, active, failed, args)
     for r in range(PACED_ROUNDS if args.paced_ms else 0):
         for name in active:
             progress(f"{cell}: paced round {r + 1} of {PACED_ROUNDS}, {name}")

@@ -125,7 +125,7 @@ def load_model(args, attention):
 
 def in_a_child(step, args):
     """Makes a file in another process, so that this one never holds PyTorch's threads and memory."""
-    command = [sys.executable, __file__, step, "--model", args.model, "--work", args.work]
+    command = [sys.executable, sys.argv[0], step, "--model", args.model, "--work", args.work]
     if os.spawnv(os.P_WAIT, sys.executable, command):
         raise RuntimeError(f"{step} failed")
 
@@ -274,13 +274,13 @@ def export_onnx(args):
     os.replace(str(raw) + ".part", raw)
 
 
-def fuse_onnx(args):
+def fuse_onnx(args, name="fused.onnx", finish=lambda graph: None, **options):
     """fused.onnx from raw.onnx."""
     import onnx
     import transformers
     from onnxruntime.transformers import optimizer
 
-    raw, fused = Path(args.work) / "raw.onnx", Path(args.work) / "fused.onnx"
+    raw, fused = Path(args.work) / "raw.onnx", Path(args.work) / name
     config = transformers.AutoConfig.from_pretrained(args.model)
     kind, source = "bert", raw
     if config.model_type == "vit":
@@ -292,13 +292,14 @@ def fuse_onnx(args):
                 node.input[0], node.input[1] = node.input[1], node.input[0]
         onnx.save(graph, source)
     graph = optimizer.optimize_model(str(source), model_type=kind, num_heads=config.num_attention_heads,
-                                     hidden_size=config.hidden_size, opt_level=0)  # fmt: skip
+                                     hidden_size=config.hidden_size, opt_level=0, **options)  # fmt: skip
     counts = {op: n for op, n in graph.get_fused_operator_statistics().items() if n}
     print("fused operators:", counts, file=sys.stderr)
     if config.model_type == "wav2vec2":
         print("no attention of Wav2Vec2 is known to the optimizer", file=sys.stderr)
     elif counts.get("Attention", 0) + counts.get("MultiHeadAttention", 0) < config.num_hidden_layers:
         raise RuntimeError(f"the optimizer did not fuse every attention: {counts}")
+    finish(graph)
     graph.save_model_to_file(str(fused) + ".part")
     os.replace(str(fused) + ".part", fused)
 
@@ -370,11 +371,16 @@ class Batch:
         return merged
 
 
+def whole(inputs):
+    """All rows at once."""
+    yield [np.arange(len(next(iter(inputs.values()))))]
+
+
 def groupings(inputs):
     """All rows at once; of texts of unequal lengths also 2, 4 and 8 groups of neighbours in length."""
     mask = inputs.get("attention_mask")
     batch = len(next(iter(inputs.values())))
-    yield [np.arange(batch)]
+    yield from whole(inputs)
     if mask is not None and not mask.all():
         by_length = np.argsort(mask.sum(axis=1), kind="stable")
         for count in (2, 4, 8):
@@ -408,7 +414,7 @@ def measure(call, warmup_s, seconds, every_ms=0):
     }  # fmt: skip
 
 
-def serve(args, answer):
+def serve(args, answer, make_peer):
     begin = time.perf_counter()
     peer = make_peer(args)
     answer({"version": peer.version, "load_ms": (time.perf_counter() - begin) * 1e3})
@@ -417,26 +423,31 @@ def serve(args, answer):
         if request["do"] == "prepare":
             inputs = load_file(request["cell"])
             peer.start()
-            batches = [Batch(peer, inputs, groups) for groups in groupings(inputs)]
+            batches = [Batch(peer, inputs, groups) for groups in getattr(peer, "groupings", groupings)(inputs)]
             batch = min(batches, key=lambda each: measure(each, 0.1, 0.5)["p50_ms"]) if len(batches) > 1 else batches[0]
             answer({"first_ms": batch.first_ms, "groups": [len(rows) for rows in batch.groups]})
             del batches
         elif request["do"] == "output":
             save_file({name: np.ascontiguousarray(array) for name, array in batch.output().items()}, request["file"])
             answer({"convolutions": peer.count_convolutions()} if args.peer == "torch" else {})
+        elif request["do"] == "probe":
+            answer(peer.probe())
         elif request["do"] == "time":
             answer(measure(batch, request["warmup_s"], request["seconds"], request["every_ms"]))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peer", choices=NAMES + list(STEPS))
+def options(description, names):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("peer", choices=names)
     parser.add_argument("--model", required=True)
     parser.add_argument("--work", required=True)
     parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    if args.peer in STEPS:
-        return STEPS[args.peer](args)
+    return parser
+
+
+def main(args, steps, make_peer):
+    if args.peer in steps:
+        return steps[args.peer](args)
     # Answers keep the real stdout; whatever a library prints goes to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -446,11 +457,11 @@ def main():
 
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
         try:
-            serve(args, answer)
+            serve(args, answer, make_peer)
         except Exception as error:  # one line to the driver, which goes on with the other peers
             answer({"error": f"{type(error).__name__}: {error}"})
             raise
 
 
 if __name__ == "__main__":
-    main()
+    main(options(__doc__, NAMES + list(STEPS)).parse_args(), STEPS, make_peer)

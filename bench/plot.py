@@ -83,8 +83,10 @@ def draw(result, stem):
         axis.set_title(title, loc="left", fontweight="bold")
         axis.set_xlabel("ms per forward (p50)")
     base = cells[0]["base"] if cells else ""
+    heading = result.get("heading") or (
+        f"{result.get('dtype', 'float32')}, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}")  # fmt: skip
     figure.suptitle(
-        f"{result.get('dtype', 'float32')}, {result['threads']} threads, {result['cpu']['name']}, {result['date'][:10]}\n"
+        f"{heading}\n"
         f"in brackets: time relative to {LABELS.get(base, base)}; dotted: the machine's floor; *: the machine was not all ours",
         fontsize=9,
     )

@@ -314,6 +314,8 @@ bool Weights::has(std::string_view name) const {
   return state_->random || state_->find(state_->source_of(full_name(name))) != nullptr;
 }
 
+std::optional<DType> Weights::dtype() const { return state_->options.dtype; }
+
 std::optional<std::vector<int64_t>> Weights::stored_shape(std::string_view name) const {
   const State::Stored* from = state_->find(state_->source_of(full_name(name)));
   return from != nullptr ? std::optional(from->shape) : std::nullopt;

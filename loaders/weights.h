@@ -99,6 +99,8 @@ class Weights {
 
   /// True when the tensor exists; always for a random source.
   bool has(std::string_view name) const;
+  /// WeightsOptions::dtype.
+  std::optional<DType> dtype() const;
   /// The stored shape; empty for an absent tensor and for a random source.
   std::optional<std::vector<int64_t>> stored_shape(std::string_view name) const;
   /// The float32 tensor prefix.name of exactly this shape: a view of the file where it is stored as aligned F32, else

@@ -39,7 +39,8 @@ Linear load_matrices(const Loader& loader, const std::vector<Weights>& ws, int64
   const Shape shape{out_features, in_features};
   const bool narrow = in_numbered_layer(ws[0].prefix());
   auto stored = [](const Weights& w) { return w.is_quantized("weight"); };
-  const bool asked = loader.dtype == "int8", keep = asked || loader.dtype == "auto";
+  const bool on_cpu = loader.store.device() == nullptr;  // the only place for 8 bits
+  const bool asked = loader.dtype == "int8", keep = on_cpu && (asked || loader.dtype == "auto");
   const bool int8 = (keep && std::ranges::any_of(ws, stored)) || (asked && narrow && in_features <= kMostInputsS8);
   std::vector<QuantizedWeight> quantized;
   std::vector<Tensor> weights, biases;
@@ -58,7 +59,7 @@ Linear load_matrices(const Loader& loader, const std::vector<Weights>& ws, int64
     const DType dtype = weights[0].dtype();
     const bool as_stored = std::ranges::all_of(weights, [&](const Tensor& w) { return w.dtype() == dtype; }) &&
                            (dtype == DType::F16 || dtype == DType::BF16) &&
-                           (bf16_dot || loader.runtime.cpu().backend == kernels::Backend::native);
+                           (bf16_dot || !on_cpu || loader.runtime.cpu().backend == kernels::Backend::native);
     for (Tensor& w : weights)
       if (!as_stored && w.dtype() != DType::F32) w = w.to(DType::F32);
     linear = pack_linear(loader.runtime, loader.store, weights, biases, bf16_dot);
@@ -142,12 +143,20 @@ Tensor load_embedding(const Weights& w, int64_t rows, int64_t cols, const Init& 
   return table;
 }
 
+Tensor load_embedding(const Loader& loader, const Weights& w, int64_t rows, int64_t cols, const Init& init) {
+  if (loader.store.device() == nullptr) return load_embedding(w, rows, cols, init);
+  const Tensor table = loader.place(w.get_stored("weight", {rows, cols}, init));
+  w.release("weight");
+  return table;
+}
+
 Init with_padding_row(const Json& pad_token_id) {
   return {.zero_row = pad_token_id.is_integer() ? pad_token_id.as_int() : -1};
 }
 
-LayerNorm load_layer_norm(const Weights& w, int64_t size, double eps) {
-  LayerNorm norm{w.get("weight", {size}).clone(), w.get("bias", {size}).clone(), float(eps)};
+LayerNorm load_layer_norm(const Loader& loader, const Weights& w, int64_t size, double eps) {
+  LayerNorm norm{loader.place_vector(w.get("weight", {size}).clone()),
+                 loader.place_vector(w.get("bias", {size}).clone()), float(eps)};
   for (const char* name : {"weight", "bias"}) w.release(name);
   return norm;
 }

@@ -42,11 +42,13 @@ Convolution load_normalized_convolution(const Loader& loader, const Weights& w, 
 /// torch.nn.Embedding at `w`: weight (rows, cols), a view of the file where it is float32, which is in the page
 /// cache when loading has finished.
 Tensor load_embedding(const Weights& w, int64_t rows, int64_t cols, const Init& init = {});
+/// The same where ops read it (Loader::place).
+Tensor load_embedding(const Loader& loader, const Weights& w, int64_t rows, int64_t cols, const Init& init = {});
 /// The Init of an embedding whose padding_idx is this pad_token_id (an integer or null).
 Init with_padding_row(const Json& pad_token_id);
 
 /// torch.nn.LayerNorm at `w`: weight and bias (size).
-LayerNorm load_layer_norm(const Weights& w, int64_t size, double eps);
+LayerNorm load_layer_norm(const Loader& loader, const Weights& w, int64_t size, double eps);
 
 /// The attention heads of a layer, `query` being its query projection: all of them, or those that config.pruned_heads
 /// leaves where the stored weights are those of a pruned layer.

@@ -4,6 +4,9 @@
 #include <deque>
 #include <filesystem>
 
+#include <caracal/runtime/checked.h>
+#include <caracal/runtime/cuda_workspace.h>
+
 namespace caracal {
 
 namespace {
@@ -19,11 +22,38 @@ void describe_quantization(PretrainedConfig& config, const std::vector<Parameter
     config.extra.erase(key);
 }
 
+// What a device computes in: what was asked for, else what the checkpoint is.
+DType device_numbers(const LoadOptions& options, const PretrainedConfig& config) {
+  if (options.dtype == "int8")
+    throw Error(ErrorCode::unsupported, "dtype",
+                "expected auto, float32, float16 or bfloat16 on cuda but got 'int8', which runs on the CPU only");
+  const std::string name = options.dtype != "auto"    ? options.dtype
+                           : config.dtype.is_string() ? config.dtype.as_string()
+                                                      : "float32";
+  const DType dtype = dtype_from_name(name).value_or(DType::F32);
+  return dtype == DType::F16 || dtype == DType::BF16 ? dtype : DType::F32;
+}
+
+// Has a mask of zeros and ones leave `tokens` tokens, one at least of each row.
+void leave_tokens(Tensor& mask, int64_t tokens) {
+  uint8_t* counts = mask.data<uint8_t>();
+  const int64_t rows = mask.size(0), length = mask.numel() / rows;
+  for (int64_t b = 0; b < rows; b++) {
+    const int64_t take = std::clamp<int64_t>(tokens - (rows - 1 - b), 1, length);
+    for (int64_t s = 0; s < length; s++) counts[b * length + s] = s < take;
+    tokens -= take;
+  }
+}
+
 }  // namespace
 
-PreTrainedModel::PreTrainedModel(const LoadOptions& options)
+PreTrainedModel::PreTrainedModel(const LoadOptions& options, const PretrainedConfig& config)
     : load_options_(options), workspaces_(std::make_unique<ArenaPool>()) {
   if (load_options_.runtime == nullptr) load_options_.runtime = std::make_shared<Runtime>();
+  if (runtime().cuda() != nullptr) {
+    numbers_ = device_numbers(options, config);
+    cuda_workspaces_ = std::make_shared<CudaWorkspacePool>(runtime().cuda());
+  }
   load_options_.progress = {};  // of this load only
   load_options_.config = {};
 }
@@ -35,6 +65,7 @@ ModelOutput PreTrainedModel::operator()(const ModelInputs& inputs, const Forward
 }
 
 void PreTrainedModel::forward(const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options) const {
+  if (cuda_workspaces_ != nullptr) return forward_on_cuda(inputs, output, options);
   const ArenaPool::Lease lease(*workspaces_);
   (*lease).reset();
   Ctx ctx(runtime(), *lease);
@@ -51,6 +82,7 @@ void PreTrainedModel::prepare(int64_t max_tokens, int64_t max_batch, const Prepa
     throw Error(ErrorCode::invalid_argument, "prepare",
                 "expected max_tokens, max_batch and callers of at least 1 but got " + std::to_string(max_tokens) +
                     ", " + std::to_string(max_batch) + " and " + std::to_string(options.callers));
+  if (cuda_workspaces_ != nullptr) return prepare_cuda(max_tokens, max_batch, options);
   const ModelInputs inputs = largest_inputs(max_tokens, max_batch);
   std::deque<ArenaPool::Lease> leases;  // held together, so that each is another workspace
   for (int i = 0; i < options.callers; i++) {
@@ -60,6 +92,52 @@ void PreTrainedModel::prepare(int64_t max_tokens, int64_t max_batch, const Prepa
     ModelOutput unused;
     run(ctx, inputs, unused, with_defaults(options.forward));
     arena.reserve(arena.high_water());
+  }
+}
+
+void PreTrainedModel::note(CudaWorkspace& workspace, Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+                           const ForwardOptions& options) const {
+  do {
+    workspace.begin(numbers_);
+    run(ctx, inputs, output, options);
+  } while (!workspace.settle());
+}
+
+void PreTrainedModel::forward_on_cuda(const ModelInputs& inputs, ModelOutput& output,
+                                      const ForwardOptions& options) const {
+  const CudaWorkspacePool::Lease lease(*cuda_workspaces_);
+  Ctx ctx(runtime(), *lease);
+  note(*lease, ctx, inputs, output, with_defaults(options));
+  (*lease).execute();
+}
+
+// A graph for each size that calls come in: of text all, of images and sound those of a few numbers of tokens.
+void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const {
+  const int64_t most = checked_add(max_tokens, max_batch, "prepare");  // a masked first token in each sequence
+  std::vector<int64_t> sizes;
+  for (int64_t tokens = 1; tokens <= most; tokens = sizes.back() + 1) sizes.push_back(Ctx::next_bucket(tokens));
+  const ModelInputs largest = largest_inputs(max_tokens, max_batch);
+  const bool text = largest.input_ids.defined() && largest.attention_mask.defined();
+  std::deque<CudaWorkspacePool::Lease> leases;  // held together, so that each is another workspace
+  for (int i = 0; i < options.callers; i++) {
+    CudaWorkspace& workspace = *leases.emplace_back(*cuda_workspaces_);
+    Ctx ctx(runtime(), workspace, /*planning=*/true);
+    ModelOutput unused;
+    auto capture = [&](const ModelInputs& inputs) {
+      note(workspace, ctx, inputs, unused, with_defaults(options.forward));
+      workspace.capture();
+    };
+    for (int64_t tokens = max_tokens; !text && tokens >= 1; tokens -= std::max<int64_t>(1, tokens / 8))
+      capture(largest_inputs(tokens, max_batch));
+    // The largest first: a workspace that grows loses its graphs.
+    for (int64_t batch = Ctx::next_power(max_batch); text && batch >= 1; batch /= 2)
+      for (auto tokens = sizes.rbegin(); tokens != sizes.rend(); ++tokens) {
+        const int64_t sequences = std::min(batch, max_batch);
+        if (*tokens < sequences) break;
+        ModelInputs inputs = largest_inputs(*tokens - sequences, sequences);
+        leave_tokens(inputs.attention_mask, *tokens);
+        capture(inputs);
+      }
   }
 }
 

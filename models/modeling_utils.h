@@ -18,6 +18,8 @@
 
 namespace caracal {
 
+class CudaWorkspacePool;
+
 /// Options of PreTrainedModel::prepare.
 struct PrepareOptions {
   int callers = 1;              // threads that will call at the same time: a workspace for each
@@ -53,6 +55,7 @@ struct LoadOptions {
   /// multiplied in float32, whatever auto chose; "bfloat16" also rounds what the encoder's layers multiply them with.
   /// "int8" rounds the matrices of the encoder's layers to 8 bits, and leaves all else as auto does. Matrices that are
   /// stored in 8 bits stay so with auto and int8; otherwise they become the numbers that they stand for.
+  /// On a CUDA device activations are in these numbers too, vectors and sums in float32; it has no int8.
   std::string dtype = "auto";
   bool ignore_mismatched_sizes = false;   // draw parameters of another shape anew, instead of an error
   Access access = Access::map;            // `read` copies the weights first: survives truncation of the file by others
@@ -90,7 +93,9 @@ class PreTrainedModel {
   /// Makes workspaces large enough for calls of up to `max_tokens` real tokens in up to `max_batch` sequences (images
   /// of the configuration's size count as their patches), so that no later call within these bounds allocates one.
   /// Encoder states, caches and images of other sizes are not planned for: the first calls with them grow the
-  /// workspace. Loading prepares for one sequence of up to 512 tokens. Throws invalid_argument for bounds below 1.
+  /// workspace. Loading prepares for one sequence of up to 512 tokens. On a CUDA device it also captures the graphs
+  /// that calls of text within these bounds launch, unless they ask for attentions. Throws invalid_argument for bounds
+  /// below 1.
   void prepare(int64_t max_tokens, int64_t max_batch = 1, const PrepareOptions& options = {}) const;
 
   /// Writes config.json and model.safetensors, or shards and their index, that transformers loads; but a model with
@@ -124,13 +129,13 @@ class PreTrainedModel {
     int64_t head_dim = 0;
   };
 
-  explicit PreTrainedModel(const LoadOptions& options);
+  PreTrainedModel(const LoadOptions& options, const PretrainedConfig& config);
   PreTrainedModel(PreTrainedModel&&) = default;
   PreTrainedModel& operator=(PreTrainedModel&&) = default;
 
   /// The forward pass. While ctx.planning() only workspace is taken: outputs and pointers into it are not touched.
   virtual void run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options) const = 0;
-  /// Inputs that need the largest workspace among those prepare() allows.
+  /// Inputs that need the largest workspace among those prepare() allows: of text, with a mask.
   virtual ModelInputs largest_inputs(int64_t max_tokens, int64_t max_batch) const = 0;
 
   virtual PretrainedConfig& mutable_config() = 0;
@@ -147,15 +152,24 @@ class PreTrainedModel {
   /// that comes from no checkpoint. Throws bad_file when `w` had nothing of the model, or tensors of other shapes.
   void finish(const Weights& w, const std::string& path);
   const LoadOptions& load_options() const noexcept { return load_options_; }
+  /// Of activations on a device: F32, F16 or BF16.
+  DType numbers() const noexcept { return numbers_; }
   void keep_loading_info(const PreTrainedModel& before) { loading_info_ = before.loading_info_; }
 
  private:
   ForwardOptions with_defaults(ForwardOptions options) const;
+  // Has the workspace note a call's launches; ctx and arguments must live until they are done.
+  void note(CudaWorkspace& workspace, Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
+            const ForwardOptions& options) const;
+  void forward_on_cuda(const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options) const;
+  void prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const;
 
   LoadingInfo loading_info_;
   LoadOptions load_options_;  // the runtime is set
   std::vector<Parameter> parameters_;
   std::unique_ptr<ArenaPool> workspaces_;
+  DType numbers_ = DType::F32;
+  std::shared_ptr<CudaWorkspacePool> cuda_workspaces_;  // null on the CPU
 };
 
 /// The calls that loading prepares a workspace for: one sequence of up to so many tokens.
@@ -185,6 +199,11 @@ struct Loader {
   const Runtime& runtime;
   WeightStore& store;
   std::string_view dtype = "auto";
+
+  /// A parameter where ops read it. place(): one that activations are made of, such as embeddings; place_vector(): what
+  /// stays float32, such as a norm's weight. On the CPU the tensor itself.
+  Tensor place(const Tensor& x) const { return store.place(x); }
+  Tensor place_vector(const Tensor& x) const { return store.place(x, DType::F32); }
 };
 
 /// What a concrete model class derives from. Derived supplies kClassName, kBaseModelPrefix, a constructor (config,
@@ -214,7 +233,9 @@ class ModelOf : public PreTrainedModel {
 
  protected:
   ModelOf(const Config& config, const LoadOptions& options)
-      : PreTrainedModel(options), config_(config), store_(std::make_unique<WeightStore>()) {}
+      : PreTrainedModel(options, config),
+        config_(config),
+        store_(std::make_unique<WeightStore>(runtime().cuda(), numbers())) {}
 
   Loader loader() const { return {runtime(), *store_, load_options().dtype}; }
   PretrainedConfig& mutable_config() override { return config_; }
@@ -252,6 +273,7 @@ class ModelOf : public PreTrainedModel {
     if constexpr (requires { Derived::kRenames; }) names.renames = Derived::kRenames;
     const Weights w = open_weights(directory, names, config, options);
     Config own = config;
+    if (const auto dtype = w.dtype(); dtype && !own.dtype.is_string()) own.dtype = torch_name_of(*dtype);
     if constexpr (requires { Derived::adapt(own, w, directory, options); }) Derived::adapt(own, w, directory, options);
     Derived model(own, w, options);
     model.finish(w, directory);

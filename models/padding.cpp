@@ -37,7 +37,7 @@ Tensor integers(Ctx& ctx, int64_t n) { return ctx.empty({n}, DType::I64); }
 
 // The rows that columns [past, past + length) of a mask (B, past + length) leave.
 TextBatch rows_of(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t past, int64_t length,
-                  bool keep_first) {
+                  bool keep_first, bool rounded) {
   TextBatch text;
   text.batch = batch;
   text.length = length;
@@ -48,8 +48,11 @@ TextBatch rows_of(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64
     throw Error(ErrorCode::invalid_argument, where.str(),
                 "expected a mask of shape " + Shape{batch, columns}.str() + " but got " + describe(mask));
 
-  Tensor offsets = integers(ctx, batch + 1), keys = integers(ctx, batch), rows = integers(ctx, batch * length);
-  if (keep_first) text.first_rows = integers(ctx, batch);
+  const int64_t sequences = rounded ? ctx.bucket_batch(batch) : batch;
+  auto rounded_rows = [&](int64_t n) { return rounded ? ctx.bucket_rows(n) : n; };
+  Tensor offsets = integers(ctx, sequences + 1), keys = integers(ctx, sequences);
+  Tensor rows = integers(ctx, rounded_rows(batch * length));
+  if (keep_first) text.first_rows = integers(ctx, sequences);
   int64_t count = 0;
   auto split = [&](auto counts) {
     for (int64_t b = 0; b < batch; b++) {
@@ -65,18 +68,22 @@ TextBatch rows_of(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64
       }
       text.sequences.longest = std::max(text.sequences.longest, count - start);
     }
-    offsets.data<int64_t>()[batch] = count;
+    std::fill_n(offsets.data<int64_t>() + batch, sequences - batch + 1, count);
   };
   if (mask.defined())
     with_values(where, mask, true, [&](auto values) { split([values](int64_t i) { return values[size_t(i)] != 0; }); });
   else
     split([](int64_t) { return true; });
 
-  text.sequences.batch = batch;
-  text.sequences.tokens = count;
+  const int64_t tokens = rounded_rows(count);
+  std::fill_n(rows.data<int64_t>() + count, tokens - count, int64_t(0));
+  std::fill_n(keys.data<int64_t>() + batch, sequences - batch, int64_t(0));
+  if (keep_first) std::fill_n(text.first_rows.data<int64_t>() + batch, sequences - batch, int64_t(0));
+  text.sequences.batch = sequences;
+  text.sequences.tokens = tokens;
   text.sequences.offsets = offsets.data<int64_t>();
   text.sequences.keys = keys.data<int64_t>();
-  text.rows = rows.rows(0, count);
+  text.rows = rows.rows(0, tokens);
   return text;
 }
 
@@ -98,11 +105,15 @@ TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, boo
     throw Error(ErrorCode::invalid_argument, model,
                 "expected at least one token per sequence but got shape " + leading.shape().str());
   return rows_of(ctx, {model, "attention_mask"}, inputs.attention_mask, leading.size(0), past, leading.size(1),
-                 keep_first);
+                 keep_first, /*rounded=*/true);
 }
 
 TextBatch unpad_mask(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t length) {
-  return rows_of(ctx, where, mask, batch, 0, length, false);
+  return rows_of(ctx, where, mask, batch, 0, length, /*keep_first=*/false, /*rounded=*/false);
+}
+
+TextBatch unpad_keys(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t length) {
+  return rows_of(ctx, where, mask, batch, 0, length, /*keep_first=*/false, /*rounded=*/true);
 }
 
 TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t length) {
@@ -111,6 +122,8 @@ TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t length) {
   text.length = length;
   text.sequences = sequences;
   text.rows = integers(ctx, sequences.tokens);
+  const int64_t end = sequences.batch > 0 ? sequences.offsets[sequences.batch] : 0;
+  std::fill_n(text.rows.data<int64_t>() + end, sequences.tokens - end, int64_t(0));  // rows of no sequence
   for (int64_t b = 0; b < sequences.batch; b++)
     for (int64_t t = sequences.offsets[b]; t < sequences.offsets[b + 1]; t++)
       text.rows.data<int64_t>()[t] = b * length + t - sequences.offsets[b];
@@ -127,6 +140,7 @@ TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t length) {
     sequences.longest = std::max(sequences.longest, sequences.keys[b]);
   }
   offsets.data<int64_t>()[batch] = sequences.tokens;
+  sequences.tokens = ctx.bucket_rows(sequences.tokens);
   return padded_at_end(ctx, sequences, length);
 }
 
@@ -229,7 +243,7 @@ Tensor embed_tokens(Ctx& ctx, std::string_view model, const ModelInputs& inputs,
     throw Error(
         ErrorCode::invalid_argument, model,
         "expected inputs_embeds of shape (B, S, " + std::to_string(hidden) + ") F32 but got " + describe(embeds));
-  return gather_rows(ctx, embeds.reshape({text.batch * text.length, hidden}), text.rows);
+  return gather_rows(ctx, to_device(ctx, embeds.reshape({text.batch * text.length, hidden})), text.rows);
 }
 
 void expect_positions(std::string_view model, const ModelInputs& inputs, const TextBatch& text, int64_t limit) {
@@ -240,64 +254,74 @@ void expect_positions(std::string_view model, const ModelInputs& inputs, const T
 }
 
 void pad_rows(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out) {
-  if (ctx.planning()) return;
-  const int64_t cols = x.size(1), padded = text.batch * text.length;
-  out.resize({text.batch, text.length, cols});
-  // Rows that only attend are masked: they have no place in the output.
-  int64_t counted = 0;
-  for (int64_t b = 0; b < text.batch; b++) counted += text.sequences.keys[b];
-  if (counted != padded) std::memset(out.raw(), 0, out.nbytes());
-  Tensor flat = out.reshape({padded, cols});
-  for (int64_t b = 0; b < text.batch; b++) {
-    const int64_t begin = text.sequences.offsets[b], end = begin + text.sequences.keys[b];
-    scatter_rows(ctx, x.rows(begin, end), text.rows.rows(begin, end), flat);
-  }
+  ctx.fetch(x, [&ctx, text, &out](const Tensor& from) {
+    const int64_t cols = from.size(1), padded = text.batch * text.length;
+    out.resize({text.batch, text.length, cols});
+    // Rows that only attend are masked: they have no place in the output.
+    int64_t counted = 0;
+    for (int64_t b = 0; b < text.batch; b++) counted += text.sequences.keys[b];
+    if (counted != padded) std::memset(out.raw(), 0, out.nbytes());
+    Tensor flat = out.reshape({padded, cols});
+    for (int64_t b = 0; b < text.batch; b++) {
+      const int64_t begin = text.sequences.offsets[b], end = begin + text.sequences.keys[b];
+      scatter_rows(ctx, from.rows(begin, end), text.rows.rows(begin, end), flat);
+    }
+  });
 }
 
 void pad_column(Ctx& ctx, const Tensor& x, int64_t column, const TextBatch& text, Tensor& out) {
-  if (ctx.planning()) return;
-  const int64_t cols = x.size(1);
-  out.resize({text.batch, text.length});
-  std::memset(out.raw(), 0, out.nbytes());
-  for (int64_t b = 0; b < text.batch; b++) {
-    const int64_t begin = text.sequences.offsets[b], end = begin + text.sequences.keys[b];
-    for (int64_t t = begin; t < end; t++)
-      out.data<float>()[text.rows.data<int64_t>()[t]] = x.data<float>()[t * cols + column];
-  }
+  ctx.fetch_columns(x, column, 1, [text, &out](const Tensor& from, int64_t at) {
+    const int64_t cols = from.size(1);
+    out.resize({text.batch, text.length});
+    std::memset(out.raw(), 0, out.nbytes());
+    for (int64_t b = 0; b < text.batch; b++) {
+      const int64_t begin = text.sequences.offsets[b], end = begin + text.sequences.keys[b];
+      for (int64_t t = begin; t < end; t++)
+        out.data<float>()[text.rows.data<int64_t>()[t]] = from.data<float>()[t * cols + at];
+    }
+  });
 }
 
 Tensor empty_attentions(Ctx& ctx, int64_t heads, const Ragged& queries, const Ragged& keys) {
   int64_t count = 0;
   for (int64_t b = 0; b < queries.batch; b++)
     count += heads * (queries.offsets[b + 1] - queries.offsets[b]) * keys.keys[b];
-  return ctx.empty({count});
+  return ctx.empty({ctx.bucket_rows(count)}, DType::F32);
 }
 
 void pad_attentions(Ctx& ctx, const Tensor& probs, int64_t heads, const TextBatch& queries, const TextBatch& keys,
                     Tensor& out) {
-  if (ctx.planning()) return;
-  out.resize({queries.batch, heads, queries.length, keys.length});
-  std::memset(out.raw(), 0, out.nbytes());
-  const float* from = probs.data<float>();
-  for (int64_t b = 0; b < queries.batch; b++) {
-    const int64_t* row = queries.rows.data<int64_t>() + queries.sequences.offsets[b];
-    const int64_t* column = keys.rows.data<int64_t>() + keys.sequences.offsets[b];
-    const int64_t rows = queries.sequences.offsets[b + 1] - queries.sequences.offsets[b];
-    const int64_t counted = queries.sequences.keys[b], columns = keys.sequences.keys[b];
-    for (int64_t head = 0; head < heads; head++) {
-      for (int64_t q = 0; q < counted; q++) {
-        float* to = out.data<float>() + ((b * heads + head) * queries.length + row[q] % queries.length) * keys.length;
-        for (int64_t k = 0; k < columns; k++) to[column[k] % keys.length] = from[(head * rows + q) * columns + k];
+  ctx.fetch(probs, [heads, queries, keys, &out](const Tensor& x) {
+    out.resize({queries.batch, heads, queries.length, keys.length});
+    std::memset(out.raw(), 0, out.nbytes());
+    const float* from = x.data<float>();
+    for (int64_t b = 0; b < queries.batch; b++) {
+      const int64_t* row = queries.rows.data<int64_t>() + queries.sequences.offsets[b];
+      const int64_t* column = keys.rows.data<int64_t>() + keys.sequences.offsets[b];
+      const int64_t rows = queries.sequences.offsets[b + 1] - queries.sequences.offsets[b];
+      const int64_t counted = queries.sequences.keys[b], columns = keys.sequences.keys[b];
+      for (int64_t head = 0; head < heads; head++) {
+        for (int64_t q = 0; q < counted; q++) {
+          float* to = out.data<float>() + ((b * heads + head) * queries.length + row[q] % queries.length) * keys.length;
+          for (int64_t k = 0; k < columns; k++) to[column[k] % keys.length] = from[(head * rows + q) * columns + k];
+        }
       }
+      from += heads * rows * columns;
     }
-    from += heads * rows * columns;
-  }
+  });
 }
 
-void copy_out(Ctx& ctx, const Tensor& x, Tensor& out) {
-  if (ctx.planning()) return;
-  out.resize(x.shape(), x.dtype());
-  std::memcpy(out.raw(), x.raw(), x.nbytes());
+void copy_out(Ctx& ctx, const Tensor& x, Tensor& out) { copy_out(ctx, x, x.shape(), out); }
+
+void copy_out(Ctx& ctx, const Tensor& x, const Shape& shape, Tensor& out) {
+  ctx.fetch(x, [shape, &out](const Tensor& from) {
+    out.resize(shape, from.dtype());
+    std::memcpy(out.raw(), from.raw(), out.nbytes());
+  });
+}
+
+void copy_sequences(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out) {
+  copy_out(ctx, x, {text.batch, x.size(1)}, out);
 }
 
 ModelInputs largest_text_inputs(int64_t max_tokens, int64_t max_batch, int64_t max_length) {

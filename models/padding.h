@@ -18,19 +18,22 @@ struct ArgumentName {
 /// keep their place. With `keep_first`, a masked first token stays as a row that attends without being attended to:
 /// what transformers' poolers read.
 struct TextBatch {
-  int64_t batch = 0, length = 0;  // B, S
+  int64_t batch = 0, length = 0;  // B, S; `sequences` may have empty ones beyond B, and rows that belong to none
   int64_t past = 0;               // P: positions before the first token, which a cache holds
   Ragged sequences;
   Tensor rows;        // (T) I64: row t is padded position b · S + s
-  Tensor first_rows;  // (B) I64: row of each sequence's first token; only with keep_first
+  Tensor first_rows;  // (sequences) I64: row of each one's first token; only with keep_first
 };
 
 /// Reads B, S and the mask from `inputs` (input_ids or inputs_embeds). Throws invalid_argument naming `model` when
 /// neither or both are given or the mask has another shape. With `past` the mask is (B, past + S), of which the last S
-/// columns are these tokens'.
+/// columns are these tokens'. The numbers of rows and sequences are rounded up (Ctx::bucket_rows, bucket_batch): rows
+/// of no sequence are there to be computed and ignored, with ids that are valid.
 TextBatch unpad(Ctx& ctx, std::string_view model, const ModelInputs& inputs, bool keep_first, int64_t past = 0);
 /// The rows that a mask (B, length) leaves; an undefined mask leaves all.
 TextBatch unpad_mask(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t length);
+/// The same, rounded up as unpad() does: for what the sequences of unpad() attend to.
+TextBatch unpad_keys(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t length);
 
 /// The first lengths[b] (B) I64 of the `length` positions of each row.
 TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t length);
@@ -78,6 +81,10 @@ void pad_attentions(Ctx& ctx, const Tensor& probs, int64_t heads, const TextBatc
 
 /// A result in the workspace, copied to the caller's tensor.
 void copy_out(Ctx& ctx, const Tensor& x, Tensor& out);
+/// The first numbers of it, as a tensor of this shape.
+void copy_out(Ctx& ctx, const Tensor& x, const Shape& shape, Tensor& out);
+/// A row of each sequence of the batch, to `out` (B, C).
+void copy_sequences(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& out);
 
 /// Inputs with `max_tokens` tokens in `max_batch` sequences, one of them as long as `max_length` allows: those that
 /// need the largest workspace.

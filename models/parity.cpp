@@ -155,7 +155,7 @@ const ParityRow* ParityReport::worst() const {
 
 ParityReport check_parity(const std::string& path, const std::string& reference, const ParityOptions& options) {
   const SafetensorsFile file = SafetensorsFile::open(reference);
-  LoadOptions load{.runtime = options.runtime};
+  LoadOptions load{.dtype = options.dtype, .runtime = options.runtime};
   Json overrides = Json::Object{};
   const Json given = metadata_json(file, "load");
   for (const auto& [key, value] : given.as_object())
@@ -191,7 +191,11 @@ ParityReport check_parity(const std::string& path, const std::string& reference,
   std::map<std::string, Tensor> outputs;
   for (const auto& [name, tensor] : model(inputs, forward).named()) outputs[name] = tensor;
   const Masks masks(inputs, model->config());
-  ParityReport report{.class_name = model->class_name(), .rows = {}, .loading_info = model->loading_info()};
+  const Json dtype = model->config().dtype;
+  ParityReport report{.class_name = model->class_name(),
+                      .dtype = dtype.is_string() ? dtype.as_string() : "",
+                      .rows = {},
+                      .loading_info = model->loading_info()};
   for (const auto& [name, tensor] : wanted)
     report.rows.push_back(compare(name, outputs[name], tensor, masks, options.tolerance));
   return report;

@@ -12,6 +12,7 @@ namespace caracal {
 struct ParityOptions {
   std::string task = {};  // Auto class; default: the reference file's
   double tolerance = 2e-5;
+  std::string dtype = "auto";  // as in LoadOptions
   std::shared_ptr<Runtime> runtime = {};
 };
 
@@ -22,8 +23,8 @@ struct ParityRow {
 };
 
 struct ParityReport {
-  std::string class_name;
-  std::vector<ParityRow> rows;  // in the order of computation: of each layer input, cache, attentions, then the heads
+  std::string class_name, dtype;  // dtype: of the parameters
+  std::vector<ParityRow> rows;    // in the order of computation: of each layer input, cache, attentions, then the heads
   LoadingInfo loading_info;
 
   /// The first row that is not within the tolerance, or null; the row with the largest difference, or null.

@@ -24,7 +24,7 @@ void* Arena::allocate(size_t bytes) {
   }
   if (at_.block == blocks_.size()) {
     const size_t size = std::max({bytes, kFirstBlock, high_water_ / 2});
-    blocks_.push_back({allocate_memory(size), size});
+    blocks_.push_back({new_block(size), size});
   }
   void* result = static_cast<char*>(blocks_[at_.block].memory.get()) + at_.used;
   at_.used += bytes;
@@ -42,10 +42,14 @@ void Arena::reserve(size_t bytes) {
   high_water_ = std::max(high_water_, bytes);
   if (blocks_.size() != 1 || blocks_[0].size < bytes) {
     blocks_.clear();
-    blocks_.push_back({allocate_memory(bytes), bytes});
+    blocks_.push_back({new_block(bytes), bytes});
   }
   at_ = {};
-  std::memset(blocks_[0].memory.get(), 0, bytes);
+  if (!allocate_) std::memset(blocks_[0].memory.get(), 0, bytes);
+}
+
+std::shared_ptr<void> Arena::new_block(size_t bytes) const {
+  return allocate_ ? allocate_(bytes) : allocate_memory(bytes);
 }
 
 ArenaPool::~ArenaPool() {

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -13,6 +14,10 @@ namespace caracal {
 /// Not thread-safe: one arena serves one call at a time.
 class Arena {
  public:
+  Arena() = default;
+  /// Of memory that `allocate` gives, which the arena never touches: a device's, say.
+  explicit Arena(std::function<std::shared_ptr<void>(size_t)> allocate) : allocate_(std::move(allocate)) {}
+
   /// Where the arena stood; see rewind().
   struct Mark {
     size_t block = 0, used = 0, total = 0;
@@ -30,12 +35,19 @@ class Arena {
   void reserve(size_t bytes);
   /// The most bytes that were in use at one time.
   size_t high_water() const noexcept { return high_water_; }
+  size_t blocks() const noexcept { return blocks_.size(); }
+  /// The first block and its size; null and 0 before anything was allocated.
+  void* base() const noexcept { return blocks_.empty() ? nullptr : blocks_[0].memory.get(); }
+  size_t size() const noexcept { return blocks_.empty() ? 0 : blocks_[0].size; }
 
  private:
   struct Block {
     std::shared_ptr<void> memory;
     size_t size;
   };
+  std::shared_ptr<void> new_block(size_t bytes) const;
+
+  std::function<std::shared_ptr<void>(size_t)> allocate_;  // empty: allocate_memory
   std::vector<Block> blocks_;
   Mark at_;
   size_t high_water_ = 0;

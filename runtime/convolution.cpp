@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <caracal/runtime/checked.h>
+#include <caracal/runtime/cuda_ops.h>
 #include <caracal/runtime/ops_checks.h>
 
 namespace caracal {
@@ -215,6 +216,12 @@ int64_t Window::outputs(int64_t n) const {
   return room < 0 ? 0 : std::max<int64_t>(0, room / stride + 1 - cut);
 }
 
+int64_t Window::most_outputs(int64_t n, int64_t batch) const {
+  const int64_t beyond =
+      2 * padding - dilation * (kernel - 1) - 1 + stride * (1 - cut);  // outputs <= (n + beyond) / stride
+  return (n + batch * std::max<int64_t>(0, beyond)) / stride;
+}
+
 Convolution pack_convolution(const Runtime& runtime, WeightStore& store, const Tensor& weight, const Tensor& bias,
                              const ConvolutionShape& shape) {
   const char* op = "pack_convolution";
@@ -248,6 +255,11 @@ Convolution pack_convolution(const Runtime& runtime, WeightStore& store, const T
   for (int64_t o = 0; o < conv.out_channels; o++, from += k)
     for (int64_t t = 0; t < taps; t++)
       for (int64_t c = 0; c < channels; c++) *to++ = from[c * taps + t];
+  if (store.device() != nullptr) {
+    conv.packed = store.place_stack({ordered});
+    conv.bias = store.place(conv.bias, DType::F32);
+    return conv;
+  }
   const kernels::Kernels& cpu = runtime.cpu();
   const size_t group_bytes = cpu.packed_bytes_f32(n, k);
   conv.packed = store.allocate(checked_mul(group_bytes, size_t(conv.groups), op));
@@ -268,6 +280,8 @@ Tensor conv2d(Ctx& ctx, const Tensor& x, Images images, const Convolution& weigh
   *out = {images.count, weights.y.outputs(images.height), weights.x.outputs(images.width)};
   const Images to = *out;
   Tensor result = make_result(ctx, "conv2d", options, {to.count * to.pixels(), weights.out_channels});
+  if (x.on_cuda())
+    return cuda_ops::convolution(ctx, x, weights, &images, &to, nullptr, nullptr, options, result), result;
   Product product(ctx, weights, images.count, to.pixels(), images.height == 1);
   product.run(x, result, options, [&](int64_t i) {
     return Plane{i * images.pixels(), images.height, images.width, i * to.pixels(), to.width, to.pixels()};
@@ -286,6 +300,7 @@ Ragged convolved(Ctx& ctx, const Ragged& sequences, const Window& window) {
     out.longest = std::max(out.longest, key[b]);
   }
   offset[sequences.batch] = out.tokens;
+  if (ctx.cuda() != nullptr) out.tokens = window.most_outputs(sequences.tokens, sequences.batch);
   return out;
 }
 
@@ -297,6 +312,8 @@ Tensor conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Convolut
   const Ragged to = convolved(ctx, sequences, weights.x);
   *out = to;
   Tensor result = make_result(ctx, "conv1d", options, {to.tokens, weights.out_channels});
+  if (x.on_cuda())
+    return cuda_ops::convolution(ctx, x, weights, nullptr, nullptr, &sequences, &to, options, result), result;
   Product product(ctx, weights, to.batch, to.longest, true);
   product.run(x, result, options, [&](int64_t b) {
     return Plane{sequences.offsets[b], 1, sequences.keys[b], to.offsets[b], to.keys[b], to.keys[b]};
@@ -311,6 +328,7 @@ void group_norm(Ctx& ctx, Tensor& x, const Ragged& sequences, const GroupNorm& w
   if (weights.bias.shape() != weights.weight.shape() || groups < 1 || cols % groups != 0)
     fail("group_norm", "bias of shape " + weights.weight.shape().str() + " and groups that divide it",
          weights.bias.shape().str() + " and " + std::to_string(groups));
+  if (x.on_cuda()) return cuda_ops::group_norm(ctx, x, sequences, weights, activation);
   Ctx::Scope scope(ctx);
   const kernels::Kernels& cpu = ctx.cpu();
   const int64_t batch = sequences.batch, width = cols / groups;     // channels of a group
@@ -371,6 +389,7 @@ Tensor normalized_conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, con
   const Ragged to = convolved(ctx, sequences, window);
   *out = to;
   Tensor result = ctx.empty({to.tokens, channels});
+  if (x.on_cuda()) return cuda_ops::normalized_conv1d(ctx, x, sequences, to, weights, activation, result), result;
   Ctx::Scope scope(ctx);
   const kernels::Kernels& cpu = ctx.cpu();
 
@@ -439,6 +458,7 @@ Tensor glu(Ctx& ctx, const Tensor& x) {
   const int64_t cols = x.rank() == 2 ? x.size(1) / 2 : 0;
   expect_matrix("glu", "x", x, 2 * cols);
   Tensor out = ctx.empty({x.size(0), cols});
+  if (x.on_cuda()) return cuda_ops::glu(ctx, x, out), out;
   float* to = out.data<float>();
   ctx.parallel(x.size(0), row_grain(2 * cols), [&](int64_t begin, int64_t end, int) {
     ctx.cpu().glu_f32(to + begin * cols, x.data<float>() + begin * 2 * cols, end - begin, cols);

@@ -15,6 +15,8 @@ struct Window {
   int64_t kernel = 1, stride = 1, padding = 0, dilation = 1, cut = 0;
   /// Outputs over n inputs; 0 when the window does not fit.
   int64_t outputs(int64_t n) const;
+  /// At least the outputs of `batch` sequences over n inputs in all, however long each is.
+  int64_t most_outputs(int64_t n, int64_t batch) const;
 };
 
 /// A torch.nn.Conv1d or Conv2d whose weight was rearranged for the runtime's kernels. Conv1d moves along x only.
@@ -55,7 +57,8 @@ Tensor conv2d(Ctx& ctx, const Tensor& x, Images images, const Convolution& weigh
 /// of the result (T', out_channels), whose offsets live in the workspace.
 Tensor conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Convolution& weights, Ragged* out,
               const ConvolutionOptions& options = {});
-/// The sequences that a window makes of these, as conv1d gives them.
+/// The sequences that a window makes of these, as conv1d gives them. On a device there are rows of no sequence behind
+/// them: how many rows there are depends on the sum of the lengths, not on each.
 Ragged convolved(Ctx& ctx, const Ragged& sequences, const Window& window);
 
 /// A torch.nn.GroupNorm.

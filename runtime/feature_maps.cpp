@@ -1,5 +1,6 @@
 #include <caracal/runtime/feature_maps.h>
 
+#include <caracal/runtime/cuda_ops.h>
 #include <caracal/runtime/ops_checks.h>
 
 namespace caracal {
@@ -8,7 +9,7 @@ namespace {
 using PoolKernel = void (*)(float*, const kernels::WindowArgs&, int64_t, int64_t);
 
 Tensor pool_2d(Ctx& ctx, const char* op, const Tensor& x, Images images, const Window& y, const Window& x_window,
-               Images* out, PoolKernel kernel) {
+               Images* out, PoolKernel kernel, bool most) {
   const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
   expect_input(op, x, cols, images.count * images.pixels());
   if (y.stride < 1 || x_window.stride < 1 || y.dilation < 1 || x_window.dilation < 1)
@@ -17,6 +18,7 @@ Tensor pool_2d(Ctx& ctx, const char* op, const Tensor& x, Images images, const W
   if (out->pixels() == 0) return ctx.empty({0, cols});
   const int64_t pixels = out->pixels(), out_width = out->width;
   Tensor result = ctx.empty({out->count * pixels, cols});
+  if (x.on_cuda()) return cuda_ops::pool_2d(ctx, x, images, y, x_window, *out, most, result), result;
   kernels::WindowArgs window{};
   window.ldx = window.channels = cols;
   window.height = images.height, window.width = images.width;
@@ -49,6 +51,7 @@ Tensor image_patches(Ctx& ctx, const Tensor& images, int64_t patch_height, int64
   const int64_t batch = images.size(0), channels = images.size(1), height = images.size(2), width = images.size(3);
   const int64_t patches = (height / patch_height) * (width / patch_width), cols = channels * patch_height * patch_width;
   Tensor out = ctx.empty({batch * patches, cols});
+  if (images.on_cuda()) return cuda_ops::image_patches(ctx, images, patch_height, patch_width, out), out;
   const float* in = images.data<float>();
   float* to = out.data<float>();
   ctx.parallel(batch * patches, row_grain(cols), [&](int64_t begin, int64_t end, int) {
@@ -69,7 +72,8 @@ Tensor pixel_shuffle(Ctx& ctx, const Tensor& x, int64_t batch, int64_t height, i
     fail("pixel_shuffle", Shape{batch * pixels}.str() + " rows of C · " + std::to_string(factor) + "² columns",
          x.shape().str());
   const int64_t channels = cols / (factor * factor);
-  Tensor out = ctx.empty({batch, channels, height * factor, width * factor});
+  Tensor out = ctx.empty({batch, channels, height * factor, width * factor}, DType::F32);
+  if (x.on_cuda()) return cuda_ops::pixel_shuffle(ctx, x, height, width, factor, out), out;
   const float* in = x.data<float>();
   float* to = out.data<float>();
   ctx.parallel(batch, 1, [&](int64_t begin, int64_t end, int) {
@@ -86,6 +90,7 @@ Tensor interpolate_bicubic(Ctx& ctx, const Tensor& grid, int64_t height, int64_t
   if (height < 1 || width < 1 || out_height < 1 || out_width < 1 || grid.size(0) != height * width)
     fail("interpolate_bicubic", "a grid of " + Shape{height, width}.str() + " rows", grid.shape().str());
   Tensor out = ctx.empty({out_height * out_width, cols});
+  if (grid.on_cuda()) return cuda_ops::interpolate_bicubic(ctx, grid, height, width, out_height, out_width, out), out;
   float* to = out.data<float>();
   ctx.parallel(out_height * out_width, row_grain(16 * cols), [&](int64_t begin, int64_t end, int) {
     ctx.cpu().interpolate_bicubic_f32(to + begin * cols, grid.data<float>(), height, width, cols, out_height, out_width,
@@ -95,10 +100,10 @@ Tensor interpolate_bicubic(Ctx& ctx, const Tensor& grid, int64_t height, int64_t
 }
 
 Tensor max_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out) {
-  return pool_2d(ctx, "max_pool_2d", x, images, y, x_window, out, ctx.cpu().max_pool_2d_f32);
+  return pool_2d(ctx, "max_pool_2d", x, images, y, x_window, out, ctx.cpu().max_pool_2d_f32, /*most=*/true);
 }
 Tensor average_pool_2d(Ctx& ctx, const Tensor& x, Images images, const Window& y, const Window& x_window, Images* out) {
-  return pool_2d(ctx, "average_pool_2d", x, images, y, x_window, out, ctx.cpu().average_pool_2d_f32);
+  return pool_2d(ctx, "average_pool_2d", x, images, y, x_window, out, ctx.cpu().average_pool_2d_f32, /*most=*/false);
 }
 
 Tensor adaptive_average_pool_2d(Ctx& ctx, const Tensor& x, Images images, int64_t out_height, int64_t out_width) {
@@ -112,6 +117,7 @@ Tensor window_means(Ctx& ctx, const Tensor& x, Images images, int64_t kernel, in
     fail("window_means", "images and outputs of at least one pixel, and an odd kernel",
          Shape{out_height, out_width}.str() + " and " + std::to_string(kernel));
   Tensor result = ctx.empty({images.count * cells, width});
+  if (x.on_cuda()) return cuda_ops::window_means(ctx, x, images, kernel, out_height, out_width, result), result;
   float* to = result.data<float>();
   ctx.parallel(images.count * cells, row_grain(width * (images.pixels() / cells + 1)),
                [&](int64_t begin, int64_t end, int) {
@@ -132,6 +138,7 @@ Tensor image_rows(Ctx& ctx, const Tensor& images, const Tensor& mean, const Tens
   expect_matrix("image_rows", "deviation", deviation.reshape({1, deviation.numel()}), channels);
   const int64_t batch = images.size(0), pixels = images.size(2) * images.size(3);
   Tensor result = ctx.empty({batch * pixels, channels});
+  if (ctx.cuda() != nullptr) return cuda_ops::image_rows(ctx, images, mean, deviation, result), result;
   float* to = result.data<float>();
   auto convert = [&](const auto* from) {
     ctx.parallel(batch * pixels, row_grain(channels), [&](int64_t begin, int64_t end, int) {
@@ -154,6 +161,7 @@ void add_upsampled(Ctx& ctx, const Tensor& x, const Images& images, Tensor& onto
   expect_input("add_upsampled", x, cols, images.count * pixels);
   if (onto.shape() != Shape{4 * images.count * pixels, cols})
     fail("add_upsampled", "a sum of shape " + Shape{4 * images.count * pixels, cols}.str(), onto.shape().str());
+  if (onto.on_cuda()) return cuda_ops::add_upsampled(ctx, x, images, onto);
   float* to = onto.data<float>();
   const int64_t width = 2 * images.width;
   ctx.parallel(images.count * 2 * images.height, row_grain(width * cols), [&](int64_t begin, int64_t end, int) {

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include <caracal/runtime/ops.h>
+#include <caracal/runtime/cuda_ops.h>
 #include <caracal/runtime/ops_checks.h>
 
 namespace caracal {
@@ -115,6 +115,11 @@ Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector
   const DType dtype = weights.empty() ? DType::F32 : weights[0].dtype();
   const bool narrow = dtype == DType::F16 || dtype == DType::BF16;
   Linear result = describe("pack_linear", weights, biases, narrow ? dtype : DType::F32);
+  if (store.device() != nullptr) {
+    result.packed = store.place_stack(weights);
+    result.bias = store.place(result.bias, DType::F32);
+    return result;
+  }
   const Tensor w = stack(weights, result.out_features);
   const Kernels& cpu = runtime.cpu();
   const int64_t n = result.out_features, k = result.in_features;
@@ -135,6 +140,8 @@ Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector
 Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<QuantizedWeight>& weights,
                    const std::vector<Tensor>& biases) {
   const char* op = "pack_linear";
+  if (store.device() != nullptr)
+    throw Error(ErrorCode::unsupported, op, "expected float weights on cuda but got weights of 8 bits");
   std::vector<Tensor> values, scales;
   for (const QuantizedWeight& w : weights) {
     values.push_back(w.values);
@@ -165,6 +172,7 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
   if (options.into != nullptr && options.into->shape() != Shape{rows, n})
     fail("linear", "into of shape " + Shape{rows, n}.str(), options.into->shape().str());
 
+  if (x.on_cuda()) return cuda_ops::linear(ctx, x, weights, options);
   Tensor out = options.into != nullptr ? *options.into : ctx.empty({rows, n});
   Ctx::Scope scope(ctx);
   const Product product = product_of(ctx.cpu(), weights.kind);

@@ -7,11 +7,14 @@
 #include <cstdlib>
 #include <new>
 
+#include <caracal/runtime/cuda_device.h>
+#include <caracal/runtime/cuda_ops.h>
+
 namespace caracal {
 namespace {
 
 constexpr size_t kHugePage = size_t(2) << 20;
-constexpr size_t kAlignment = 64;
+constexpr size_t kAlignment = 64, kDeviceAlignment = 256;
 
 size_t round_up(size_t n, size_t to) {
   if (n > SIZE_MAX - to) throw std::bad_alloc();
@@ -45,16 +48,54 @@ std::shared_ptr<void> allocate_memory(size_t bytes) {
 
 std::shared_ptr<void> WeightStore::allocate(size_t bytes) {
   constexpr size_t kRegion = size_t(64) << 20;
-  bytes = round_up(std::max<size_t>(bytes, 1), kAlignment);
+  bytes = round_up(std::max<size_t>(bytes, 1), device_ != nullptr ? kDeviceAlignment : kAlignment);
   std::lock_guard lock(mutex_);
   if (region_ == nullptr || size_ - used_ < bytes) {
     size_ = std::max(bytes, kRegion);
-    region_ = allocate_memory(size_);
+    region_ = device_ != nullptr ? device_->allocate(size_) : allocate_memory(size_);
     used_ = 0;
   }
   std::shared_ptr<void> block(region_, static_cast<char*>(region_.get()) + used_);
   used_ += bytes;
   return block;
+}
+
+Tensor WeightStore::place(const Tensor& x, DType dtype) {
+  if (device_ == nullptr || !x.defined()) return x;
+  std::shared_ptr<void> memory = allocate(size_t(x.numel()) * size_of(dtype));
+  upload(memory.get(), x, dtype);
+  return Tensor::view(memory.get(), x.shape(), dtype, memory, device_->device());
+}
+
+std::shared_ptr<void> WeightStore::place_stack(const std::vector<Tensor>& parts) {
+  size_t bytes = 0;
+  for (const Tensor& part : parts) bytes += size_t(part.numel()) * size_of(numbers_);
+  std::shared_ptr<void> memory = allocate(bytes);
+  char* to = static_cast<char*>(memory.get());
+  for (const Tensor& part : parts) {
+    upload(to, part, numbers_);
+    to += size_t(part.numel()) * size_of(numbers_);
+  }
+  return memory;
+}
+
+void WeightStore::upload(void* to, const Tensor& x, DType dtype) const {
+  if (x.numel() == 0) return;
+  if (x.dtype() == DType::F64) return upload(to, x.to(DType::F32), dtype);
+  device_->use();
+  const kernels::cuda::Cuda& table = device_->table();
+  if (x.dtype() == dtype) return device_->check(table.upload(to, x.raw(), x.nbytes()));
+  const std::shared_ptr<void> as_stored = device_->allocate(x.nbytes());
+  device_->check(table.upload(as_stored.get(), x.raw(), x.nbytes()));
+  kernels::cuda::MatrixArgs args{};
+  args.out_type = cuda_ops::type_of(dtype);
+  args.type = cuda_ops::type_of(x.dtype());
+  args.out = to;
+  args.x = as_stored.get();
+  args.ldo = args.ldx = args.cols = x.size(-1);
+  args.rows = x.numel() / args.cols;
+  device_->check(table.copy_matrix(nullptr, args));
+  device_->check(table.synchronize(nullptr));
 }
 
 }  // namespace caracal

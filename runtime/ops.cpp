@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include <caracal/runtime/cuda_ops.h>
+#include <caracal/runtime/cuda_workspace.h>
 #include <caracal/runtime/ops_checks.h>
 
 namespace caracal {
@@ -12,11 +14,13 @@ namespace {
 
 using PoolKernel = void (*)(float*, const float*, int64_t, int64_t);
 
-Tensor pool(Ctx& ctx, const char* op, const Tensor& x, const Ragged& sequences, PoolKernel kernel) {
+Tensor pool(Ctx& ctx, const char* op, const Tensor& x, const Ragged& sequences, PoolKernel kernel,
+            kernels::cuda::PoolKind kind) {
   expect_matrix(op, "x", x, x.rank() == 2 ? x.size(1) : 0);
   const int64_t cols = x.size(1);
   expect_sequences(op, x, sequences);
   Tensor out = ctx.empty({sequences.batch, cols});
+  if (x.on_cuda()) return cuda_ops::pool(ctx, x, sequences, kind, out), out;
   const float* in = x.data<float>();
   float* result = out.data<float>();
   ctx.parallel(sequences.batch, 1, [&](int64_t begin, int64_t end, int) {
@@ -47,6 +51,7 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
       fail("attention", "keys and values of " + std::to_string(sequences.batch) + " sequences",
            std::to_string(other->sequences.batch) + " in " + other->rows.shape().str());
   }
+  if (x.on_cuda()) return cuda_ops::attention(ctx, x, sequences, options, width);
   const int64_t head_dim = width / heads;
   const Ragged& key_sequences = other != nullptr ? other->sequences : sequences;
   const int64_t ldk = other != nullptr ? 2 * width : cols;
@@ -143,6 +148,7 @@ Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const Relative
       fail("relative_bias", "tables of " + std::to_string(heads) + " heads and at least 4 buckets, within max_distance",
            term.table.shape().str() + " and " + std::to_string(term.max_distance));
   }
+  if (terms[0].table.on_cuda()) return cuda_ops::relative_bias(ctx, sequences, terms);
   int64_t count = 0;
   Tensor starts = ctx.empty({sequences.batch}, DType::I64);
   int64_t* start = starts.data<int64_t>();
@@ -200,6 +206,7 @@ Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* o
   if (out != nullptr && out->shape() != x.shape())
     fail("layer_norm", "out of shape " + x.shape().str(), out->shape().str());
   Tensor result = out != nullptr ? *out : ctx.empty(x.shape());
+  if (x.on_cuda()) return cuda_ops::layer_norm(ctx, x, weights, result, activation), result;
   const float *in = x.data<float>(), *weight = weights.weight.data<float>(), *bias = weights.bias.data<float>();
   float* to = result.data<float>();
   ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
@@ -217,6 +224,7 @@ Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto)
   if (onto != nullptr && onto->shape() != Shape{rows, cols})
     fail("embedding", "a sum of shape " + Shape{rows, cols}.str(), onto->shape().str());
   Tensor out = onto != nullptr ? *onto : ctx.empty({rows, cols});
+  if (table.on_cuda()) return cuda_ops::embedding(ctx, ids, table, out, 0, onto != nullptr), out;
   float* to = out.data<float>();
   ctx.parallel(rows, row_grain(cols), [&](int64_t begin, int64_t end, int) {
     ctx.cpu().embedding_f32(to + begin * cols, table.data<float>(), ids.data<int64_t>() + begin, end - begin, cols,
@@ -233,6 +241,7 @@ void add_embedding_columns(Ctx& ctx, const Tensor& ids, const Tensor& table, int
   if (column < 0 || column > width - cols)
     fail("add_embedding_columns", std::to_string(cols) + " columns within " + std::to_string(width),
          std::to_string(column));
+  if (x.on_cuda()) return cuda_ops::embedding(ctx, ids, table, x, column, true);
   float* to = x.data<float>() + column;
   const int64_t* id = ids.data<int64_t>();
   ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
@@ -250,6 +259,13 @@ Tensor concat_columns(Ctx& ctx, std::initializer_list<const Tensor*> parts) {
     width += part->size(1);
   }
   Tensor out = ctx.empty({rows, width});
+  if (out.on_cuda()) {
+    for (int64_t column = 0; const Tensor* part : parts) {
+      cuda_ops::copy_matrix(ctx, *part, out, column);
+      column += part->size(1);
+    }
+    return out;
+  }
   float* to = out.data<float>();
   for (const Tensor* part : parts) {
     const int64_t cols = part->size(1);
@@ -263,10 +279,10 @@ Tensor concat_columns(Ctx& ctx, std::initializer_list<const Tensor*> parts) {
 }
 
 Tensor mean_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
-  return pool(ctx, "mean_pool", x, sequences, ctx.cpu().mean_rows_f32);
+  return pool(ctx, "mean_pool", x, sequences, ctx.cpu().mean_rows_f32, kernels::cuda::PoolKind::mean);
 }
 Tensor max_pool(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
-  return pool(ctx, "max_pool", x, sequences, ctx.cpu().max_rows_f32);
+  return pool(ctx, "max_pool", x, sequences, ctx.cpu().max_rows_f32, kernels::cuda::PoolKind::most);
 }
 
 Tensor mean_and_deviation(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
@@ -274,6 +290,7 @@ Tensor mean_and_deviation(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
   expect_matrix("mean_and_deviation", "x", x, cols);
   expect_sequences("mean_and_deviation", x, sequences);
   Tensor out = ctx.empty({sequences.batch, 2 * cols});
+  if (x.on_cuda()) return cuda_ops::pool(ctx, x, sequences, kernels::cuda::PoolKind::mean_and_deviation, out), out;
   float* result = out.data<float>();
   ctx.parallel(sequences.batch, 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t b = begin; b < end; b++) {
@@ -291,6 +308,7 @@ Tensor mean_and_deviation(Ctx& ctx, const Tensor& x, const Ragged& sequences) {
 
 void l2_normalize(Ctx& ctx, Tensor& x, float eps) {
   expect_matrix("l2_normalize", "x", x, x.rank() == 2 ? x.size(1) : 0);
+  if (x.on_cuda()) return cuda_ops::l2_normalize(ctx, x, eps);
   const int64_t cols = x.size(1);
   float* data = x.data<float>();
   ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
@@ -310,6 +328,7 @@ void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out) {
   expect_matrix("scatter_rows", "out", out, cols);
   expect_ids("scatter_rows", index, x.size(0));
   expect_rows_within("scatter_rows", index, out.size(0));
+  if (out.on_cuda()) return cuda_ops::scatter_rows(ctx, x, index, out);
   const float* from = x.data<float>();
   const int64_t* rows = index.data<int64_t>();
   float* to = out.data<float>();
@@ -321,6 +340,7 @@ void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out) {
 
 void add_scaled(Ctx& ctx, const Tensor& x, float scale, Tensor& onto) {
   if (onto.shape() != x.shape()) fail("add_scaled", "a sum of shape " + x.shape().str(), onto.shape().str());
+  if (x.on_cuda()) return cuda_ops::add_scaled(ctx, x, scale, onto);
   const float* from = x.data<float>();
   float* to = onto.data<float>();
   ctx.parallel(x.numel(), kElementsPerTask, [&](int64_t begin, int64_t end, int) {
@@ -333,6 +353,7 @@ Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups) {
   expect_matrix("argmax", "x", x, cols);
   if (groups < 1 || cols < groups || cols % groups != 0)
     fail("argmax", "columns in " + std::to_string(groups) + " equal parts", x.shape().str());
+  if (x.on_cuda()) return cuda_ops::argmax(ctx, x, groups);
   const int64_t width = cols / groups, count = x.size(0) * groups;
   Tensor out = ctx.empty({count}, DType::I64);
   int64_t* to = out.data<int64_t>();
@@ -347,9 +368,27 @@ Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups) {
   return out;
 }
 
+Tensor gather_parts(Ctx& ctx, const Tensor& table, const Tensor& codes, int64_t groups) {
+  const int64_t width = table.rank() == 2 ? table.size(1) : 0;
+  expect_matrix("gather_parts", "table", table, width);
+  expect_ids("gather_parts", codes, -1);
+  if (groups < 1 || table.size(0) % groups != 0 || codes.size(0) % groups != 0)
+    fail("gather_parts", "a table and codes in " + std::to_string(groups) + " equal parts",
+         table.shape().str() + " and " + codes.shape().str());
+  const int64_t rows = codes.size(0) / groups, each = table.size(0) / groups;
+  Tensor out = ctx.empty({rows, groups * width});
+  if (codes.on_cuda()) return cuda_ops::gather_parts(ctx, table, codes, groups, out), out;
+  Tensor ids = ctx.empty({codes.size(0)}, DType::I64);
+  for (int64_t i = 0; i < codes.size(0); i++) ids.data<int64_t>()[i] = codes.data<int64_t>()[i] + i % groups * each;
+  Tensor parts = out.reshape({codes.size(0), width});
+  copy_rows(ctx, gather_rows(ctx, table, ids), parts);
+  return out;
+}
+
 Tensor cumulative_sum(Ctx& ctx, const Tensor& x) {
-  if (x.rank() != 2 || (x.dtype() != DType::F32 && x.dtype() != DType::I64))
+  if (x.rank() != 2 || (x.dtype() != DType::F32 && x.dtype() != DType::I64 && !x.on_cuda()))
     fail("cumulative_sum", "x (T, N) F32 or I64", x.shape().str() + " " + std::string(name_of(x.dtype())));
+  if (x.on_cuda()) return cuda_ops::cumulative_sum(ctx, x);
   const int64_t cols = x.size(1);
   Tensor out = ctx.empty(x.shape(), x.dtype());
   auto over_rows = [&]<class T, class Sum>(T* to, const T* from, Sum) {
@@ -371,6 +410,7 @@ void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out) {
   const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
   expect_matrix("copy_rows", "x", x, cols);
   if (out.shape() != x.shape()) fail("copy_rows", "out of shape " + x.shape().str(), out.shape().str());
+  if (out.on_cuda()) return cuda_ops::copy_matrix(ctx, x, out, 0);
   const float* from = x.data<float>();
   float* to = out.data<float>();
   ctx.parallel(x.size(0), row_grain(cols), [&](int64_t begin, int64_t end, int) {
@@ -389,6 +429,7 @@ Tensor prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tenso
          token.shape().str() + " and " + x.shape().str());
   const int64_t rows = x.size(0) / rest * length;
   Tensor out = ctx.empty({rows, cols});
+  if (x.on_cuda()) return cuda_ops::prepend_token(ctx, token, x, positions, out), out;
   const float *in = x.data<float>(), *first = token.data<float>(), *position = positions.data<float>();
   float* to = out.data<float>();
   ctx.parallel(rows, row_grain(cols), [&](int64_t begin, int64_t end, int) {
@@ -398,6 +439,41 @@ Tensor prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tenso
     }
   });
   return out;
+}
+
+Tensor zeros(Ctx& ctx, const Shape& shape) {
+  Tensor out = ctx.empty(shape);
+  if (out.on_cuda())
+    ctx.cuda()->fill_zero(out.raw(), out.nbytes());
+  else if (!ctx.planning())
+    std::memset(out.raw(), 0, out.nbytes());
+  return out;
+}
+
+void clear_behind_keys(Ctx& ctx, const Ragged& sequences, Tensor& x) {
+  const int64_t cols = x.rank() == 2 ? x.size(1) : 0;
+  expect_matrix("clear_behind_keys", "x", x, cols);
+  expect_sequences("clear_behind_keys", x, sequences);
+  if (x.on_cuda()) return cuda_ops::clear_behind_keys(ctx, sequences, x);
+  for (int64_t b = 0; !ctx.planning() && b < sequences.batch; b++) {
+    const int64_t begin = sequences.offsets[b] + sequences.keys[b], end = sequences.offsets[b + 1];
+    std::fill_n(x.data<float>() + begin * cols, (end - begin) * cols, 0.0f);
+  }
+}
+
+Tensor to_device(Ctx& ctx, const Tensor& x) {
+  if (ctx.cuda() == nullptr) return x;
+  return cuda_ops::to_device(ctx, x, x.shape(), /*convert=*/true);
+}
+
+Tensor to_device_unchanged(Ctx& ctx, const Tensor& x) {
+  if (ctx.cuda() == nullptr) return x;
+  return cuda_ops::to_device(ctx, x, x.shape(), /*convert=*/false);
+}
+
+Tensor samples_to_device(Ctx& ctx, const Tensor& x, bool unchanged) {
+  if (ctx.cuda() == nullptr) return x.reshape({x.numel(), 1});
+  return cuda_ops::to_device(ctx, x, {ctx.bucket_rows(x.numel()), 1}, /*convert=*/!unchanged);
 }
 
 }  // namespace caracal

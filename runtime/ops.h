@@ -1,6 +1,7 @@
 // The operations that model code is written in. Each checks its arguments (throws Error), takes its output from the
 // call's workspace, and splits the work over the runtime's threads; the kernels do the rest. Tensors are float32; what
-// a Linear multiplies them with is its own affair.
+// a Linear multiplies them with is its own affair. On a CUDA device tensors have the numbers of the model, and an op
+// notes down its launch (cuda_ops.cpp); ids, offsets and all else that is integer stay in the CPU's memory there too.
 //
 // Results never depend on the thread count or on which other rows are in the batch, to the last bit.
 #pragma once
@@ -49,8 +50,8 @@ QuantizedWeight quantize_weight(const Runtime& runtime, const Tensor& weight);
 Tensor dequantize_weight(const Runtime& runtime, const QuantizedWeight& weight);
 
 /// Packs weights (out_i, in) stacked along out, and their biases (out_i; undefined counts as zero unless all are):
-/// F32, or F16 or BF16, which are then kept so (BF16 as `bf16_dot` if asked for). Memory comes from `store`. Throws
-/// when shapes or dtypes do not fit.
+/// F32, or F16 or BF16, which are then kept so (BF16 as `bf16_dot` if asked for). Memory comes from `store`; on a
+/// device they are laid there as they are, in the store's numbers. Throws when shapes or dtypes do not fit.
 Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<Tensor>& weights,
                    const std::vector<Tensor>& biases, bool bf16_dot = false);
 /// The same for weights of 8 bits; the result is of kind s8.
@@ -153,6 +154,10 @@ void add_scaled(Ctx& ctx, const Tensor& x, float scale, Tensor& onto);
 /// of equal ones, NaN before all. x (T, N) -> (T · groups) I64.
 Tensor argmax(Ctx& ctx, const Tensor& x, int64_t groups = 1);
 
+/// What argmax() chose, from a table (groups · N, W) with N rows for each part, side by side: (T · groups) I64 ->
+/// (T, groups · W). The caller's `codes` are below N.
+Tensor gather_parts(Ctx& ctx, const Tensor& table, const Tensor& codes, int64_t groups);
+
 /// torch.cumsum(x, -1) of x (T, N) F32 or I64: what has been added up so far, in float64 for F32 (as torch on the CPU)
 /// and modulo 2^64 for I64.
 Tensor cumulative_sum(Ctx& ctx, const Tensor& x);
@@ -162,5 +167,19 @@ void copy_rows(Ctx& ctx, const Tensor& x, Tensor& out);
 /// Each of the sequences of P rows that x (B · P, H) consists of with `token` (1, H) before it, and positions (P + 1,
 /// H) added -> (B · (P + 1), H).
 Tensor prepend_token(Ctx& ctx, const Tensor& token, const Tensor& x, const Tensor& positions);
+
+/// 0s.
+Tensor zeros(Ctx& ctx, const Shape& shape);
+/// Rows of each sequence of x (T, H) behind its keys become 0.
+void clear_behind_keys(Ctx& ctx, const Ragged& sequences, Tensor& x);
+
+/// What a caller gave, in memory that ops can read, and in the numbers that they take: x itself on the CPU. All float
+/// tensors of a call that are not its own go through here, once; Ctx::fetch() is the way out.
+Tensor to_device(Ctx& ctx, const Tensor& x);
+/// The same in x's own numbers: for the ops that start from images and samples (image_patches, image_rows,
+/// normalized_conv1d).
+Tensor to_device_unchanged(Ctx& ctx, const Tensor& x);
+/// Samples (N) as rows (N, 1), `unchanged` or not; on a device with others behind them, as Ctx::bucket_rows() says.
+Tensor samples_to_device(Ctx& ctx, const Tensor& x, bool unchanged);
 
 }  // namespace caracal

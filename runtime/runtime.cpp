@@ -2,8 +2,12 @@
 
 #include <sched.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <fstream>
+#include <string_view>
+
+#include <caracal/runtime/cuda_workspace.h>
 
 namespace caracal {
 namespace {
@@ -58,6 +62,18 @@ const kernels::Kernels& choose_kernels(const RuntimeOptions& options) {
                   "': not built; configure with -DCARACAL_ONEDNN=ON and link caracal::onednn");
 }
 
+// Null for the CPU.
+std::shared_ptr<const CudaDevice> choose_device(const std::string& requested) {
+  const std::string name = asked_for(requested, "CARACAL_DEVICE");
+  if (name.empty() || name == "cpu") return nullptr;
+  int index = 0;
+  const std::string_view number = name.starts_with("cuda:") ? std::string_view(name).substr(5) : "";
+  const auto [stop, error] = std::from_chars(number.data(), number.data() + number.size(), index);
+  if (name != "cuda" && (error != std::errc() || stop != number.data() + number.size() || index < 0))
+    throw Error(ErrorCode::invalid_argument, "device", "expected cpu, cuda or cuda:N but got '" + name + "'");
+  return CudaDevice::open(index);
+}
+
 }  // namespace
 
 int available_cpus() {
@@ -69,7 +85,10 @@ int available_cpus() {
 }
 
 Runtime::Runtime(const RuntimeOptions& options)
-    : cpu_(&choose_kernels(options)), executor_(options.executor), log_(options.log) {
+    : cpu_(&choose_kernels(options)),
+      executor_(options.executor),
+      log_(options.log),
+      cuda_(choose_device(options.device)) {
   if (options.threads < 0)
     throw Error(ErrorCode::invalid_argument, "Runtime",
                 "expected threads of at least 0 but got " + std::to_string(options.threads));
@@ -90,9 +109,34 @@ Runtime Runtime::alone() const {
   return copy;
 }
 
+Ctx::Ctx(const Runtime& runtime, CudaWorkspace& workspace, bool planning)
+    : runtime_(runtime), arena_(workspace.arena()), planning_(planning), cuda_(&workspace) {}
+
+Tensor Ctx::empty(const Shape& shape) { return empty(shape, cuda_ == nullptr ? DType::F32 : cuda_->numbers()); }
+
 Tensor Ctx::empty(const Shape& shape, DType dtype) {
   const size_t bytes = size_t(shape.numel()) * size_of(dtype);
-  return Tensor::view(arena_.allocate(bytes), shape, dtype);
+  if (cuda_ == nullptr) return Tensor::view(arena_.allocate(bytes), shape, dtype);
+  if (dtype == DType::I64) return Tensor::view(cuda_->host().allocate(bytes), shape, dtype);
+  return Tensor::view(arena_.allocate(bytes), shape, dtype, nullptr, cuda_->device().device());
+}
+
+int64_t Ctx::next_bucket(int64_t n) noexcept {
+  for (int64_t small : {0, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024})
+    if (n <= small) return small;
+  const int64_t step = next_power(n) / 8;  // above 1024 a quarter of the power of two below
+  return (n + step - 1) / step * step;
+}
+
+int64_t Ctx::next_power(int64_t n) noexcept {
+  int64_t power = n <= 0 ? 0 : 1;
+  while (power < n) power *= 2;
+  return power;
+}
+
+void Ctx::fetch_later(const Tensor& x, int64_t column, int64_t cols, std::function<void(const Tensor&)> f) {
+  if (planning_) f = [](const Tensor&) {};
+  cuda_->fetch(x, column, cols, std::move(f));
 }
 
 }  // namespace caracal

@@ -12,12 +12,18 @@
 
 namespace caracal {
 
+class CudaDevice;
+class CudaWorkspace;
+
 enum class LogLevel { info, warning };
 /// Receives what the library has to say beside results and errors: it never prints. Called by the thread whose call has
 /// something to say.
 using LogCallback = std::function<void(LogLevel level, const std::string& text)>;
 
 struct RuntimeOptions {
+  /// Where models run: "cpu", "cuda" or "cuda:1"; empty: the environment variable CARACAL_DEVICE, else cpu. Images,
+  /// audio and text are prepared on the CPU always.
+  std::string device = {};
   /// Threads that work on one call, the caller included; 0: as many as the process may use (affinity and cgroup quota).
   int threads = 0;
   /// Instruction-set tier "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vnni" or "avx512_bf16"; empty: the
@@ -42,7 +48,8 @@ struct RuntimeOptions {
 class Runtime {
  public:
   /// Throws invalid_argument for an unknown or unsupported tier (the message lists the tiers this machine has) or an
-  /// unknown backend, not_built for a backend that was not linked.
+  /// unknown backend or device, not_built for a backend or device that was not linked, unsupported for a CUDA device
+  /// that is not there.
   explicit Runtime(const RuntimeOptions& options = {});
 
   const kernels::Kernels& cpu() const noexcept { return *cpu_; }
@@ -50,6 +57,8 @@ class Runtime {
   const char* isa() const noexcept { return cpu_->name; }
   /// Name of the backend in use.
   const char* backend() const noexcept { return kernels::backend_name(cpu_->backend); }
+  /// The CUDA device that models run on; null: the CPU.
+  const std::shared_ptr<const CudaDevice>& cuda() const noexcept { return cuda_; }
   int threads() const noexcept { return threads_; }
   Executor& executor() const noexcept { return *executor_; }
   void log(LogLevel level, const std::string& text) const {
@@ -73,6 +82,7 @@ class Runtime {
   std::shared_ptr<Executor> executor_;
   int threads_;
   LogCallback log_;
+  std::shared_ptr<const CudaDevice> cuda_;
 };
 
 /// How many CPUs this process may use: its affinity mask, capped by the cgroup's CPU quota; at least 1.
@@ -85,14 +95,47 @@ class Ctx {
   Ctx(const Runtime& runtime, Arena& arena, bool planning = false)
       : runtime_(runtime), arena_(arena), planning_(planning) {}
 
+  /// A call on a device, see CudaWorkspace.
+  Ctx(const Runtime& runtime, CudaWorkspace& workspace, bool planning = false);
+
   const Runtime& runtime() const noexcept { return runtime_; }
   const kernels::Kernels& cpu() const noexcept { return runtime_.cpu(); }
   bool planning() const noexcept { return planning_; }
 
-  /// An uninitialised tensor in the workspace: valid until the enclosing Scope ends.
-  Tensor empty(const Shape& shape, DType dtype = DType::F32);
+  /// The workspace of a call on a device; null on the CPU.
+  CudaWorkspace* cuda() const noexcept { return cuda_; }
+
+  /// An uninitialised activation in the workspace, valid until the enclosing Scope ends: F32 on the CPU, on a device
+  /// the model's numbers.
+  Tensor empty(const Shape& shape);
+  /// The same for other things. Integers are the CPU's memory always, and valid until the call ends on a device: ops
+  /// send them there.
+  Tensor empty(const Shape& shape, DType dtype);
   /// Raw workspace memory, 64-byte aligned.
   void* scratch(size_t bytes) { return arena_.allocate(bytes); }
+
+  /// How many rows, or sequences, a batch of n is to have, those of no sequence (or empty) last: n on the CPU. A device
+  /// replays the launches of an earlier call, if they are the same: few sizes serve all.
+  int64_t bucket_rows(int64_t n) const noexcept { return cuda_ == nullptr ? n : next_bucket(n); }
+  int64_t bucket_batch(int64_t n) const noexcept { return cuda_ == nullptr ? n : next_power(n); }
+  /// 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, then four to a doubling; 0 for 0. A power of two, or 0.
+  static int64_t next_bucket(int64_t n) noexcept;
+  static int64_t next_power(int64_t n) noexcept;
+
+  /// Calls f(t, c) with columns [column, column + cols) of x in the CPU's memory, as columns from c on of t: on the CPU
+  /// now, on a device when the call is done. Not while planning. What f refers to must live until then.
+  template <class F>
+  void fetch_columns(const Tensor& x, int64_t column, int64_t cols, F f) {
+    if (cuda_ != nullptr)
+      fetch_later(x, column, cols, [f = std::move(f)](const Tensor& t) { f(t, int64_t(0)); });
+    else if (!planning_)
+      f(x, column);
+  }
+  /// The same for all of x: f(t).
+  template <class F>
+  void fetch(const Tensor& x, F f) {
+    fetch_columns(x, 0, x.rank() > 0 ? x.size(-1) : 1, [f = std::move(f)](const Tensor& t, int64_t) { f(t); });
+  }
 
   /// Runtime::parallel, skipped while planning. All computing of an op happens in here.
   template <class F>
@@ -114,9 +157,12 @@ class Ctx {
   };
 
  private:
+  void fetch_later(const Tensor& x, int64_t column, int64_t cols, std::function<void(const Tensor&)> f);
+
   const Runtime& runtime_;
-  Arena& arena_;
+  Arena& arena_;  // of the device, if there is one
   bool planning_;
+  CudaWorkspace* cuda_ = nullptr;
 };
 
 template <class F>

@@ -131,7 +131,8 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype) {
   return result;
 }
 
-Tensor Tensor::view(const void* data, const Shape& shape, DType dtype, std::shared_ptr<const void> keep_alive) {
+Tensor Tensor::view(const void* data, const Shape& shape, DType dtype, std::shared_ptr<const void> keep_alive,
+                    Device device) {
   byte_count(shape, dtype);
   Tensor result;
   result.data_ = const_cast<void*>(data);
@@ -139,6 +140,7 @@ Tensor Tensor::view(const void* data, const Shape& shape, DType dtype, std::shar
   result.dtype_ = dtype;
   result.defined_ = true;
   result.keep_alive_ = std::move(keep_alive);
+  result.device_ = device;
   return result;
 }
 
@@ -170,11 +172,12 @@ Tensor Tensor::rows(int64_t begin, int64_t end) const {
   const size_t row_bytes = shape_[0] == 0 ? 0 : nbytes() / size_t(shape_[0]);
   dims[0] = end - begin;
   return view(static_cast<const char*>(data_) + size_t(begin) * row_bytes,
-              Shape(std::span<const int64_t>(dims.data(), size_t(rank()))), dtype_, keep_alive_);
+              Shape(std::span<const int64_t>(dims.data(), size_t(rank()))), dtype_, keep_alive_, device_);
 }
 
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return clone();
+  require(dtype_);
   Tensor result = empty(shape_, dtype);
   const int64_t n = numel();
   read_elements(data_, dtype_, [&](auto get) {
@@ -205,6 +208,7 @@ Tensor Tensor::to(DType dtype) const {
 
 Tensor Tensor::clone() const {
   if (!defined_) return {};
+  require(dtype_);
   Tensor result = empty(shape_, dtype_);
   if (nbytes() > 0) std::memcpy(result.data_, data_, nbytes());
   return result;
@@ -221,9 +225,12 @@ void Tensor::resize(const Shape& shape, DType dtype) {
   shape_ = shape;
   dtype_ = dtype;
   defined_ = true;
+  device_ = {};
 }
 
 void Tensor::require(DType dtype) const {
+  if (device_.type != DeviceType::cpu)
+    throw Error(ErrorCode::invalid_argument, "Tensor::data", "expected memory of the CPU but got cuda");
   if (dtype != dtype_)
     throw Error(ErrorCode::invalid_argument, "Tensor::data",
                 "expected a tensor of dtype " + std::string(name_of(dtype)) + " but got " +

@@ -43,7 +43,8 @@ class Shape {
 };
 
 /// A contiguous array. Either owns its memory (shared between copies, as torch's tensors do) or views memory that
-/// someone else keeps alive: a mapped weight file or a call's workspace.
+/// someone else keeps alive: a mapped weight file or a call's workspace. What callers pass and get is in the CPU's
+/// memory; a device's memory is for ops alone.
 class Tensor {
  public:
   /// An empty tensor: no data, defined() is false. What an output field holds when it was not asked for.
@@ -54,7 +55,7 @@ class Tensor {
   static Tensor zeros(const Shape& shape, DType dtype = DType::F32);
   /// A view: `data` must stay alive and hold shape.numel() elements. `keep_alive` is held by the tensor when given.
   static Tensor view(const void* data, const Shape& shape, DType dtype,
-                     std::shared_ptr<const void> keep_alive = nullptr);
+                     std::shared_ptr<const void> keep_alive = nullptr, Device device = {});
   /// Copies `values` into a new tensor of this shape; throws when the counts differ.
   template <class T>
   static Tensor from(std::span<const T> values, const Shape& shape);
@@ -71,11 +72,13 @@ class Tensor {
   int64_t numel() const { return shape_.numel(); }
   size_t nbytes() const { return size_t(numel()) * size_of(dtype_); }
   DType dtype() const noexcept { return dtype_; }
-  Device device() const noexcept { return {}; }
+  Device device() const noexcept { return device_; }
+  bool on_cuda() const noexcept { return device_.type == DeviceType::cuda; }
 
+  /// The memory, whoever may read it.
   const void* raw() const noexcept { return data_; }
   void* raw() noexcept { return data_; }
-  /// Typed pointer; throws invalid_argument when T is not the tensor's dtype.
+  /// Typed pointer; throws invalid_argument when T is not the tensor's dtype, or its memory is not the CPU's.
   template <class T>
   const T* data() const {
     require(dtype_of<T>());
@@ -96,7 +99,7 @@ class Tensor {
   Tensor reshape(const Shape& shape) const;
   /// Rows [begin, end) of the first dimension; shares memory.
   Tensor rows(int64_t begin, int64_t end) const;
-  /// A copy converted to `dtype` (float and integer types alike, as torch's .to()).
+  /// A copy converted to `dtype` (float and integer types alike, as torch's .to()). For the CPU's memory, like clone().
   Tensor to(DType dtype) const;
   /// A deep copy that owns its memory.
   Tensor clone() const;
@@ -110,6 +113,7 @@ class Tensor {
   Shape shape_;
   DType dtype_ = DType::F32;
   bool defined_ = false;
+  Device device_;
   size_t capacity_ = 0;                     // bytes owned; 0 for a view
   std::shared_ptr<const void> keep_alive_;  // owned memory, or what keeps a view valid
 };

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds caracal and runs its tests; on a fresh Debian 12, as root, it first installs what is missing.
-# usage: bash tools/test.sh [release|asan|tsan] [CMAKE OPTION...]      tsan runs the tests about threads only
+# usage: bash tools/test.sh [release|asan|tsan|cuda] [CMAKE OPTION...]      tsan runs the tests about threads only; cuda
+# compiles the CUDA kernels for every architecture, fetching nvcc where there is none, and looks at what became of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=tools/debian_packages.sh
@@ -15,11 +16,20 @@ if [[ $preset == release ]]; then
   need dnnl.hpp
   set -- -DCARACAL_ONEDNN=ON "$@"
 fi
+# nvcc of this machine if it is of version 13, else one of our own.
+if [[ $preset == cuda ]]; then
+  nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
+  if ! "$nvcc" --version 2>/dev/null | grep -q 'release 13'; then
+    bash tools/fetch_nvcc.sh
+    set -- -DCUDAToolkit_ROOT="$PWD/build/nvcc" "$@"
+  fi
+fi
 use_ninja
-bash tools/fetch_minilm.sh || echo "without the model: tests on the real checkpoint will be skipped" >&2
+[[ $preset == cuda ]] || bash tools/fetch_minilm.sh || echo "without the model: tests on the real checkpoint will be skipped" >&2
 
 target=all
 [[ $preset == tsan ]] && target=caracal_thread_tests
+[[ $preset == cuda ]] && target=caracal_cuda_objects
 cmake --preset "$preset" "$@"
 cmake --build --preset "$preset" --parallel "$(nproc)" --target "$target"
 ctest --preset "$preset" -j2

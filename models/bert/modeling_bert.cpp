@@ -27,13 +27,14 @@ const BertConfig& checked(const BertConfig& config) {
 
 }  // namespace
 
-BertEmbeddings::BertEmbeddings(const Weights& w, const BertConfig& config)
-    : word_embeddings(load_embedding(w / "word_embeddings", config.vocab_size, config.hidden_size,
+BertEmbeddings::BertEmbeddings(const Loader& loader, const Weights& w, const BertConfig& config)
+    : word_embeddings(load_embedding(loader, w / "word_embeddings", config.vocab_size, config.hidden_size,
                                      with_padding_row(config.pad_token_id))),
       position_embeddings(
-          load_embedding(w / "position_embeddings", config.max_position_embeddings, config.hidden_size)),
-      token_type_embeddings(load_embedding(w / "token_type_embeddings", config.type_vocab_size, config.hidden_size)),
-      norm(load_layer_norm(w / "LayerNorm", config.hidden_size, config.layer_norm_eps)) {}
+          load_embedding(loader, w / "position_embeddings", config.max_position_embeddings, config.hidden_size)),
+      token_type_embeddings(
+          load_embedding(loader, w / "token_type_embeddings", config.type_vocab_size, config.hidden_size)),
+      norm(load_layer_norm(loader, w / "LayerNorm", config.hidden_size, config.layer_norm_eps)) {}
 
 Tensor BertEmbeddings::forward(Ctx& ctx, const char* model, const ModelInputs& inputs, const TextBatch& text) const {
   const int64_t positions = position_embeddings.size(0);
@@ -57,18 +58,18 @@ BertLayer::BertLayer(const Loader& loader, const Weights& w, const BertConfig& c
   const int64_t width = heads * head_dim;
   self_qkv = load_stacked_linear(loader, {self / "query", self / "key", self / "value"}, hidden, width);
   self_output = load_linear(loader, attention / "output" / "dense", width, hidden);
-  self_output_norm = load_layer_norm(attention / "output" / "LayerNorm", hidden, config.layer_norm_eps);
+  self_output_norm = load_layer_norm(loader, attention / "output" / "LayerNorm", hidden, config.layer_norm_eps);
   if (config.add_cross_attention) {
     const Weights cross = w / "crossattention", cross_self = cross / "self";
     crossattention = CrossAttention{
         .query = load_linear(loader, cross_self / "query", hidden, hidden),
         .key_value = load_stacked_linear(loader, {cross_self / "key", cross_self / "value"}, hidden, hidden),
         .output = load_linear(loader, cross / "output" / "dense", hidden, hidden),
-        .output_norm = load_layer_norm(cross / "output" / "LayerNorm", hidden, config.layer_norm_eps)};
+        .output_norm = load_layer_norm(loader, cross / "output" / "LayerNorm", hidden, config.layer_norm_eps)};
   }
   intermediate = load_linear(loader, w / "intermediate" / "dense", hidden, inner);
   output = load_linear(loader, w / "output" / "dense", inner, hidden);
-  output_norm = load_layer_norm(w / "output" / "LayerNorm", hidden, config.layer_norm_eps);
+  output_norm = load_layer_norm(loader, w / "output" / "LayerNorm", hidden, config.layer_norm_eps);
 }
 
 Tensor BertLayer::self_attention(Ctx& ctx, const Tensor& x, const BertLayerCall& call) const {
@@ -140,7 +141,7 @@ void BertLayer::forward(Ctx& ctx, Tensor& x, const BertLayerCall& call) const { 
 }
 
 BertBase::BertBase(const Loader& loader, const Weights& w, const BertConfig& bert_config, bool add_pooling_layer)
-    : config(checked(bert_config)), embeddings(w / "embeddings", config) {
+    : config(checked(bert_config)), embeddings(loader, w / "embeddings", config) {
   for (int64_t i = 0; i < config.num_hidden_layers; i++)
     layers.emplace_back(loader, w / "encoder" / "layer" / i, config, i);
   if (add_pooling_layer) pooler = load_linear(loader, w / "pooler" / "dense", config.hidden_size, config.hidden_size);
@@ -166,7 +167,7 @@ int64_t BertBase::past_length(const char* model, const ModelInputs& inputs) cons
 Tensor BertBase::forward(Ctx& ctx, const char* model, const ModelInputs& inputs, const TextBatch& text,
                          ModelOutput& output, const ForwardOptions& options) const {
   const bool with_cache = returns_cache && config.is_decoder && options.use_cache.value_or(config.use_cache);
-  const TextBatch keys = text.past > 0 ? unpad_mask(ctx, {model, "attention_mask"}, inputs.attention_mask, text.batch,
+  const TextBatch keys = text.past > 0 ? unpad_keys(ctx, {model, "attention_mask"}, inputs.attention_mask, text.batch,
                                                     text.past + text.length)
                                        : text;
   // The encoder's hidden states, padding dropped, for cross-attention.
@@ -185,8 +186,9 @@ Tensor BertBase::forward(Ctx& ctx, const char* model, const ModelInputs& inputs,
                       std::to_string(config.hidden_size) + ") F32 but got " + encoder_states.shape().str());
     const int64_t length = encoder_states.size(1);
     encoder_text =
-        unpad_mask(ctx, {model, "encoder_attention_mask"}, inputs.encoder_attention_mask, text.batch, length);
-    encoder = gather_rows(ctx, encoder_states.reshape({text.batch * length, config.hidden_size}), encoder_text.rows);
+        unpad_keys(ctx, {model, "encoder_attention_mask"}, inputs.encoder_attention_mask, text.batch, length);
+    encoder = gather_rows(ctx, to_device(ctx, encoder_states.reshape({text.batch * length, config.hidden_size})),
+                          encoder_text.rows);  // (Te, H)
     for (const CacheLayer& layer : inputs.past_key_values) {
       const Shape want{text.batch, config.num_attention_heads, length, layers[0].head_dim};
       if (layer.cross_keys.defined() && (layer.cross_keys.shape() != want || layer.cross_values.shape() != want))
@@ -233,7 +235,7 @@ void BertModel::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output, co
   Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
   pad_rows(ctx, x, text, output.last_hidden_state);
   if (pooler)
-    copy_out(ctx, bert_.pool(ctx, x, text), output.pooler_output);
+    copy_sequences(ctx, bert_.pool(ctx, x, text), text, output.pooler_output);
   else
     output.pooler_output = {};
 }
@@ -249,7 +251,7 @@ static Weights tied(const Weights& w, const BertConfig& config) {
 
 BertLMPredictionHead::BertLMPredictionHead(const Loader& loader, const Weights& w, const BertConfig& config)
     : transform(load_linear(loader, w / "transform" / "dense", config.hidden_size, config.hidden_size)),
-      norm(load_layer_norm(w / "transform" / "LayerNorm", config.hidden_size, config.layer_norm_eps)) {
+      norm(load_layer_norm(loader, w / "transform" / "LayerNorm", config.hidden_size, config.layer_norm_eps)) {
   act = activation_from_name(config.hidden_act);
   w.get("bias", {config.vocab_size});  // untied, nothing reads it; it is still a parameter of the model
   decoder = load_linear(loader, w / "decoder", config.hidden_size, config.vocab_size);
@@ -272,7 +274,7 @@ void BertForPreTraining::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& o
   const TextBatch text = unpad(ctx, kClassName, inputs, true, bert_.past_length(kClassName, inputs));
   Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
   pad_rows(ctx, predictions_.forward(ctx, x), text, output.prediction_logits);
-  copy_out(ctx, linear(ctx, bert_.pool(ctx, x, text), seq_relationship_), output.seq_relationship_logits);
+  copy_sequences(ctx, linear(ctx, bert_.pool(ctx, x, text), seq_relationship_), text, output.seq_relationship_logits);
 }
 
 BertLMHeadModel::BertLMHeadModel(const BertConfig& config, const Weights& w, const LoadOptions& options)
@@ -315,7 +317,7 @@ void BertForNextSentencePrediction::run(Ctx& ctx, const ModelInputs& inputs, Mod
                                         const ForwardOptions& options) const {
   const TextBatch text = unpad(ctx, kClassName, inputs, true, bert_.past_length(kClassName, inputs));
   Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, H)
-  copy_out(ctx, linear(ctx, bert_.pool(ctx, x, text), seq_relationship_), output.logits);
+  copy_sequences(ctx, linear(ctx, bert_.pool(ctx, x, text), seq_relationship_), text, output.logits);
 }
 
 BertForSequenceClassification::BertForSequenceClassification(const BertConfig& config, const Weights& w,
@@ -327,8 +329,8 @@ BertForSequenceClassification::BertForSequenceClassification(const BertConfig& c
 void BertForSequenceClassification::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
                                         const ForwardOptions& options) const {
   const TextBatch text = unpad(ctx, kClassName, inputs, true, bert_.past_length(kClassName, inputs));
-  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);          // (T, H)
-  copy_out(ctx, linear(ctx, bert_.pool(ctx, x, text), classifier_), output.logits);  // (B, C)
+  Tensor x = bert_.forward(ctx, kClassName, inputs, text, output, options);                      // (T, H)
+  copy_sequences(ctx, linear(ctx, bert_.pool(ctx, x, text), classifier_), text, output.logits);  // (B, C)
 }
 
 BertForMultipleChoice::BertForMultipleChoice(const BertConfig& config, const Weights& w, const LoadOptions& options)
@@ -341,9 +343,9 @@ void BertForMultipleChoice::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput
   int64_t choices = 1;
   const ModelInputs flat = flatten_choices(kClassName, inputs, &choices);  // (B · N, S)
   const TextBatch text = unpad(ctx, kClassName, flat, true, bert_.past_length(kClassName, flat));
-  Tensor x = bert_.forward(ctx, kClassName, flat, text, output, options);         // (T, H)
-  Tensor logits = linear(ctx, bert_.pool(ctx, x, text), classifier_);             // (B · N, 1)
-  copy_out(ctx, logits.reshape({text.batch / choices, choices}), output.logits);  // (B, N)
+  Tensor x = bert_.forward(ctx, kClassName, flat, text, output, options);  // (T, H)
+  Tensor logits = linear(ctx, bert_.pool(ctx, x, text), classifier_);      // (B · N, 1)
+  copy_out(ctx, logits, {text.batch / choices, choices}, output.logits);   // (B, N)
 }
 
 ModelInputs BertForMultipleChoice::largest_inputs(int64_t max_tokens, int64_t max_batch) const {

@@ -14,7 +14,7 @@ namespace caracal {
 
 /// Word, token-type and position embeddings, summed and normalised.
 struct BertEmbeddings {
-  BertEmbeddings(const Weights& w, const BertConfig& config);
+  BertEmbeddings(const Loader& loader, const Weights& w, const BertConfig& config);
   Tensor forward(Ctx& ctx, const char* model, const ModelInputs& inputs, const TextBatch& text) const;  // (T, H)
 
   Tensor word_embeddings, position_embeddings, token_type_embeddings;  // (vocab, H), (positions, H), (types, H)

@@ -34,10 +34,10 @@ DistilBertTransformerBlock::DistilBertTransformerBlock(const Loader& loader, con
   qkv = load_stacked_linear(loader, {attention / "q_lin", attention / "k_lin", attention / "v_lin"}, dim,
                             heads * head_dim);
   out_lin = load_linear(loader, attention / "out_lin", heads * head_dim, dim);
-  sa_layer_norm = load_layer_norm(w / "sa_layer_norm", dim, kEps);
+  sa_layer_norm = load_layer_norm(loader, w / "sa_layer_norm", dim, kEps);
   lin1 = load_linear(loader, ffn / "lin1", dim, config.hidden_dim);
   lin2 = load_linear(loader, ffn / "lin2", config.hidden_dim, dim);
-  output_layer_norm = load_layer_norm(w / "output_layer_norm", dim, kEps);
+  output_layer_norm = load_layer_norm(loader, w / "output_layer_norm", dim, kEps);
 }
 
 void DistilBertTransformerBlock::forward(Ctx& ctx, Tensor& x, const TextBatch& text, Tensor* attentions) const {
@@ -56,12 +56,12 @@ void DistilBertTransformerBlock::forward(Ctx& ctx, Tensor& x, const TextBatch& t
 }
 
 DistilBertBase::DistilBertBase(const Loader& loader, const Weights& w, const DistilBertConfig& config)
-    : word_embeddings(load_embedding(w / "embeddings" / "word_embeddings", checked(config).vocab_size, config.dim,
-                                     with_padding_row(config.pad_token_id))),
+    : word_embeddings(load_embedding(loader, w / "embeddings" / "word_embeddings", checked(config).vocab_size,
+                                     config.dim, with_padding_row(config.pad_token_id))),
       position_embeddings(
-          load_embedding(w / "embeddings" / "position_embeddings", config.max_position_embeddings, config.dim,
+          load_embedding(loader, w / "embeddings" / "position_embeddings", config.max_position_embeddings, config.dim,
                          {.kind = config.sinusoidal_pos_embds ? Init::Kind::sinusoidal : Init::Kind::by_name})),
-      norm(load_layer_norm(w / "embeddings" / "LayerNorm", config.dim, kEps)) {
+      norm(load_layer_norm(loader, w / "embeddings" / "LayerNorm", config.dim, kEps)) {
   for (int64_t i = 0; i < config.n_layers; i++) layers.emplace_back(loader, w / "transformer" / "layer" / i, config, i);
 }
 
@@ -106,7 +106,7 @@ DistilBertForMaskedLM::DistilBertForMaskedLM(const DistilBertConfig& config, con
       distilbert_(loader(), tied(w, config) / "distilbert", config),
       vocab_transform_(load_linear(loader(), w / "vocab_transform", config.dim, config.dim)),
       vocab_projector_(load_linear(loader(), w / "vocab_projector", config.dim, config.vocab_size)),
-      vocab_layer_norm_(load_layer_norm(w / "vocab_layer_norm", config.dim, kEps)),
+      vocab_layer_norm_(load_layer_norm(loader(), w / "vocab_layer_norm", config.dim, kEps)),
       activation_(activation_from_name(config.activation)) {}
 
 void DistilBertForMaskedLM::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
@@ -131,7 +131,7 @@ void DistilBertForSequenceClassification::run(Ctx& ctx, const ModelInputs& input
   Tensor x = distilbert_.forward(ctx, kClassName, inputs, text, output, options);  // (T, dim)
   x = gather_rows(ctx, x, text.first_rows);                                        // (B, dim)
   x = linear(ctx, x, pre_classifier_, {.activation = Activation::relu});
-  copy_out(ctx, linear(ctx, x, classifier_), output.logits);  // (B, C)
+  copy_sequences(ctx, linear(ctx, x, classifier_), text, output.logits);  // (B, C)
 }
 
 DistilBertForQuestionAnswering::DistilBertForQuestionAnswering(const DistilBertConfig& config, const Weights& w,
@@ -177,8 +177,8 @@ void DistilBertForMultipleChoice::run(Ctx& ctx, const ModelInputs& inputs, Model
   Tensor x = distilbert_.forward(ctx, kClassName, flat, text, output, options);  // (T, dim)
   x = gather_rows(ctx, x, text.first_rows);                                      // (B · N, dim)
   x = linear(ctx, x, pre_classifier_, {.activation = Activation::relu});
-  Tensor logits = linear(ctx, x, classifier_);                                    // (B · N, 1)
-  copy_out(ctx, logits.reshape({text.batch / choices, choices}), output.logits);  // (B, N)
+  Tensor logits = linear(ctx, x, classifier_);                            // (B · N, 1)
+  copy_out(ctx, logits, {text.batch / choices, choices}, output.logits);  // (B, N)
 }
 
 ModelInputs DistilBertForMultipleChoice::largest_inputs(int64_t max_tokens, int64_t max_batch) const {

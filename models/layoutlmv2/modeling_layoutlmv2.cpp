@@ -90,12 +90,12 @@ void append_page(Ctx& ctx, int64_t cells, LayoutLMv2Batch& batch) {
   TextBatch& all = batch.all;
   all.batch = text.batch;
   all.length = text.length + cells;
-  const int64_t tokens = text.sequences.tokens + text.batch * cells;
-  Tensor offsets = ctx.empty({text.batch + 1}, DType::I64), keys = ctx.empty({text.batch}, DType::I64);
+  const int64_t tokens = text.sequences.tokens + text.batch * cells, sequences = text.sequences.batch;
+  Tensor offsets = ctx.empty({sequences + 1}, DType::I64), keys = ctx.empty({sequences}, DType::I64);
   all.rows = ctx.empty({tokens}, DType::I64);
   batch.text_rows = ctx.empty({text.sequences.tokens}, DType::I64);
   batch.visual_rows = ctx.empty({text.batch * cells}, DType::I64);
-  if (text.first_rows.defined()) all.first_rows = ctx.empty({text.batch}, DType::I64);
+  if (text.first_rows.defined()) all.first_rows = ctx.empty({sequences}, DType::I64);
   for (int64_t b = 0; b < text.batch; b++) {
     const int64_t begin = text.sequences.offsets[b], end = text.sequences.offsets[b + 1],
                   count = text.sequences.keys[b];
@@ -113,35 +113,61 @@ void append_page(Ctx& ctx, int64_t cells, LayoutLMv2Batch& batch) {
     offsets.data<int64_t>()[b] = start;
     keys.data<int64_t>()[b] = count + cells;
   }
-  offsets.data<int64_t>()[text.batch] = tokens;
-  all.sequences = {text.batch, tokens, text.sequences.longest + cells, offsets.data<int64_t>(), keys.data<int64_t>()};
+  // Rows of no sequence, and empty sequences, stay behind.
+  const int64_t left = text.sequences.offsets[text.batch];
+  for (int64_t t = left; t < text.sequences.tokens; t++) {
+    batch.text_rows.data<int64_t>()[t] = t + text.batch * cells;
+    all.rows.data<int64_t>()[t + text.batch * cells] = 0;
+  }
+  const int64_t empty = sequences - text.batch;
+  std::fill_n(offsets.data<int64_t>() + text.batch, empty + 1, left + text.batch * cells);
+  std::fill_n(keys.data<int64_t>() + text.batch, empty, int64_t(0));
+  if (text.first_rows.defined()) std::fill_n(all.first_rows.data<int64_t>() + text.batch, empty, int64_t(0));
+  all.sequences = {sequences, tokens, text.sequences.longest + cells, offsets.data<int64_t>(), keys.data<int64_t>()};
 }
 
 // The page's cells of each sequence, as sequences of their own.
 Ragged pages(Ctx& ctx, const LayoutLMv2Batch& batch, bool among_all) {
-  const int64_t count = batch.text.batch, cells = batch.all.length - batch.text.length;
+  const int64_t count = batch.all.sequences.batch, cells = batch.all.length - batch.text.length;
   Tensor offsets = ctx.empty({count + 1}, DType::I64), keys = ctx.empty({count}, DType::I64);
-  for (int64_t b = 0; b <= count; b++)
-    offsets.data<int64_t>()[b] =
-        among_all && b < count ? batch.all.sequences.offsets[b] + batch.text.sequences.keys[b] : b * cells;
-  std::fill_n(keys.data<int64_t>(), count, cells);
-  return {count, count * cells, cells, offsets.data<int64_t>(), keys.data<int64_t>()};
+  for (int64_t b = 0; b <= count; b++) {
+    const bool there = b < batch.text.batch;
+    offsets.data<int64_t>()[b] = !there      ? batch.text.batch * cells
+                                 : among_all ? batch.all.sequences.offsets[b] + batch.text.sequences.keys[b]
+                                             : b * cells;
+    if (b < count) keys.data<int64_t>()[b] = there ? cells : 0;
+  }
+  return {count, batch.text.batch * cells, cells, offsets.data<int64_t>(), keys.data<int64_t>()};
 }
 
 }  // namespace
 
-LayoutLMv2Embeddings::LayoutLMv2Embeddings(const Weights& w, const LayoutLMv2Config& config)
+LayoutLMv2Embeddings::LayoutLMv2Embeddings(const Loader& loader, const Weights& w, const LayoutLMv2Config& config)
     : word_embeddings(load_embedding(w / "word_embeddings", config.vocab_size, config.hidden_size,
                                      with_padding_row(config.pad_token_id))),
       position_embeddings(
           load_embedding(w / "position_embeddings", config.max_position_embeddings, config.hidden_size)),
-      norm(load_layer_norm(w / "LayerNorm", config.hidden_size, config.layer_norm_eps)) {
+      norm(load_layer_norm(loader, w / "LayerNorm", config.hidden_size, config.layer_norm_eps)) {
   const int64_t coordinates = config.max_2d_position_embeddings;
   x_position_embeddings = load_embedding(w / "x_position_embeddings", coordinates, config.coordinate_size);
   y_position_embeddings = load_embedding(w / "y_position_embeddings", coordinates, config.coordinate_size);
   h_position_embeddings = load_embedding(w / "h_position_embeddings", coordinates, config.shape_size);
   w_position_embeddings = load_embedding(w / "w_position_embeddings", coordinates, config.shape_size);
   token_type_embeddings = load_embedding(w / "token_type_embeddings", config.type_vocab_size, config.hidden_size);
+}
+
+Tensor LayoutLMv2Embeddings::page_positions(const Runtime& runtime, const Tensor& boxes) const {
+  Tensor rows = position_embeddings.rows(0, boxes.size(1)).clone();
+  Arena arena;
+  Ctx ctx(runtime, arena);
+  add_spatial_position_embeddings(ctx, boxes, rows);
+  return rows;
+}
+
+void LayoutLMv2Embeddings::place(const Loader& loader) {
+  for (Tensor* table : {&word_embeddings, &position_embeddings, &token_type_embeddings, &x_position_embeddings,
+                        &y_position_embeddings, &h_position_embeddings, &w_position_embeddings})
+    *table = loader.place(*table);
 }
 
 void LayoutLMv2Embeddings::add_spatial_position_embeddings(Ctx& ctx, const Tensor& boxes, Tensor& x) const {
@@ -185,10 +211,10 @@ LayoutLMv2Layer::LayoutLMv2Layer(const Loader& loader, const Weights& w, const L
     self_qkv = load_stacked_linear(loader, {self / "query", self / "key", self / "value"}, hidden, hidden);
   }
   self_output = load_linear(loader, attention / "output" / "dense", hidden, hidden);
-  self_output_norm = load_layer_norm(attention / "output" / "LayerNorm", hidden, config.layer_norm_eps);
+  self_output_norm = load_layer_norm(loader, attention / "output" / "LayerNorm", hidden, config.layer_norm_eps);
   intermediate = load_linear(loader, w / "intermediate" / "dense", hidden, inner);
   output = load_linear(loader, w / "output" / "dense", inner, hidden);
-  output_norm = load_layer_norm(w / "output" / "LayerNorm", hidden, config.layer_norm_eps);
+  output_norm = load_layer_norm(loader, w / "output" / "LayerNorm", hidden, config.layer_norm_eps);
 }
 
 void LayoutLMv2Layer::forward(Ctx& ctx, Tensor& x, const TextBatch& text, const Tensor* bias,
@@ -211,25 +237,24 @@ void LayoutLMv2Layer::forward(Ctx& ctx, Tensor& x, const TextBatch& text, const 
 }
 
 LayoutLMv2Base::LayoutLMv2Base(const Loader& loader, const Weights& w, const LayoutLMv2Config& layoutlmv2_config)
-    : config(layoutlmv2_config), embeddings(w / "embeddings", config), visual(loader, w / "visual", config) {
+    : config(layoutlmv2_config), embeddings(loader, w / "embeddings", config), visual(loader, w / "visual", config) {
   const int64_t hidden = config.hidden_size, heads = config.num_attention_heads;
   visual_proj = load_linear(loader, w / "visual_proj", visual.config.fpn_out_channels, hidden);
   visual_boxes = cell_boxes(visual.pool_height, visual.pool_width);
-  const int64_t cells = visual_boxes.size(1);
-  visual_positions = embeddings.position_embeddings.rows(0, cells).clone();
-  {
-    Arena arena;
-    Ctx ctx(loader.runtime, arena);
-    embeddings.add_spatial_position_embeddings(ctx, visual_boxes, visual_positions);
-    if (config.has_visual_segment_embedding) {
-      const Tensor segment = w.get("visual_segment_embedding", {hidden});
-      embedding(ctx, counting(ctx, 1, cells), segment.reshape({1, hidden}), &visual_positions);
-    }
+  visual_positions = embeddings.page_positions(loader.runtime, visual_boxes);
+  if (config.has_visual_segment_embedding) {
+    const Tensor segment = w.get("visual_segment_embedding", {hidden});
+    for (int64_t i = 0; i < visual_positions.numel(); i++)
+      visual_positions.data<float>()[i] += segment.data<float>()[i % hidden];
   }
-  visual_norm = load_layer_norm(w / "visual_LayerNorm", hidden, config.layer_norm_eps);
+  visual_positions = loader.place(visual_positions);
+  embeddings.place(loader);
+  visual_norm = load_layer_norm(loader, w / "visual_LayerNorm", hidden, config.layer_norm_eps);
   const Weights encoder = w / "encoder";
   for (int64_t i = 0; i < config.num_hidden_layers; i++) layers.emplace_back(loader, encoder / "layer" / i, config);
-  auto bias = [&](const char* name, int64_t bins) { return (encoder / name).get("weight", {heads, bins}).clone(); };
+  auto bias = [&](const char* name, int64_t bins) {
+    return loader.place_vector((encoder / name).get("weight", {heads, bins}).clone());
+  };
   if (config.has_relative_attention_bias) rel_pos_bias = bias("rel_pos_bias", config.rel_pos_bins);
   if (config.has_spatial_attention_bias) {
     rel_pos_x_bias = bias("rel_pos_x_bias", config.rel_2d_pos_bins);
@@ -312,7 +337,7 @@ void LayoutLMv2Model::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& outp
   Tensor x = layoutlmv2_.forward(ctx, kClassName, inputs, /*keep_first=*/true, batch, output, options);  // (T, H)
   pad_rows(ctx, x, batch.all, output.last_hidden_state);
   Tensor first = gather_rows(ctx, x, batch.all.first_rows);  // (B, H)
-  copy_out(ctx, linear(ctx, first, pooler_, {.activation = Activation::tanh}), output.pooler_output);
+  copy_sequences(ctx, linear(ctx, first, pooler_, {.activation = Activation::tanh}), batch.text, output.pooler_output);
 }
 
 // The pooler is a part of every class in transformers, though its heads do not read it.
@@ -333,11 +358,12 @@ LayoutLMv2ForSequenceClassification::LayoutLMv2ForSequenceClassification(const L
 void LayoutLMv2ForSequenceClassification::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
                                               const ForwardOptions& options) const {
   LayoutLMv2Batch batch;
-  Tensor x = layoutlmv2_.forward(ctx, kClassName, inputs, /*keep_first=*/true, batch, output, options);    // (T, H)
-  Tensor first = gather_rows(ctx, x, batch.all.first_rows);                                                // (B, H)
-  Tensor before = mean_pool(ctx, batch.visual, pages(ctx, batch, /*among_all=*/false));                    // (B, H)
-  Tensor after = mean_pool(ctx, x, pages(ctx, batch, /*among_all=*/true));                                 // (B, H)
-  copy_out(ctx, linear(ctx, concat_columns(ctx, {&first, &before, &after}), classifier_), output.logits);  // (B, C)
+  Tensor x = layoutlmv2_.forward(ctx, kClassName, inputs, /*keep_first=*/true, batch, output, options);  // (T, H)
+  Tensor first = gather_rows(ctx, x, batch.all.first_rows);                                              // (B, H)
+  Tensor before = mean_pool(ctx, batch.visual, pages(ctx, batch, /*among_all=*/false));                  // (B, H)
+  Tensor after = mean_pool(ctx, x, pages(ctx, batch, /*among_all=*/true));                               // (B, H)
+  const Tensor all = concat_columns(ctx, {&first, &before, &after});                                     // (B, 3H)
+  copy_sequences(ctx, linear(ctx, all, classifier_), batch.text, output.logits);                         // (B, C)
 }
 
 LayoutLMv2ForTokenClassification::LayoutLMv2ForTokenClassification(const LayoutLMv2Config& config, const Weights& w,

@@ -20,8 +20,13 @@ struct LayoutLMv2Batch {
 
 /// Word, position, token-type and box embeddings, summed and normalised.
 struct LayoutLMv2Embeddings {
-  LayoutLMv2Embeddings(const Weights& w, const LayoutLMv2Config& config);
+  LayoutLMv2Embeddings(const Loader& loader, const Weights& w, const LayoutLMv2Config& config);
   Tensor forward(Ctx& ctx, const char* model, const ModelInputs& inputs, const LayoutLMv2Batch& batch) const;  // (T, H)
+  /// What is added to the features of a page's cells: the first positions and the cells' boxes. On the CPU, before
+  /// place().
+  Tensor page_positions(const Runtime& runtime, const Tensor& boxes) const;  // (P, H)
+  /// Moves the tables to where ops read them.
+  void place(const Loader& loader);
   /// What a box adds: embeddings of left, top, right and bottom, height and width side by side, from the numbers of
   /// gather_boxes(). Added to x (T, H).
   void add_spatial_position_embeddings(Ctx& ctx, const Tensor& boxes, Tensor& x) const;

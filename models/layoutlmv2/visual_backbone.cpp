@@ -164,8 +164,8 @@ LayoutLMv2VisualBackbone::LayoutLMv2VisualBackbone(const Loader& loader, const W
     : config(layoutlmv2_config),
       pool_height(layoutlmv2_config.image_feature_pool_shape[0]),
       pool_width(layoutlmv2_config.image_feature_pool_shape[1]),
-      pixel_mean(Tensor::from(config.pixel_mean, {int64_t(config.pixel_mean.size())})),
-      pixel_std(Tensor::from(config.pixel_std, {int64_t(config.pixel_std.size())})) {
+      pixel_mean(loader.place_vector(Tensor::from(config.pixel_mean, {int64_t(config.pixel_mean.size())}))),
+      pixel_std(loader.place_vector(Tensor::from(config.pixel_std, {int64_t(config.pixel_std.size())}))) {
   const Weights backbone = w / "backbone", bottom_up = backbone / "bottom_up";
   stem = load_conv2d(loader, bottom_up / "stem" / "conv1", pixel_mean.numel(), config.stem_out_channels, 7, 2);
   const int64_t channels = config.fpn_out_channels;
@@ -201,7 +201,7 @@ Tensor LayoutLMv2VisualBackbone::forward(Ctx& ctx, const char* model, const Tens
                       std::to_string(images.height) + " and " + std::to_string(images.width));
   Tensor features = ctx.empty({batch * pool_height * pool_width, config.fpn_out_channels});
   Ctx::Scope scope(ctx);
-  Tensor x = image_rows(ctx, image, pixel_mean, pixel_std);                     // (B · height · width, C)
+  Tensor x = image_rows(ctx, to_device_unchanged(ctx, image), pixel_mean, pixel_std);  // (B · height · width, C)
   x = conv2d(ctx, x, images, stem, &images, {.activation = Activation::relu});  // (B · height/2 · width/2, stem)
   const Window pool{.kernel = 3, .stride = 2, .padding = 1};
   x = max_pool_2d(ctx, x, images, pool, pool, &images);  // (B · height/4 · width/4, stem)

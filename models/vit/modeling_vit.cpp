@@ -67,10 +67,10 @@ ViTEmbeddings::ViTEmbeddings(const Loader& loader, const Weights& w, const ViTCo
       patch_size(config.patch_height_width()) {
   const int64_t hidden = config.hidden_size;
   const int64_t patches = (image_size[0] / patch_size[0]) * (image_size[1] / patch_size[1]);
-  cls_token = w.get("cls_token", {1, 1, hidden}).clone().reshape({1, hidden});
-  if (use_mask_token)
-    mask_token = w.get("mask_token", {1, 1, hidden}, {.kind = Init::Kind::constant}).clone().reshape({1, hidden});
-  position_embeddings = w.get("position_embeddings", {1, patches + 1, hidden}).clone().reshape({patches + 1, hidden});
+  auto place = [&](const Tensor& rows, int64_t count) { return loader.place(rows.clone().reshape({count, hidden})); };
+  cls_token = place(w.get("cls_token", {1, 1, hidden}), 1);
+  if (use_mask_token) mask_token = place(w.get("mask_token", {1, 1, hidden}, {.kind = Init::Kind::constant}), 1);
+  position_embeddings = place(w.get("position_embeddings", {1, patches + 1, hidden}), patches + 1);
   projection = load_patch_convolution(loader, w / "patch_embeddings" / "projection", num_channels, hidden,
                                       patch_size[0], patch_size[1]);
 }
@@ -122,7 +122,8 @@ Tensor ViTEmbeddings::forward(Ctx& ctx, const char* model, const ModelInputs& in
                 "expected at least one image of at least a patch, " + pixels(patch_size) + " pixels, but got shape " +
                     given.shape().str());
   *patches = {image[0] / patch_size[0], image[1] / patch_size[1]};
-  Tensor x = linear(ctx, image_patches(ctx, pixel_values, patch_size[0], patch_size[1]), projection);  // (B · P, H)
+  Tensor x = image_patches(ctx, to_device_unchanged(ctx, pixel_values), patch_size[0], patch_size[1]);
+  x = linear(ctx, x, projection);  // (B · P, H)
   if (inputs.bool_masked_pos.defined()) mask_patches(ctx, model, inputs.bool_masked_pos, given.size(0), x);
   const Tensor position =
       options.interpolate_pos_encoding ? positions(ctx, model, image, *patches) : position_embeddings;
@@ -151,8 +152,8 @@ ViTLayer::ViTLayer(const Loader& loader, const Weights& w, const ViTConfig& conf
   qkv = load_stacked_linear(loader, {attention / "q_proj", attention / "k_proj", attention / "v_proj"}, hidden,
                             heads * width, config.qkv_bias);
   o_proj = load_linear(loader, attention / "o_proj", heads * width, hidden);
-  layernorm_before = load_layer_norm(w / "layernorm_before", hidden, config.layer_norm_eps);
-  layernorm_after = load_layer_norm(w / "layernorm_after", hidden, config.layer_norm_eps);
+  layernorm_before = load_layer_norm(loader, w / "layernorm_before", hidden, config.layer_norm_eps);
+  layernorm_after = load_layer_norm(loader, w / "layernorm_after", hidden, config.layer_norm_eps);
   fc1 = load_linear(loader, w / "mlp" / "fc1", hidden, config.intermediate_size);
   fc2 = load_linear(loader, w / "mlp" / "fc2", config.intermediate_size, hidden);
 }
@@ -165,8 +166,7 @@ void ViTLayer::forward(Ctx& ctx, Tensor& x, const Ragged& images, Tensor* attent
   h = linear(ctx, h, qkv);                          // (T, 3A)
   h = attention(ctx, h, images,
                 {.heads = heads, .kind = qkv.kind, .probs = attentions != nullptr ? &probs : nullptr});  // (T, A)
-  if (attentions != nullptr)
-    copy_out(ctx, probs.reshape({images.batch, heads, images.longest, images.longest}), *attentions);
+  if (attentions != nullptr) copy_out(ctx, probs, {images.batch, heads, images.longest, images.longest}, *attentions);
   h = linear(ctx, h, o_proj, {.residual = &x});         // (T, H)
   Tensor m = layer_norm(ctx, h, layernorm_after);       // (T, H)
   m = linear(ctx, m, fc1, {.activation = activation});  // (T, I)
@@ -176,7 +176,7 @@ void ViTLayer::forward(Ctx& ctx, Tensor& x, const Ragged& images, Tensor* attent
 ViTBase::ViTBase(const Loader& loader, const Weights& w, const ViTConfig& config, bool use_mask_token)
     : embeddings(loader, w / "embeddings", checked(config), use_mask_token) {
   for (int64_t i = 0; i < config.num_hidden_layers; i++) layers.emplace_back(loader, w / "layers" / i, config, i);
-  layernorm = load_layer_norm(w / "layernorm", config.hidden_size, config.layer_norm_eps);
+  layernorm = load_layer_norm(loader, w / "layernorm", config.hidden_size, config.layer_norm_eps);
 }
 
 Tensor ViTBase::forward(Ctx& ctx, const char* model, const ModelInputs& inputs, ModelOutput& output,

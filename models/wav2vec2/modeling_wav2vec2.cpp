@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include <caracal/models/activations.h>
 
@@ -68,11 +67,12 @@ Convolution load_conv1d(const Loader& loader, const Weights& w, int64_t in, int6
                           conv_bias_init(in * kernel));
 }
 
-NormalizedConv1d load_normalized_conv1d(const Weights& w, const Window& window, bool bias, const GroupNorm& norm) {
+NormalizedConv1d load_normalized_conv1d(const Loader& loader, const Weights& w, const Window& window, bool bias,
+                                        const GroupNorm& norm) {
   const int64_t taps = window.kernel;
   if (bias) w.get("bias", {norm.groups}, conv_bias_init(taps));  // read so that it is saved; the norm takes it out
-  return {w.get("weight", {norm.groups, 1, taps}, conv_weight_init(taps)).clone().reshape({norm.groups, taps}), window,
-          norm};
+  const Tensor weight = w.get("weight", {norm.groups, 1, taps}, conv_weight_init(taps)).clone();
+  return {loader.place_vector(weight.reshape({norm.groups, taps})), window, norm};
 }
 
 // torch's weight_norm(conv, dim=2): each tap's (H, H / groups) matrix is original1, scaled to the length original0.
@@ -121,7 +121,7 @@ Tensor count_samples(Ctx& ctx, const char* model, const Tensor& mask, int64_t ba
 Ragged beginnings(Ctx& ctx, int64_t batch, int64_t each, const int64_t* keys) {
   int64_t* offsets = ids(ctx, batch + 1).data<int64_t>();
   for (int64_t b = 0; b <= batch; b++) offsets[b] = b * each;
-  return {batch, batch * each, each, offsets, keys};
+  return {batch, ctx.bucket_rows(batch * each), each, offsets, keys};
 }
 
 }  // namespace
@@ -135,19 +135,20 @@ Wav2Vec2FeatureEncoder::Wav2Vec2FeatureEncoder(const Loader& loader, const Weigh
     Wav2Vec2ConvLayer& l = layers.emplace_back();
     const Window window{.kernel = config.conv_kernel[i], .stride = config.conv_stride[i]};
     if (config.feat_extract_norm == "group" && i == 0) {
-      const LayerNorm norm = load_layer_norm(layer / "layer_norm", out, kTorchEps);
-      l.first =
-          load_normalized_conv1d(layer / "conv", window, config.conv_bias, {norm.weight, norm.bias, out, norm.eps});
+      const LayerNorm norm = load_layer_norm(loader, layer / "layer_norm", out, kTorchEps);
+      l.first = load_normalized_conv1d(loader, layer / "conv", window, config.conv_bias,
+                                       {norm.weight, norm.bias, out, norm.eps});
     } else {
       l.conv = load_conv1d(loader, layer / "conv", channels, out, window.kernel, window, config.conv_bias);
     }
-    if (config.feat_extract_norm == "layer") l.layer_norm = load_layer_norm(layer / "layer_norm", out, kTorchEps);
+    if (config.feat_extract_norm == "layer")
+      l.layer_norm = load_layer_norm(loader, layer / "layer_norm", out, kTorchEps);
     channels = out;
   }
 }
 
 Tensor Wav2Vec2FeatureEncoder::forward(Ctx& ctx, const Tensor& input, const Ragged& samples, Ragged* frames) const {
-  Tensor x = input;  // (N, 1)
+  Tensor x = samples_to_device(ctx, input, /*unchanged=*/layers[0].first.has_value());  // (N, 1)
   *frames = samples;
   for (const Wav2Vec2ConvLayer& layer : layers) {
     Ragged shorter;
@@ -172,14 +173,14 @@ Wav2Vec2EncoderLayer::Wav2Vec2EncoderLayer(const Loader& loader, const Weights& 
   qkv = load_stacked_linear(loader, {attention / "q_proj", attention / "k_proj", attention / "v_proj"}, hidden,
                             heads * head_dim);
   out_proj = load_linear(loader, attention / "out_proj", heads * head_dim, hidden);
-  layer_norm = load_layer_norm(w / "layer_norm", hidden, config.layer_norm_eps);
+  layer_norm = load_layer_norm(loader, w / "layer_norm", hidden, config.layer_norm_eps);
   intermediate_dense = load_linear(loader, feed_forward / "intermediate_dense", hidden, config.intermediate_size);
   output_dense = load_linear(loader, feed_forward / "output_dense", config.intermediate_size, hidden);
-  final_layer_norm = load_layer_norm(w / "final_layer_norm", hidden, config.layer_norm_eps);
+  final_layer_norm = load_layer_norm(loader, w / "final_layer_norm", hidden, config.layer_norm_eps);
   if (stable && !config.adapter_attn_dim.is_null()) {
     const Weights adapter = w / "adapter_layer";
     const int64_t inner = config.adapter_attn_dim.as_int();
-    adapter_layer = AttnAdapter{load_layer_norm(adapter / "norm", hidden, kTorchEps),
+    adapter_layer = AttnAdapter{load_layer_norm(loader, adapter / "norm", hidden, kTorchEps),
                                 load_linear(loader, adapter / "linear_1", hidden, inner),
                                 load_linear(loader, adapter / "linear_2", inner, hidden)};
   }
@@ -208,7 +209,7 @@ void Wav2Vec2EncoderLayer::forward(Ctx& ctx, Tensor& x, const TextBatch& frames,
 Wav2Vec2Encoder::Wav2Vec2Encoder(const Loader& loader, const Weights& w, const Wav2Vec2Config& config)
     : stable(config.do_stable_layer_norm), activation(activation_from_name(config.feat_extract_activation)) {
   pos_conv_embed = load_positional_convolution(loader, w / "pos_conv_embed" / "conv", config);
-  layer_norm = load_layer_norm(w / "layer_norm", config.hidden_size, config.layer_norm_eps);
+  layer_norm = load_layer_norm(loader, w / "layer_norm", config.hidden_size, config.layer_norm_eps);
   for (int64_t i = 0; i < config.num_hidden_layers; i++) layers.emplace_back(loader, w / "layers" / i, config, i);
 }
 
@@ -219,10 +220,7 @@ Tensor Wav2Vec2Encoder::forward(Ctx& ctx, const Tensor& input, const TextBatch& 
                     {.activation = activation, .residual = &input});  // (T, H)
   if (!stable) caracal::layer_norm(ctx, x, layer_norm, &x);
   Tensor sum;
-  if (mix != nullptr) {
-    sum = ctx.empty(x.shape());
-    if (!ctx.planning()) std::memset(sum.raw(), 0, sum.nbytes());
-  }
+  if (mix != nullptr) sum = zeros(ctx, x.shape());
   output.hidden_states.resize(options.output_hidden_states ? layers.size() + 1 : 0);
   output.attentions.resize(options.output_attentions ? layers.size() : 0);
   for (size_t i = 0; i <= layers.size(); i++) {
@@ -239,7 +237,7 @@ Wav2Vec2Adapter::Wav2Vec2Adapter(const Loader& loader, const Weights& w, const W
   const int64_t hidden = config.output_hidden_size.as_int();
   if (hidden != config.hidden_size) {
     proj = load_linear(loader, w / "proj", config.hidden_size, hidden);
-    proj_layer_norm = load_layer_norm(w / "proj_layer_norm", hidden, kTorchEps);
+    proj_layer_norm = load_layer_norm(loader, w / "proj_layer_norm", hidden, kTorchEps);
   }
   for (int64_t i = 0; i < config.num_adapter_layers; i++)
     layers.push_back(load_conv1d(loader, w / "layers" / i / "conv", hidden, 2 * hidden, config.adapter_kernel_size,
@@ -268,15 +266,15 @@ Tensor Wav2Vec2Adapter::forward(Ctx& ctx, const Tensor& input, Ragged* frames) c
 Wav2Vec2Base::Wav2Vec2Base(const Loader& loader, const Weights& w, const Wav2Vec2Config& model_config)
     : config(checked(model_config)),
       feature_extractor(loader, w / "feature_extractor", config),
-      feature_layer_norm(
-          load_layer_norm(w / "feature_projection" / "layer_norm", config.conv_dim.back(), config.layer_norm_eps)),
+      feature_layer_norm(load_layer_norm(loader, w / "feature_projection" / "layer_norm", config.conv_dim.back(),
+                                         config.layer_norm_eps)),
       feature_projection(load_uniform_linear(loader, w / "feature_projection" / "projection", config.conv_dim.back(),
                                              config.hidden_size)),
       masked_spec_embed(
           config.mask_time_prob.as_double() > 0 || config.mask_feature_prob.as_double() > 0
-              ? w.get("masked_spec_embed", {config.hidden_size}, {.kind = Init::Kind::uniform, .value = 1})
-                    .clone()
-                    .reshape({1, config.hidden_size})
+              ? loader.place(w.get("masked_spec_embed", {config.hidden_size}, {.kind = Init::Kind::uniform, .value = 1})
+                                 .clone()
+                                 .reshape({1, config.hidden_size}))
               : Tensor()),
       encoder(loader, w / "encoder", config) {
   if (config.add_adapter) adapter.emplace(loader, w / "adapter", config);
@@ -335,7 +333,7 @@ Wav2Vec2Encoded Wav2Vec2Base::forward(Ctx& ctx, const char* model, const ModelIn
   std::fill_n(all.data<int64_t>(), batch, samples);
   Ragged frames;
   const Tensor& used = options.per_utterance ? counted : all;
-  Tensor x = feature_extractor.forward(ctx, given.reshape({batch * samples, 1}),
+  Tensor x = feature_extractor.forward(ctx, given.reshape({batch * samples}),
                                        beginnings(ctx, batch, samples, used.data<int64_t>()), &frames);
   layer_norm(ctx, x, feature_layer_norm, &x);  // (T0, conv_dim)
   result.features = x;
@@ -350,11 +348,7 @@ Wav2Vec2Encoded Wav2Vec2Base::forward(Ctx& ctx, const char* model, const ModelIn
   x = linear(ctx, x, feature_projection);  // (T, H)
   if (inputs.mask_time_indices.defined() && config.apply_spec_augment)
     mask_frames(ctx, model, inputs.mask_time_indices, result.frames, x);
-  for (int64_t b = 0; keep_masked && !ctx.planning() && b < batch; b++) {  // masked frames are 0
-    const Ragged& s = result.frames.sequences;
-    Tensor beyond = x.rows(s.offsets[b] + s.keys[b], s.offsets[b + 1]);
-    std::memset(beyond.raw(), 0, beyond.nbytes());
-  }
+  if (keep_masked) clear_behind_keys(ctx, result.frames.sequences, x);  // masked frames are 0
   x = encoder.forward(ctx, x, result.frames, use.mix, output, options);
   if (adapter && use.mix == nullptr) {
     Ragged shorter = with_all_rows(ctx, result.frames.sequences);

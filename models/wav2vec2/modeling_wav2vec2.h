@@ -27,7 +27,7 @@ struct Wav2Vec2ConvLayer {
 /// From samples to frames.
 struct Wav2Vec2FeatureEncoder {
   Wav2Vec2FeatureEncoder(const Loader& loader, const Weights& w, const Wav2Vec2Config& config);
-  /// x (N, 1), a row a sample, -> (T, conv_dim). `frames` receives the sequences of the result.
+  /// x (N), all samples one after another, -> (T, conv_dim). `frames` receives the sequences of the result.
   Tensor forward(Ctx& ctx, const Tensor& x, const Ragged& samples, Ragged* frames) const;
 
   std::vector<Wav2Vec2ConvLayer> layers;

@@ -82,9 +82,8 @@ Wav2Vec2ForPreTraining::Wav2Vec2ForPreTraining(const Wav2Vec2Config& config, con
   const int64_t width = codevector_width(config), groups = config.num_codevector_groups;
   const int64_t codes = groups * config.num_codevectors_per_group, features = config.conv_dim.back();
   const Weights quantizer = w / "quantizer", weight_proj = quantizer / "weight_proj";
-  codevectors_ = quantizer.get("codevectors", {1, codes, width}, {.kind = Init::Kind::uniform, .value = 1})
-                     .clone()
-                     .reshape({codes, width});
+  const Init drawn{.kind = Init::Kind::uniform, .value = 1};
+  codevectors_ = loader().place(quantizer.get("codevectors", {1, codes, width}, drawn).clone().reshape({codes, width}));
   weight_proj_ = pack_linear(runtime(), *store_,
                              {weight_proj.get("weight", {codes, features}, {.kind = Init::Kind::normal, .value = 1})},
                              {weight_proj.get("bias", {codes})});
@@ -97,38 +96,37 @@ void Wav2Vec2ForPreTraining::put_perplexity(Ctx& ctx, const Tensor& codes, const
   const int64_t groups = config_.num_codevector_groups, all = codevectors_.size(0);
   const TextBatch chosen =
       unpad_mask(ctx, {kClassName, "mask_time_indices"}, mask_time_indices, frames.batch, frames.length);
-  if (ctx.planning()) return;
-  Tensor counts = ctx.empty({all}, DType::I64);
-  std::fill_n(counts.data<int64_t>(), all, int64_t(0));
-  int64_t total = 0;
-  for (int64_t position : chosen.rows.values<int64_t>()) {
-    const int64_t b = position / frames.length, s = position % frames.length, first = frames.sequences.offsets[b];
-    if (s >= frames.sequences.offsets[b + 1] - first) continue;
-    for (int64_t g = 0; g < groups; g++) counts.data<int64_t>()[codes.data<int64_t>()[(first + s) * groups + g]]++;
-    total++;
-  }
-  double perplexity = 0;
-  for (int64_t g = 0; g < groups; g++) {
-    double entropy = 0;
-    for (int64_t count : counts.rows(g * all / groups, (g + 1) * all / groups).values<int64_t>()) {
-      const double p = double(count) / double(total);
-      if (p != 0) entropy -= p * std::log(p);
+  int64_t* const count = ctx.empty({all}, DType::I64).data<int64_t>();
+  ctx.fetch(codes, [=, &out](const Tensor& found) {
+    std::fill_n(count, all, int64_t(0));
+    int64_t total = 0;
+    for (int64_t position : chosen.rows.values<int64_t>()) {
+      const int64_t b = position / frames.length, s = position % frames.length, first = frames.sequences.offsets[b];
+      if (s >= frames.sequences.offsets[b + 1] - first) continue;
+      for (int64_t g = 0; g < groups; g++) count[g * all / groups + found.data<int64_t>()[(first + s) * groups + g]]++;
+      total++;
     }
-    perplexity += std::exp(entropy);
-  }
-  out.resize(Shape{});
-  out.data<float>()[0] = float(perplexity);
+    double perplexity = 0;
+    for (int64_t g = 0; g < groups; g++) {
+      double entropy = 0;
+      for (int64_t i = g * all / groups; i < (g + 1) * all / groups; i++) {
+        const double p = double(count[i]) / double(total);
+        if (p != 0) entropy -= p * std::log(p);
+      }
+      perplexity += std::exp(entropy);
+    }
+    out.resize(Shape{});
+    out.data<float>()[0] = float(perplexity);
+  });
 }
 
 void Wav2Vec2ForPreTraining::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
                                  const ForwardOptions& options) const {
   const Wav2Vec2Encoded x = wav2vec2_.forward(ctx, kClassName, inputs, output, options);
   pad_rows(ctx, linear(ctx, x.hidden, project_hid_), x.frames, output.projected_states);
-  const int64_t groups = config_.num_codevector_groups, frames = x.features.size(0);
-  Tensor codes = argmax(ctx, linear(ctx, x.features, weight_proj_), groups);  // (T0 · groups)
-  for (int64_t i = 0; i < codes.numel(); i++)
-    codes.data<int64_t>()[i] += i % groups * config_.num_codevectors_per_group;
-  const Tensor quantized = gather_rows(ctx, codevectors_, codes).reshape({frames, config_.codevector_dim});
+  const int64_t groups = config_.num_codevector_groups;
+  const Tensor codes = argmax(ctx, linear(ctx, x.features, weight_proj_), groups);  // (T0 · groups)
+  const Tensor quantized = gather_parts(ctx, codevectors_, codes, groups);          // (T0, codevector_dim)
   pad_rows(ctx, linear(ctx, quantized, project_q_), x.feature_frames, output.projected_quantized_states);
   put_perplexity(ctx, codes, x.feature_frames, inputs.mask_time_indices, output.codevector_perplexity);
 }

@@ -34,7 +34,7 @@ class NewModel final : public ModelOf<NewModel, NewModelConfig> {
   static constexpr const char *kClassName = "NewModel", *kBaseModelPrefix = "new_model";
   NewModel(const NewModelConfig& config, const Weights& w, const LoadOptions& options)
       : ModelOf(config, options),
-        table_(load_embedding(w / "embeddings", config.vocab_size, config.width)),
+        table_(load_embedding(loader(), w / "embeddings", config.vocab_size, config.width)),
         dense_(load_linear(loader(), w / "dense", config.width, config.width)) {}
 
  protected:

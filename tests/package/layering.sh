@@ -22,7 +22,7 @@ declare -A below=(
 count=0
 while IFS= read -r file; do
   folder=${file%%/*}
-  [[ $file != *.h ]] || grep -q '^#pragma once$' "$file" || bad "$file: no #pragma once"
+  [[ $file != *.h && $file != *.cuh ]] || grep -q '^#pragma once$' "$file" || bad "$file: no #pragma once"
   while IFS= read -r include; do
     count=$((count + 1))
     name=${include:1:-1}
@@ -48,6 +48,6 @@ while IFS= read -r file; do
         ;;
     esac
   done < <(sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*([<"][^>"]+[>"]).*/\1/p' "$file")
-done < <(find kernels runtime loaders tokenizers models tools bench tests -name '*.h' -o -name '*.cpp' -o -name '*.def')
+done < <(find kernels runtime loaders tokenizers models tools bench tests -name '*.h' -o -name '*.cpp' -o -name '*.def' -o -name '*.cu' -o -name '*.cuh')
 ((count > 100)) || bad "found only $count includes: is $1 the source root?"
 exit $status

@@ -340,5 +340,21 @@ TEST_F(ConvolutionOps, RelativeBiasInAttention) {
   EXPECT_THROW(relative_bias(ctx, sequences, near), Error);
 }
 
+// Whatever the lengths of the sequences, and exact where a convolution keeps them.
+TEST(Window, MostOutputsAreEnough) {
+  for (int64_t kernel : {1, 2, 3, 10, 128})
+    for (int64_t stride : {1, 2, 5})
+      for (int64_t padding : {int64_t(0), int64_t(1), kernel / 2})
+        for (int64_t dilation : {1, 3})
+          for (int64_t cut : {0, 1}) {
+            const Window window{kernel, stride, padding, dilation, cut};
+            for (int64_t a = 0; a < 12; a++)
+              for (int64_t b : {0, 1, 7, 300})
+                EXPECT_GE(window.most_outputs(a + b, 2), window.outputs(a) + window.outputs(b));
+          }
+  EXPECT_EQ((Window{.kernel = 128, .padding = 64, .cut = 1}.most_outputs(1000, 7)), 1000);
+  EXPECT_EQ((Window{.kernel = 3, .padding = 1}.most_outputs(1000, 7)), 1000);
+}
+
 }  // namespace
 }  // namespace caracal

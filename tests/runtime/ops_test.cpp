@@ -321,6 +321,19 @@ TEST_F(Ops, DeviationsSumsAndLargest) {
   EXPECT_THROW(argmax(ctx, scores, 4), Error);
 }
 
+TEST_F(Ops, PartsZerosAndRowsBehindKeys) {
+  const Tensor table = Tensor::from(std::vector<float>{0, 1, 10, 11, 20, 21, 30, 31}, {4, 2});
+  const Tensor codes = Tensor::from(std::vector<int64_t>{1, 0, 0, 1, 1, 1}, {6});
+  expect_close(gather_parts(ctx, table, codes, 2), {10, 11, 20, 21, 0, 1, 30, 31, 10, 11, 30, 31});
+  EXPECT_THROW(gather_parts(ctx, table, codes, 3), Error);
+  EXPECT_THROW(gather_parts(ctx, table, codes.rows(0, 5), 2), Error);
+  expect_close(zeros(ctx, {2, 2}), {0, 0, 0, 0});
+  Tensor x = Tensor::from(std::vector<float>{1, 2, 3, 4, 5, 6}, {6, 1});
+  const int64_t offsets[] = {0, 3, 3, 5}, keys[] = {1, 0, 2};
+  clear_behind_keys(ctx, {3, 6, 3, offsets, keys}, x);
+  expect_close(x, {1, 0, 0, 4, 5, 6});
+}
+
 TEST_F(Ops, PlanningComputesNothing) {
   Ctx planning(runtime, arena, true);
   Tensor x = Tensor::zeros({2, 2});

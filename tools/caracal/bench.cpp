@@ -15,6 +15,7 @@
 #include <caracal/models/layoutlmv2/configuration_layoutlmv2.h>
 #include <caracal/models/tokenization_auto.h>
 #include <caracal/models/wav2vec2/configuration_wav2vec2.h>
+#include <caracal/runtime/cuda_device.h>
 
 #include "common.h"
 
@@ -201,6 +202,8 @@ std::vector<double> time_calls(const PreTrainedModel& model, const ModelInputs& 
   return all;
 }
 
+std::string device_name(const Runtime& runtime) { return runtime.cuda() != nullptr ? runtime.cuda()->name() : "cpu"; }
+
 void bench_model(const Options& o) {
   if (!o.lengths.empty() && o.batch != 0 && o.batch != int64_t(o.lengths.size()))
     throw Error(ErrorCode::invalid_argument, "--lengths",
@@ -237,6 +240,7 @@ void bench_model(const Options& o) {
                                    {"dtype", dtype},
                                    {"isa", runtime.isa()},
                                    {"backend", runtime.backend()},
+                                   {"device", device_name(runtime)},
                                    {"every_ms", o.every_ms},
                                    {"load_ms", rounded(load_ms)},
                                    {"first_call_ms", rounded(first_ms)},
@@ -254,9 +258,9 @@ void bench_model(const Options& o) {
     std::printf("%s\n", report.dump().c_str());
     return;
   }
-  std::printf("%s, %lld tokens in %zu sequences, %d threads, %s %s (%s)\n", model->class_name(),
+  std::printf("%s, %lld tokens in %zu sequences, %d threads, %s %s (%s) on %s\n", model->class_name(),
               static_cast<long long>(tokens), lengths.size(), runtime.threads(), runtime.backend(), dtype.c_str(),
-              runtime.isa());
+              runtime.isa(), device_name(runtime).c_str());
   std::printf(
       "  p50 %.3f ms   p90 %.3f   p99 %.3f   min %.3f   first call %.3f   load %.0f   %.0f tokens/s   %zu calls   "
       "%.0f MB, peak %.0f\n",

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <iostream>
 
+#include <caracal/kernels/cuda/kernels.h>
 #include <caracal/models/auto.h>
 #include <caracal/models/settings.h>
 
@@ -60,7 +61,7 @@ size_t shown_character(std::string_view text) {
 }  // namespace
 
 void CommonOptions::add_to(CLI::App& app, bool saves) {
-  app.add_option("--device", device, "cpu or cuda[:N]")->capture_default_str()->check(check_device);
+  app.add_option("--device", device, "cpu or cuda[:N]; default: cpu")->check(check_device);
   app.add_option("--dtype", dtype,
                  saves ? "dtype to save in; auto: the checkpoint's" : "dtype of the weights; auto: the checkpoint's")
       ->capture_default_str()
@@ -81,11 +82,8 @@ void CommonOptions::add_to(CLI::App& app, bool saves) {
           },
           ""));
   app.parse_complete_callback([this] {
-    auto only = [](const char* option, const std::string& built, const std::string& got) {
-      if (got != built)
-        throw Error(ErrorCode::not_built, option, "expected " + built + " but got '" + got + "': not built");
-    };
-    only("--device", "cpu", device);
+    if (device.starts_with("cuda") && kernels::cuda::cuda_table() == nullptr)
+      throw Error(ErrorCode::not_built, "--device", "expected cpu but got '" + device + "': not built");
     check_isa(isa);
     check_backend(backend);
   });
@@ -104,7 +102,8 @@ std::shared_ptr<Runtime> CommonOptions::make_runtime() const {
     }
     std::fprintf(stderr, "caracal: warning: %s\n", lines.c_str());
   };
-  return std::make_shared<Runtime>(RuntimeOptions{.threads = threads, .isa = isa, .backend = backend, .log = log});
+  return std::make_shared<Runtime>(
+      RuntimeOptions{.device = device, .threads = threads, .isa = isa, .backend = backend, .log = log});
 }
 
 LoadOptions CommonOptions::load_options() const {

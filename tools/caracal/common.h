@@ -16,7 +16,7 @@ namespace caracal::cli {
 
 /// --device, --dtype, --threads, --backend, --isa.
 struct CommonOptions {
-  std::string device = "cpu", dtype = "auto", backend, isa;
+  std::string device, dtype = "auto", backend, isa;
   int threads = 0;
 
   /// Adds the options to a subcommand. A name the contract does not know is bad usage; one that this build or machine

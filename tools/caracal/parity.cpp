@@ -21,7 +21,8 @@ Json to_json(double worst) { return std::isfinite(worst) ? Json(worst) : Json();
 
 int parity(const Options& o) {
   const ParityReport report = check_parity(
-      o.model, o.reference, {.task = o.task, .tolerance = o.tolerance, .runtime = o.common.make_runtime()});
+      o.model, o.reference,
+      {.task = o.task, .tolerance = o.tolerance, .dtype = o.common.dtype, .runtime = o.common.make_runtime()});
   const ParityRow *worst = report.worst(), *diverging = report.first_diverging();
   if (o.json) {
     const Json line = Json::Object{{"class", report.class_name},

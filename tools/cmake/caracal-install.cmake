@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 set(caracal_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/caracal)
 
 set(caracal_components core)
-foreach(component media ocr hub onednn)  # those that were built
+foreach(component media ocr hub onednn cuda)  # those that were built
   if(TARGET caracal_${component})
     list(APPEND caracal_components ${component})
   endif()
@@ -23,6 +23,8 @@ install(DIRECTORY runtime loaders tokenizers models DESTINATION ${CMAKE_INSTALL_
   FILES_MATCHING PATTERN "*.h" PATTERN "caracal.h" EXCLUDE)
 install(FILES models/caracal.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal)
 install(FILES kernels/kernels.h kernels/kernels.def DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal/kernels)
+install(FILES kernels/cuda/kernels.h kernels/cuda/kernels.def
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal/kernels/cuda)
 install(FILES models/auto_classes.def DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/caracal/models)
 
 install(EXPORT caracal-targets NAMESPACE caracal:: DESTINATION ${caracal_package_dir})
@@ -58,4 +60,8 @@ endif()
 if(TARGET caracal_onednn)
   caracal_pkg_config(caracal-onednn "oneDNN for caracal" "caracal = ${PROJECT_VERSION}"
     "-Wl,-u,${caracal_onednn_symbol} -lcaracal_onednn -ldnnl -fopenmp")
+endif()
+if(TARGET caracal_cuda)
+  caracal_pkg_config(caracal-cuda "CUDA kernels for caracal" "caracal = ${PROJECT_VERSION}"
+    "-Wl,-u,${caracal_cuda_symbol} -lcaracal_cuda -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -ldl -lrt -pthread")
 endif()

@@ -1,0 +1,106 @@
+// How a product is cut into tiles and, along k, into slices. No CUDA here: tests ask for plans, and force them.
+//
+// A sum's order is fixed by k alone: k is cut into slices, each summed in ascending k from 0 on, and the slices' sums
+// are added in ascending order. Whether one block works through all slices of a tile, or each slice has blocks of its
+// own and a second kernel adds what they leave in scratch, and whatever the tile: the bits are the same. So tile and
+// split are free to follow the number of rows.
+//
+// What is free is chosen by an estimate of clocks. Blocks of a multiprocessor share its tensor cores, its shared memory
+// and its way to L2, so the fullest multiprocessor decides: k x (blocks on it) x (clocks per k). Clocks per k of a
+// 16-bit tile are the largest of: products at 1200 a clock (what mma.sync reaches on an H100), ldmatrix and the copies
+// into shared memory at 128 bytes a clock, and loads from L2 at 64 bytes a clock. One block alone is bound by latency:
+// a chain of mma.sync, 35 clocks every 16 numbers, a barrier and the first ldmatrix, 100 clocks every 64. A second
+// kernel costs 2500 clocks (1.5 us), and its numbers written and read 16 bytes a clock and multiprocessor. None of this
+// has been measured yet. BERT-base, 128 tokens, on 132 multiprocessors:
+//   768 -> 2304: 64x64, 72 blocks, 12 steps of 64   (32x32 would be 288 blocks, three of them on some multiprocessors)
+//   768 -> 768:  32x32, 96 blocks, 12 steps         (64x64 would leave 108 multiprocessors idle)
+//   768 -> 3072: 64x64, 96 blocks, 12 steps
+//   3072 -> 768: 64x64, 24 tiles by 3 slices of 1024, then their sums: 10000 clocks (32x32 unsplit: 48 steps, 11500).
+//                With 16 tokens 16x32, 24 tiles by 3 slices, 6500 clocks; unsplit 11500.
+// Few rows stream w: the first thing a block does on sm_90, even before the kernel ahead of it is done, is to ask for
+// all that it will read of w to be brought into L2 (prefetch_l2), so that memory is busy from the start and the
+// pipeline of copies, 40 KB in flight a block, only waits for L2.
+#pragma once
+
+#include <stdint.h>
+
+#include <caracal/kernels/cuda/kernels.h>
+
+#ifdef __CUDACC__
+#define CARACAL_HOST_DEVICE __host__ __device__
+#else
+#define CARACAL_HOST_DEVICE
+#endif
+
+namespace caracal::kernels::cuda {
+
+/// k in `count` slices of `length` (the last may be shorter), a multiple of every tile's step. k = 0: one slice.
+struct Slices {
+  int64_t count, length;
+};
+constexpr Slices slices_of(int64_t k) {
+  const int64_t parts = k <= 1024 ? 1 : (k + 1023) / 1024;
+  const int64_t length = ((k + parts - 1) / parts + 63) / 64 * 64;
+  return {length ? (k + length - 1) / length : 1, length};
+}
+
+struct TileClocks {
+  int64_t rows, cols;
+  double per_k;
+  bool slices;  // can add slices up: has registers for two sums
+};
+inline constexpr TileClocks kMmaTiles[] = {
+    {128, 128, 14, false}, {128, 64, 9, true}, {64, 64, 6, true}, {32, 32, 3, true}, {16, 32, 1.75, true}};
+/// Without tensor cores, for float32 and for what mma.sync cannot take: 128 products a clock, fewer in small tiles.
+inline constexpr TileClocks kSimtTiles[] = {{128, 128, 140, false}, {64, 64, 42, true}, {32, 32, 16, true}};
+
+inline constexpr double kLatencyClocks = 35.0 / 16 + 100.0 / 64;   // for each k, of a block alone
+inline constexpr double kBlockClocks = 300, kKernelClocks = 2500;  // a block's begin and end; a kernel's
+
+struct Plan {
+  bool simt;  // kSimtTiles, else kMmaTiles
+  int64_t tile;
+  bool split;  // each slice in blocks of its own
+};
+
+/// What a plan is made for.
+struct PlanFor {
+  bool simt;
+  unsigned tiles;  // that may be chosen: bit i for tile i
+  int64_t rows, n, k;
+  int64_t groups = 1;     // products side by side, as of a grouped convolution
+  bool sliced = true;     // k is cut into slices; else one chain
+  bool may_split = true;  // there is scratch
+};
+
+/// The plan that the estimate above likes best.
+Plan plan_product(const PlanFor& product, int multiprocessors);
+
+/// Whether mma.sync can take a product: 16-bit numbers, rows of a and w of whole 16-byte pieces.
+bool mma_takes(const GemmArgs& args);
+
+/// gemm() by a plan of the caller's, and scratch for it.
+int gemm_planned(Stream stream, const GemmArgs& args, const Plan& plan);
+size_t planned_scratch(const Plan& plan, int64_t rows, int64_t n, int64_t k);
+
+/// convolution() by a plan of the caller's.
+int convolution_planned(Stream stream, const ConvolutionArgs& args, const Plan& plan);
+bool mma_takes(const ConvolutionArgs& args);
+
+/// Where 16-byte piece `chunk` of row `row` lies, in pieces, in a tile whose rows have `Chunks` of them (4 or 8). The
+/// eight rows that a phase of ldmatrix reads, at the same chunk, lie in eight different groups of banks.
+template <int Chunks>
+CARACAL_HOST_DEVICE constexpr int swizzled(int row, int chunk) {
+  static_assert(Chunks == 4 || Chunks == 8);
+  return row * Chunks + (chunk ^ (Chunks == 8 ? row & 7 : (row >> 1) & 3));
+}
+
+/// Where number k of row `row` lies in a tile of kDepth rows of `Rows`: transposed, so that a thread reads its rows
+/// side by side; moved around in eights so that writing it, four numbers of k and eight rows a warp, meets no bank
+/// twice.
+template <int Rows>
+CARACAL_HOST_DEVICE constexpr int transposed(int row, int k) {
+  return k * Rows + (row ^ (k / 4 * 8));
+}
+
+}  // namespace caracal::kernels::cuda

@@ -1,0 +1,232 @@
+#include <caracal/runtime/cuda_workspace.h>
+
+#include <algorithm>
+
+#include <caracal/runtime/cuda_ops.h>
+
+namespace caracal {
+namespace {
+
+using kernels::cuda::Cuda;
+using kernels::cuda::Graph;
+using kernels::cuda::Stream;
+
+constexpr size_t kMostGraphs = 512;
+
+// Of launches: 8 bytes at a time.
+uint64_t hash_of(const std::vector<std::byte>& bytes) {
+  uint64_t h = 0x9E3779B97F4A7C15 ^ bytes.size();
+  for (size_t i = 0; i + 8 <= bytes.size(); i += 8) {
+    uint64_t word;
+    std::memcpy(&word, bytes.data() + i, 8);
+    h = (h ^ word) * 0xBF58476D1CE4E5B9;
+    h ^= h >> 29;
+  }
+  return h;
+}
+
+}  // namespace
+
+CudaWorkspace::CudaWorkspace(std::shared_ptr<const CudaDevice> device)
+    : device_(std::move(device)),
+      arena_([d = device_](size_t bytes) { return d->allocate(bytes); }),
+      staging_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }),
+      fetched_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }) {
+  device_->use();
+  device_->check(device_->table().create_stream(&stream_));
+}
+
+CudaWorkspace::~CudaWorkspace() {
+  device_->table().use_device(device_->device().index);
+  drop_graphs();
+  device_->table().destroy_stream(stream_);
+}
+
+void CudaWorkspace::begin(DType numbers) {
+  device_->use();
+  numbers_ = numbers;
+  launches_.clear();
+  places_.clear();
+  receivers_.clear();
+  for (Arena* arena : {&arena_, &host_, &staging_, &fetched_}) arena->reset();
+  if (twin_size_ < staging_.size()) {
+    twin_ = device_->allocate(staging_.size());
+    twin_size_ = staging_.size();
+  }
+  if (bases() != bases_) drop_graphs();
+  bases_ = bases();
+}
+
+void CudaWorkspace::note(const Launch& launch, const void* args) {
+  const size_t at = launches_.size();
+  launches_.resize(at + sizeof launch + launch.size);
+  std::memcpy(launches_.data() + at, &launch, sizeof launch);
+  std::memcpy(launches_.data() + at + sizeof launch, args, launch.size);
+}
+
+void CudaWorkspace::fill_zero(void* memory, size_t bytes) {
+  const CopyArgs args{memory, nullptr, bytes};
+  if (bytes == 0) return;
+  note({[](const Cuda& table, Stream stream, const void* raw) {
+          const CopyArgs& a = *static_cast<const CopyArgs*>(raw);
+          return table.fill_zero(stream, a.to, a.bytes);
+        },
+        sizeof args},
+       &args);
+}
+
+void CudaWorkspace::copy(void* to, const void* from, size_t bytes) {
+  const CopyArgs args{to, from, bytes};
+  if (bytes == 0) return;
+  note({[](const Cuda& table, Stream stream, const void* raw) {
+          const CopyArgs& a = *static_cast<const CopyArgs*>(raw);
+          return table.copy(stream, a.to, a.from, a.bytes);
+        },
+        sizeof args},
+       &args);
+}
+
+const int64_t* CudaWorkspace::on_device(const int64_t* values, int64_t count) {
+  if (values == nullptr) return nullptr;
+  for (auto place = places_.rbegin(); place != places_.rend(); ++place)
+    if (place->values == values && place->count == count) return place->at;
+  const size_t bytes = size_t(count) * sizeof(int64_t);
+  const auto at = static_cast<const int64_t*>(on_device(values, bytes, bytes));
+  places_.push_back({values, count, at});
+  return at;
+}
+
+void* CudaWorkspace::on_device(const void* memory, size_t bytes, size_t room) {
+  char* staged = static_cast<char*>(staging_.allocate(room));
+  if (bytes > 0) std::memcpy(staged, memory, bytes);
+  if (room > bytes) std::memset(staged + bytes, 0, room - bytes);
+  // Behind the first block there is no twin, nor will what is noted be used.
+  const bool inside = staging_.blocks() == 1 && twin_size_ >= staging_.size();
+  return inside ? static_cast<char*>(twin_.get()) + (staged - static_cast<char*>(staging_.base())) : nullptr;
+}
+
+void CudaWorkspace::fetch(const Tensor& x, int64_t column, int64_t cols, Receive f) {
+  Tensor whole = x;
+  const bool integers = x.dtype() == DType::I64;
+  const int64_t width = x.rank() > 0 ? x.size(-1) : 1, rows = width > 0 ? x.numel() / width : 0;
+  const Arena::Mark mark = arena_.mark();
+  if (!integers && (x.dtype() != DType::F32 || cols != width)) {
+    whole = Tensor::view(arena_.allocate(size_t(rows * cols) * sizeof(float)), {rows, cols}, DType::F32, nullptr,
+                         device_->device());
+    kernels::cuda::MatrixArgs args{};
+    args.out_type = kernels::cuda::Type::f32;
+    args.type = cuda_ops::type_of(x.dtype());
+    args.out = whole.raw();
+    args.x = static_cast<const char*>(x.raw()) + size_t(column) * size_of(x.dtype());
+    args.ldo = cols;
+    args.ldx = width;
+    args.rows = rows;
+    args.cols = cols;
+    launch<&Cuda::copy_matrix>(args);
+  }
+  void* to = fetched_.allocate(whole.nbytes());
+  copy(to, whole.raw(), whole.nbytes());
+  arena_.rewind(mark);
+  receivers_.push_back({Tensor::view(to, cols == width ? x.shape() : whole.shape(), whole.dtype()), std::move(f)});
+}
+
+bool CudaWorkspace::settle() const {
+  for (const Arena* arena : {&arena_, &staging_, &fetched_})
+    if (arena->blocks() > 1) return false;
+  return bases() == bases_;
+}
+
+int CudaWorkspace::start_all() const {
+  const Cuda& table = device_->table();
+  if (const size_t bytes = staging_.mark().used; bytes > 0)
+    if (const int error = table.copy(stream_, twin_.get(), staging_.base(), bytes); error != 0) return error;
+  for (size_t at = 0; at < launches_.size();) {
+    Launch launch;
+    std::memcpy(&launch, launches_.data() + at, sizeof launch);
+    at += sizeof launch;
+    if (const int error = launch.start(table, stream_, launches_.data() + at); error != 0) return error;
+    at += launch.size;
+  }
+  return 0;
+}
+
+Graph CudaWorkspace::find_or_capture() {
+  const Cuda& table = device_->table();
+  const size_t uploaded = staging_.mark().used, noted = launches_.size();
+  const auto* tail = reinterpret_cast<const std::byte*>(&uploaded);
+  launches_.insert(launches_.end(), tail, tail + sizeof uploaded);  // a part of what must be equal
+  const uint64_t hash = hash_of(launches_);
+  const auto [first, last] = by_hash_.equal_range(hash);
+  for (auto it = first; it != last; ++it) {
+    if (it->second->launches != launches_) continue;
+    graphs_.splice(graphs_.begin(), graphs_, it->second);
+    launches_.resize(noted);
+    return graphs_.front().graph;
+  }
+  std::vector<std::byte> key = launches_;
+  launches_.resize(noted);
+  device_->check(table.begin_capture(stream_));
+  const int error = start_all();
+  Graph graph = nullptr;
+  const int end_error = table.end_capture(stream_, &graph);
+  if (error != 0 || end_error != 0) {
+    if (graph != nullptr) table.destroy_graph(graph);
+    device_->check(error != 0 ? error : end_error);
+  }
+  if (graph == nullptr) return nullptr;
+  device_->captures++;
+  if (graphs_.size() == kMostGraphs) {
+    table.destroy_graph(graphs_.back().graph);
+    std::erase_if(by_hash_, [&](const auto& entry) { return entry.second == std::prev(graphs_.end()); });
+    graphs_.pop_back();
+  }
+  graphs_.push_front({std::move(key), graph});
+  by_hash_.emplace(hash, graphs_.begin());
+  return graph;
+}
+
+void CudaWorkspace::capture() {
+  device_->use();
+  find_or_capture();
+}
+
+void CudaWorkspace::execute() {
+  const Cuda& table = device_->table();
+  if (const Graph graph = find_or_capture(); graph != nullptr) {
+    device_->check(table.launch_graph(stream_, graph));
+    device_->graph_launches++;
+  } else {
+    device_->check(start_all());
+  }
+  device_->check(table.synchronize(stream_));
+  for (const Fetched& fetched : receivers_) fetched.f(fetched.x);
+  receivers_.clear();
+}
+
+void CudaWorkspace::drop_graphs() noexcept {
+  for (const Captured& captured : graphs_) device_->table().destroy_graph(captured.graph);
+  graphs_.clear();
+  by_hash_.clear();
+}
+
+std::unique_ptr<CudaWorkspace> CudaWorkspacePool::take() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      std::unique_ptr<CudaWorkspace> workspace = std::move(idle_.back());
+      idle_.pop_back();
+      return workspace;
+    }
+  }
+  return std::make_unique<CudaWorkspace>(device_);
+}
+
+void CudaWorkspacePool::give(std::unique_ptr<CudaWorkspace> workspace) noexcept {
+  std::lock_guard lock(mutex_);
+  try {
+    idle_.push_back(std::move(workspace));
+  } catch (...) {  // no memory for the list: it is made anew
+  }
+}
+
+}  // namespace caracal

@@ -1,0 +1,152 @@
+// One call on a CUDA device. Model code runs as it does on the CPU, but its ops only note down the launches they want;
+// then all of them go to the device at once: as a graph that was captured when the same launches were first asked for.
+//
+//   workspace.begin(DType::F16);
+//   Ctx ctx(runtime, workspace);
+//   run(ctx, …);                        // allocates, checks, notes launches, computes what is integer on the host
+//   while (!workspace.settle()) again;  // memory was too small: it has grown, and lies elsewhere
+//   workspace.execute();                // one upload, one graph, one wait, then what fetch() was given
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include <caracal/runtime/arena.h>
+#include <caracal/runtime/cuda_device.h>
+#include <caracal/runtime/tensor.h>
+
+namespace caracal {
+
+/// The memory, stream and graphs of one call at a time.
+class CudaWorkspace {
+ public:
+  explicit CudaWorkspace(std::shared_ptr<const CudaDevice> device);
+  ~CudaWorkspace();
+  CudaWorkspace(const CudaWorkspace&) = delete;
+  CudaWorkspace& operator=(const CudaWorkspace&) = delete;
+
+  const CudaDevice& device() const noexcept { return *device_; }
+  /// Of activations: F32, F16 or BF16.
+  DType numbers() const noexcept { return numbers_; }
+  /// Device memory that a Ctx::Scope takes back, and memory of the CPU that lasts until the next begin().
+  Arena& arena() noexcept { return arena_; }
+  Arena& host() noexcept { return host_; }
+
+  /// Forgets the last call and starts to note launches. Makes the device current.
+  void begin(DType numbers);
+  /// Notes the launch of a kernel: launch<&Cuda::layer_norm>(args).
+  template <auto Kernel, class Args>
+  void launch(const Args& args);
+  /// Notes memory of 0s, and a copy between any two places, of which the CPU's is pinned.
+  void fill_zero(void* memory, size_t bytes);
+  void copy(void* to, const void* from, size_t bytes);
+
+  /// Where the device will find these integers, which must stay as they are: they are copied now and go up with the
+  /// call's one upload. The same pointer and count again give the same place.
+  const int64_t* on_device(const int64_t* values, int64_t count);
+  /// The same for any memory, copied anew each time, with 0s behind it up to `room` bytes.
+  void* on_device(const void* memory, size_t bytes, size_t room);
+  /// Calls f with columns [column, column + cols) of x, in the CPU's memory as F32 (integers as they are), when the
+  /// device is done.
+  using Receive = std::function<void(const Tensor& x)>;
+  void fetch(const Tensor& x, int64_t column, int64_t cols, Receive f);
+
+  /// False when the call did not fit the memory there was: nothing noted can be used, begin() makes room.
+  bool settle() const;
+  /// Makes sure that there is a graph of what was noted; settle() was true.
+  void capture();
+  /// Does what was noted, waits for it and calls the functions given to fetch().
+  void execute();
+
+ private:
+  struct CopyArgs {
+    void* to;
+    const void* from;
+    size_t bytes;
+  };
+  // One noted launch, followed by `size` bytes of arguments.
+  struct Launch {
+    int (*start)(const kernels::cuda::Cuda& table, kernels::cuda::Stream stream, const void* args);
+    size_t size;
+  };
+  struct Place {
+    const int64_t* values;
+    int64_t count;
+    const int64_t* at;
+  };
+  struct Fetched {
+    Tensor x;
+    Receive f;
+  };
+  struct Captured {
+    std::vector<std::byte> launches;
+    kernels::cuda::Graph graph;
+  };
+
+  void note(const Launch& launch, const void* args);
+  kernels::cuda::Graph find_or_capture();
+  int start_all() const;
+  void drop_graphs() noexcept;
+
+  std::shared_ptr<const CudaDevice> device_;
+  DType numbers_ = DType::F32;
+  kernels::cuda::Stream stream_ = nullptr;
+  Arena arena_, host_, staging_, fetched_;
+  std::shared_ptr<void> twin_;  // of staging_: what is uploaded
+  size_t twin_size_ = 0;
+  std::array<const void*, 4> bases() const { return {arena_.base(), staging_.base(), fetched_.base(), twin_.get()}; }
+  std::array<const void*, 4> bases_{};  // of the memory that graphs were captured with
+
+  std::vector<std::byte> launches_;
+  std::vector<Place> places_;
+  std::vector<Fetched> receivers_;
+  std::list<Captured> graphs_;  // last used first
+  std::unordered_multimap<uint64_t, std::list<Captured>::iterator> by_hash_;
+};
+
+template <auto Kernel, class Args>
+void CudaWorkspace::launch(const Args& args) {
+  static_assert(std::is_trivially_copyable_v<Args> && sizeof(Args) % 8 == 0);
+  note({[](const kernels::cuda::Cuda& table, kernels::cuda::Stream stream, const void* bytes) {
+          return (table.*Kernel)(stream, *static_cast<const Args*>(bytes));
+        },
+        sizeof args},
+       &args);
+}
+
+/// The idle workspaces of a model on a device.
+class CudaWorkspacePool {
+ public:
+  explicit CudaWorkspacePool(std::shared_ptr<const CudaDevice> device) : device_(std::move(device)) {}
+
+  /// Owns one workspace for the length of a call.
+  class Lease {
+   public:
+    explicit Lease(CudaWorkspacePool& pool) : pool_(pool), workspace_(pool.take()) {}
+    ~Lease() { pool_.give(std::move(workspace_)); }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    CudaWorkspace& operator*() const noexcept { return *workspace_; }
+
+   private:
+    CudaWorkspacePool& pool_;
+    std::unique_ptr<CudaWorkspace> workspace_;
+  };
+
+ private:
+  std::unique_ptr<CudaWorkspace> take();
+  void give(std::unique_ptr<CudaWorkspace> workspace) noexcept;
+
+  std::shared_ptr<const CudaDevice> device_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<CudaWorkspace>> idle_;
+};
+
+}  // namespace caracal

@@ -1,0 +1,321 @@
+// Products against double loops over the numbers as their Type rounds them, by every plan; and bit by bit against
+// products of other rows, by other plans.
+#include <optional>
+#include <set>
+#include <string>
+
+#include <caracal/kernels/cuda/gemm_plan.h>
+#include <caracal/tests/kernels/testing.h>
+
+#include "device_memory.h"
+
+namespace caracal::kernels::cuda {
+namespace {
+
+/// A product on the device; what the tests vary is public.
+struct Problem {
+  Type type;
+  int64_t rows, n, k;
+  int64_t lda, ldc, ldr;
+  size_t misalign = 0;
+  bool bias = true, residual = false, residual_first = false, in_place = false, scratch = true;
+  Activation activation = Activation::none;
+  std::vector<float> a, w, b, r;
+
+  Problem(Type type_, int64_t rows_, int64_t n_, int64_t k_, int64_t extra_a = 0, int64_t extra_c = 0,
+          int64_t extra_r = 0)
+      : type(type_), rows(rows_), n(n_), k(k_), lda(k_ + extra_a), ldc(n_ + extra_c), ldr(n_ + extra_r) {
+    a = rounded(type, random_floats(size_t(rows * lda), 1.0f, 1));
+    w = rounded(type, random_floats(size_t(n * k), k == 0 ? 1.0f : 1.7f / std::sqrt(float(k)), 2));
+    b = random_floats(size_t(n), 1.0f, 3);
+    r = rounded(type, random_floats(size_t(rows * ldr), 1.0f, 4));
+  }
+
+  /// c, whole rows of ldc, as bytes; by the table's own choice without a plan.
+  std::vector<uint8_t> bytes(std::optional<Plan> plan = {}) const {
+    const Numbers on_a(type, a, misalign), on_w(type, w, misalign);
+    const DeviceArray<float> on_b(b, misalign);
+    const Numbers on_r(type, r, misalign);
+    const Numbers c(type, in_place ? r.size() : size_t(rows * ldc), misalign);
+    if (in_place) c.upload(r);
+    const size_t size = !scratch ? 0 : plan ? planned_scratch(*plan, rows, n, k) : table().gemm_scratch(rows, n, k);
+    const DeviceArray<uint8_t> memory(size);
+    GemmArgs args{};
+    args.type = type, args.c = c, args.a = on_a, args.w = on_w;
+    args.bias = bias ? on_b.data() : nullptr;
+    args.residual = in_place ? c.data() : residual ? on_r.data() : nullptr;
+    args.ldc = ldc, args.lda = lda, args.ldr = ldr, args.rows = rows, args.n = n, args.k = k;
+    args.activation = act(activation), args.residual_first = residual_first;
+    args.scratch = size ? memory.data() : nullptr;
+    EXPECT_CUDA(plan ? gemm_planned(nullptr, args, *plan) : table().gemm(nullptr, args));
+    return c.bytes();
+  }
+
+  void check(std::optional<Plan> plan = {}) const {
+    SCOPED_TRACE(testing::Message() << name_of(type) << " " << rows << "x" << n << "x" << k << " lda " << lda << " ldc "
+                                    << ldc << " misalign " << misalign << " activation " << int(activation)
+                                    << (plan ? plan->simt ? " simt " : " mma " : " own ") << (plan ? plan->tile : 0)
+                                    << (plan && plan->split ? " split" : ""));
+    const std::vector<uint8_t> raw = bytes(plan);
+    ASSERT_EQ(raw.size(), size_t(rows * ldc) * bytes_of(type));
+    std::vector<float> values;
+    std::vector<double> expected;
+    for (int64_t i = 0; i < rows; i++) {
+      for (int64_t j = 0; j < ldc; j++) {
+        const uint8_t* at = &raw[size_t(i * ldc + j) * bytes_of(type)];
+        if (j >= n) {  // between rows
+          for (size_t byte = 0; byte < bytes_of(type); byte++) ASSERT_EQ(at[byte], 0xff);
+          continue;
+        }
+        uint16_t narrow;
+        float wide;
+        std::memcpy(&narrow, at, 2), std::memcpy(&wide, at, bytes_of(type) == 4 ? 4 : 2);
+        values.push_back(type == Type::f32 ? wide : from_bits(type, narrow));
+        double sum = bias ? double(b[size_t(j)]) : 0;
+        for (int64_t l = 0; l < k; l++) sum += double(a[size_t(i * lda + l)]) * double(w[size_t(j * k + l)]);
+        const double other = residual || in_place ? double(r[size_t(i * ldr + j)]) : 0;
+        if (residual_first) sum += other;
+        sum = reference_activation(sum, activation);
+        expected.push_back(residual_first ? sum : sum + other);
+      }
+    }
+    expect_near(values, expected, 1.25 * tolerance(type));
+  }
+};
+
+/// The plans that a product can be forced to: those compiled for its type, and those that its slices allow.
+std::vector<Plan> plans(Type type, int64_t k) {
+  std::vector<Plan> all;
+  const bool many = slices_of(k).count > 1;
+  auto add = [&](bool simt, int64_t tile, bool slices) {
+    if (!many || slices) all.push_back({simt, tile, false});
+    if (many) all.push_back({simt, tile, true});
+  };
+  const bool mma = type == Type::f16 || (type == Type::bf16 && capability() >= 80);
+  for (int64_t tile = 0; mma && tile < int64_t(std::size(kMmaTiles)) && k % 8 == 0; tile++) {
+    add(false, tile, kMmaTiles[tile].slices);
+  }
+  for (int64_t tile = 0; tile < int64_t(std::size(kSimtTiles)); tile++) {
+    if (type == Type::f32 || tile == 1) add(true, tile, kSimtTiles[tile].slices);
+  }
+  return all;
+}
+
+TEST(Gemm, EveryTileAndItsEdges) {
+  for (const Type type : kTypes) {
+    for (const Plan& plan : plans(type, 8)) {
+      const TileClocks& tile = plan.simt ? kSimtTiles[plan.tile] : kMmaTiles[plan.tile];
+      Problem(type, 1, tile.cols - 1, 8).check(plan);
+      Problem(type, tile.rows - 1, tile.cols + 1, 72).check(plan);
+      Problem(type, tile.rows, tile.cols, 64).check(plan);
+      Problem(type, tile.rows + 1, 8, 136, 8, 8).check(plan);
+      Problem(type, 3, 2 * tile.cols + 7, 200, 16, 3).check(plan);  // more steps than are in flight
+    }
+  }
+}
+
+TEST(Gemm, SizesAroundEverything) {
+  for (const Type type : kTypes) {
+    for (const int64_t k : {1, 7, 8, 24, 63, 64, 65, 768}) {
+      Problem(type, 7, 9, k).check();
+      Problem(type, 33, 31, k).check();
+    }
+    for (const int64_t n : {1, 2, 7, 8, 31, 33, 63, 65}) Problem(type, 17, n, 32).check();
+    for (const int64_t rows : {1, 7, 8, 31, 33, 63, 64, 65}) Problem(type, rows, 16, 40).check();
+  }
+}
+
+TEST(Gemm, EveryEpilogue) {
+  for (const Type type : kTypes) {
+    for (const Activation activation : kActivations) {
+      for (const int residual : {0, 1, 2}) {
+        for (const bool bias : {false, true}) {
+          Problem p(type, 5, 24, 16);
+          p.activation = activation, p.bias = bias, p.residual = residual > 0, p.residual_first = residual == 2;
+          // √softplus is steep at the left: what its argument's rounding costs grows there.
+          if (activation == Activation::sqrtsoftplus && type != Type::f32) p.w = std::vector<float>(p.w.size(), 0.25f);
+          p.check();
+        }
+      }
+    }
+    Problem odd(type, 5, 13, 16, 0, 2, 5);  // one by one
+    odd.activation = Activation::gelu, odd.residual = true;
+    odd.check();
+    Problem in_place(type, 40, 40, 64);
+    in_place.in_place = true, in_place.activation = Activation::gelu;
+    in_place.check();
+    for (const Plan& plan : plans(type, 1032)) {
+      Problem p(type, 5, 13, 1032, 0, 1, 2);
+      p.activation = Activation::silu, p.residual = p.residual_first = true;
+      p.check(plan);
+    }
+  }
+}
+
+TEST(Gemm, Unaligned) {
+  for (const Type type : kTypes) {
+    for (const size_t misalign : {0, 1, 3}) {
+      for (const int64_t extra : {0, 1, 2, 4}) {
+        Problem p(type, 9, 20, 24, extra, extra, extra);
+        p.misalign = misalign, p.residual = true;
+        p.check();
+        Problem odd(type, 9, 21, 25, extra, extra, extra);
+        odd.misalign = misalign, odd.residual = true;
+        odd.check();
+      }
+    }
+  }
+}
+
+TEST(Gemm, NothingToDo) {
+  for (const Type type : kTypes) {
+    for (const auto& [rows, n] : {std::pair<int64_t, int64_t>{0, 8}, {8, 0}, {0, 0}}) {
+      EXPECT_EQ(Problem(type, rows, n, 16).bytes().size(), 0u);
+    }
+    Problem none(type, 5, 9, 0);  // an empty sum is 0
+    none.residual = true, none.activation = Activation::gelu;
+    for (const Plan& plan : plans(type, 0)) none.check(plan);
+    none.check();
+  }
+  EXPECT_EQ(table().gemm_scratch(0, 0, 0), 0u);
+}
+
+TEST(Gemm, NanAndInfinityStayInTheirRowsAndColumns) {
+  for (const Type type : kTypes) {
+    for (const Plan& plan : plans(type, 64)) {
+      Problem p(type, 37, 40, 64);
+      p.residual = true;
+      p.a[size_t(3 * p.lda + 5)] = NAN;
+      p.a[size_t(4 * p.lda + 63)] = INFINITY;
+      p.a[size_t(36 * p.lda)] = -INFINITY;
+      p.w[size_t(2 * p.k + 7)] = INFINITY;
+      p.w[size_t(39 * p.k + 63)] = NAN;
+      p.r[size_t(8 * p.ldr + 9)] = -INFINITY;
+      p.b[33] = NAN;
+      p.check(plan);
+    }
+  }
+}
+
+// What a row becomes depends on no other row, nor on the plan that the number of rows leads to.
+TEST(Gemm, PartsOfABatchAreTheBatch) {
+  for (const Type type : kTypes) {
+    for (const int64_t k : {1, 8, 63, 64, 65, 768, 1025, 1032, 3072}) {
+      SCOPED_TRACE(testing::Message() << name_of(type) << " k " << k);
+      const int64_t most = k > 1000 ? 129 : 300;
+      Problem p(type, most, 20, k);
+      p.activation = Activation::gelu;
+      const std::vector<uint8_t> all = p.bytes();
+      for (const int64_t rows : {300, 129, 100, 64, 33, 16, 7, 1}) {
+        if (rows >= most) continue;
+        p.rows = rows, p.a.resize(size_t(rows * p.lda)), p.r.resize(size_t(rows * p.ldr));
+        const std::vector<uint8_t> part = p.bytes();
+        ASSERT_TRUE(std::equal(part.begin(), part.end(), all.begin())) << rows;
+      }
+    }
+  }
+}
+
+TEST(Gemm, EveryPlanGivesTheSameBits) {
+  for (const Type type : kTypes) {
+    for (const int64_t k : {24, 1032, 2056, 3072}) {
+      Problem p(type, 35, 27, k);
+      p.activation = Activation::gelu, p.residual = true;
+      for (const bool simt : {false, true}) {
+        std::vector<uint8_t> first;
+        for (const Plan& plan : plans(type, k)) {
+          if (plan.simt != simt) continue;
+          const std::vector<uint8_t> bits = p.bytes(plan);
+          if (first.empty()) first = bits;
+          ASSERT_EQ(first, bits) << name_of(type) << " k " << k << " simt " << simt << " tile " << plan.tile
+                                 << " split " << plan.split;
+        }
+      }
+      const std::vector<uint8_t> own = p.bytes();
+      p.scratch = false;
+      ASSERT_EQ(p.bytes(), own);
+    }
+  }
+}
+
+TEST(Gemm, SlicesFollowFromK) {
+  for (int64_t k = 0; k < 20000; k += 1 + k / 97) {
+    const Slices slices = slices_of(k);
+    ASSERT_EQ(slices.length % 64, 0);
+    ASSERT_GE(slices.count, 1);
+    ASSERT_GE(slices.count * slices.length, k);
+    ASSERT_TRUE(k == 0 || (slices.count - 1) * slices.length < k);
+    ASSERT_LE(slices.length, 1024);
+    ASSERT_EQ(slices.count == 1, k <= 1024);
+  }
+  EXPECT_EQ(slices_of(3072).count, 3);
+}
+
+TEST(Gemm, PlansAreThoseThatTheCommentSays) {
+  auto plan = [](int64_t rows, int64_t n, int64_t k) { return plan_product({false, 31, rows, n, k}, 132); };
+  EXPECT_EQ(plan(128, 2304, 768).tile, 2);
+  EXPECT_EQ(plan(128, 768, 768).tile, 3);
+  EXPECT_EQ(plan(128, 3072, 768).tile, 2);
+  EXPECT_EQ(plan(128, 768, 3072).tile, 2);
+  EXPECT_TRUE(plan(128, 768, 3072).split);
+  EXPECT_EQ(plan(16, 768, 3072).tile, 4);
+  EXPECT_TRUE(plan(16, 768, 3072).split);
+  EXPECT_EQ(plan(32 * 512, 3072, 768).tile, 0);
+  EXPECT_EQ(plan(32 * 512, 768, 3072).tile, 1);
+  EXPECT_FALSE(plan(32 * 512, 768, 3072).split);
+  // Scratch is there for those that are split, and whoever has none is not.
+  EXPECT_EQ(table().gemm_scratch(128, 768, 1024), 0u);
+  EXPECT_EQ(planned_scratch(plan(16, 20, 3072), 16, 20, 3072), size_t(3 * 16 * 24 * 4));
+  PlanFor without{false, 31, 16, 768, 3072};
+  without.may_split = false;
+  EXPECT_FALSE(plan_product(without, 132).split);
+}
+
+// The tiles in shared memory: every place used once, and no bank asked twice in what is read or written at once.
+template <int Chunks>
+void check_swizzle() {
+  std::set<int> places;
+  for (int row = 0; row < 64; row++)
+    for (int chunk = 0; chunk < Chunks; chunk++) places.insert(swizzled<Chunks>(row, chunk));
+  EXPECT_EQ(places.size(), size_t(64 * Chunks));
+  EXPECT_EQ(*places.rbegin(), 64 * Chunks - 1);
+  for (int first = 0; first < 64; first += 8) {
+    for (int chunk = 0; chunk < Chunks; chunk++) {
+      std::set<int> banks;
+      for (int row = first; row < first + 8; row++) banks.insert(swizzled<Chunks>(row, chunk) % 8);
+      EXPECT_EQ(banks.size(), 8u);
+    }
+  }
+}
+template <int Rows>
+void check_transposed() {
+  std::set<int> places;
+  for (int row = 0; row < Rows; row++)
+    for (int k = 0; k < 16; k++) places.insert(transposed<Rows>(row, k));
+  EXPECT_EQ(places.size(), size_t(16 * Rows));
+  EXPECT_EQ(*places.rbegin(), 16 * Rows - 1);
+  for (int first = 0; first < Rows; first += 8) {
+    for (int j = 0; j < 4; j++) {
+      std::set<int> banks;
+      for (int lane = 0; lane < 32; lane++) {
+        banks.insert(transposed<Rows>(first + lane / 4, lane % 4 * 4 + j) % 32);
+      }
+      EXPECT_EQ(banks.size(), 32u);
+    }
+  }
+  for (int k = 0; k < 16; k++) {
+    for (int row = 0; row < Rows; row++) {
+      EXPECT_EQ(transposed<Rows>(row, k), transposed<Rows>(row / 4 * 4, k) + row % 4);
+    }
+  }
+}
+TEST(Gemm, TilesMeetNoBankTwice) {
+  check_swizzle<4>();
+  check_swizzle<8>();
+  check_transposed<32>();
+  check_transposed<64>();
+  check_transposed<128>();
+}
+
+}  // namespace
+}  // namespace caracal::kernels::cuda

@@ -1,0 +1,321 @@
+// The CUDA runtime's functions. Streams do at once what they are told; a captured one remembers it.
+#include <cuda_runtime.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <caracal/tests/cuda/shim/block.h>
+#include <caracal/tests/cuda/shim/shim.h>
+
+using caracal::shim::run_grid;
+
+struct CUgraph_st {
+  std::vector<std::function<cudaError_t()>> nodes;
+};
+struct CUgraphExec_st : CUgraph_st {
+  int device;
+};
+struct CUstream_st {
+  int device;
+  std::unique_ptr<CUgraph_st> capture;  // being captured
+  std::thread::id by;
+  bool invalid = false;  // the capture
+};
+
+namespace {
+
+struct Memory {
+  size_t bytes;
+  bool host;
+};
+std::mutex lock;  // of what follows
+std::map<char*, Memory> memories;
+std::map<const void*, int> shared_limits;
+
+std::atomic<int64_t> launches, graph_launches, captures, copies, synchronizations, allocations, allocated;
+thread_local int current_device = 0;
+thread_local std::vector<cudaStream_t> captured_here;
+
+int from_environment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::atoi(text);
+}
+
+size_t shared_limit() {
+  switch (caracal::shim::arch()) {
+    case 75: return 64 << 10;
+    case 80: return 163 << 10;
+    case 90: return 227 << 10;
+  }
+  return 99 << 10;
+}
+
+/// What may not happen while the thread captures: ends the capture.
+bool forbidden() {
+  for (cudaStream_t stream : captured_here) stream->invalid = true;
+  return !captured_here.empty();
+}
+
+cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work) {
+  if (stream == nullptr) return work();
+  if (stream->device != current_device) return cudaErrorInvalidResourceHandle;
+  if (stream->capture == nullptr) return work();
+  if (stream->invalid) return cudaErrorStreamCaptureInvalidated;
+  stream->capture->nodes.push_back(std::move(work));
+  return cudaSuccess;
+}
+
+cudaError_t allocate(void** memory, size_t bytes, bool host) {
+  *memory = nullptr;
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (bytes == 0) return cudaSuccess;
+  if (posix_memalign(memory, 256, bytes) != 0) return cudaErrorMemoryAllocation;
+  std::memset(*memory, 0xff, bytes);
+  const std::lock_guard guard(lock);
+  memories[static_cast<char*>(*memory)] = {bytes, host};
+  allocations++, allocated += int64_t(bytes);
+  return cudaSuccess;
+}
+
+cudaError_t release(void* memory, bool host) {
+  if (memory == nullptr) return cudaSuccess;
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  {
+    const std::lock_guard guard(lock);
+    auto found = memories.find(static_cast<char*>(memory));
+    if (found == memories.end() || found->second.host != host) return cudaErrorInvalidValue;
+    allocated -= int64_t(found->second.bytes);
+    memories.erase(found);
+  }
+  std::free(memory);
+  return cudaSuccess;
+}
+
+/// Whether all of it is one allocation's, of the device or pinned.
+bool known(const void* memory, size_t bytes) {
+  const std::lock_guard guard(lock);
+  char* begin = static_cast<char*>(const_cast<void*>(memory));
+  auto after = memories.upper_bound(begin);
+  if (after == memories.begin()) return false;
+  --after;
+  return begin + bytes <= after->first + after->second.bytes;
+}
+
+}  // namespace
+
+namespace caracal::shim {
+
+int arch() {
+  static const int value = from_environment("CARACAL_SHIM_SM", 90);
+  return value;
+}
+
+Counters counters() { return {launches, graph_launches, captures, copies, synchronizations, allocations, allocated}; }
+
+cudaError_t launch(const void* kernel, const cudaLaunchConfig_t& config, std::function<void()> body) {
+  const dim3 grid = config.gridDim, block = config.blockDim;
+  const size_t shared = config.dynamicSmemBytes;
+  size_t limit = 48 << 10;
+  {
+    const std::lock_guard guard(lock);
+    auto raised = shared_limits.find(kernel);
+    if (raised != shared_limits.end()) limit = std::max(limit, size_t(raised->second));
+  }
+  const size_t threads = size_t(block.x) * block.y * block.z;
+  if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
+      grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) {
+    return cudaErrorInvalidConfiguration;
+  }
+  if (shared > limit) return cudaErrorInvalidValue;
+  if (config.numAttrs > 0 && arch() < 90) return cudaErrorNotSupported;
+  launches++;
+  return submit(config.stream, [grid, block, shared, body = std::move(body)] {
+    const cudaError_t error = run_grid(grid, block, shared, body);
+    if (error != cudaSuccess) std::fprintf(stderr, "cuda shim: %s\n", last_failure().c_str());
+    return error;
+  });
+}
+
+}  // namespace caracal::shim
+
+const char* cudaGetErrorString(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess: return "no error";
+    case cudaErrorInvalidValue: return "invalid argument";
+    case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorInsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle: return "invalid resource handle";
+    case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
+    case cudaErrorLaunchTimeout: return "the launch timed out and was terminated";
+    case cudaErrorMisalignedAddress: return "misaligned address";
+    case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaErrorNotSupported: return "operation not supported";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureUnmatched: return "attempt to end a capture that was not begun";
+    case cudaErrorStreamCaptureWrongThread: return "attempt to terminate a thread-local capture from another thread";
+  }
+  return "unrecognized error code";
+}
+cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = from_environment("CARACAL_SHIM_DEVICES", 1);
+  if (*count > 0) return cudaSuccess;
+  const bool driver = *count == 0;
+  *count = 0;
+  return driver ? cudaErrorNoDevice : cudaErrorInsufficientDriver;
+}
+cudaError_t cudaSetDevice(int device) {
+  int count;
+  if (cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) return error;
+  if (device < 0 || device >= count) return cudaErrorInvalidDevice;
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  int count;
+  if (cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) return error;
+  if (device < 0 || device >= count) return cudaErrorInvalidDevice;
+  const int sm = caracal::shim::arch();
+  *properties = {};
+  std::snprintf(properties->name, sizeof properties->name, "shim sm_%d", sm);
+  properties->totalGlobalMem = size_t(80) << 30;
+  properties->sharedMemPerBlockOptin = shared_limit();
+  properties->major = sm / 10, properties->minor = sm % 10;
+  properties->multiProcessorCount = sm == 90 ? 132 : sm == 80 ? 108 : 40;
+  properties->maxThreadsPerBlock = 1024;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  cudaDeviceProp properties;
+  if (cudaError_t error = cudaGetDeviceProperties(&properties, device); error != cudaSuccess) return error;
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount: *value = properties.multiProcessorCount; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = properties.major; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = properties.minor; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = int(properties.sharedMemPerBlockOptin); break;
+    default: return cudaErrorInvalidValue;
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() { return forbidden() ? cudaErrorStreamCaptureUnsupported : cudaSuccess; }
+
+cudaError_t cudaMalloc(void** memory, size_t bytes) { return allocate(memory, bytes, false); }
+cudaError_t cudaFree(void* memory) { return release(memory, false); }
+cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) { return allocate(memory, bytes, true); }
+cudaError_t cudaFreeHost(void* memory) { return release(memory, true); }
+
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (bytes != 0 && !known(to, bytes) && !known(from, bytes)) return cudaErrorInvalidValue;
+  std::memcpy(to, from, bytes);
+  copies++;
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  // Memory that is not pinned would be copied too, but not without a stop: no part of caracal does that.
+  if (bytes != 0 && (!known(to, bytes) || !known(from, bytes))) return cudaErrorInvalidValue;
+  copies++;
+  return submit(stream, [=] {
+    if (bytes != 0) std::memcpy(to, from, bytes);
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
+  if (bytes != 0 && !known(memory, bytes)) return cudaErrorInvalidValue;
+  return submit(stream, [=] {
+    if (bytes != 0) std::memset(memory, value, bytes);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new CUstream_st{current_device, nullptr, {}};
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  if (stream == nullptr) return cudaErrorInvalidResourceHandle;
+  delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  synchronizations++;
+  if (stream == nullptr || stream->capture == nullptr) return cudaSuccess;
+  stream->invalid = true;
+  return cudaErrorStreamCaptureUnsupported;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (stream == nullptr) return cudaErrorStreamCaptureUnsupported;
+  if (stream->capture != nullptr) return cudaErrorInvalidValue;
+  if (stream->device != current_device) return cudaErrorInvalidResourceHandle;
+  stream->capture = std::make_unique<CUgraph_st>();
+  stream->by = std::this_thread::get_id();
+  stream->invalid = false;
+  captured_here.push_back(stream);
+  captures++;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (stream == nullptr || stream->capture == nullptr) return cudaErrorStreamCaptureUnmatched;
+  if (stream->by != std::this_thread::get_id()) return cudaErrorStreamCaptureWrongThread;
+  std::erase(captured_here, stream);
+  std::unique_ptr<CUgraph_st> captured = std::move(stream->capture);
+  if (stream->invalid) return cudaErrorStreamCaptureInvalidated;
+  *graph = captured.release();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  *status = stream == nullptr || stream->capture == nullptr ? cudaStreamCaptureStatusNone
+            : stream->invalid                               ? cudaStreamCaptureStatusInvalidated
+                                                            : cudaStreamCaptureStatusActive;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  *exec = nullptr;
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  *exec = new CUgraphExec_st{{graph->nodes}, current_device};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  if (exec == nullptr) return cudaErrorInvalidResourceHandle;
+  if (exec->device != current_device) return cudaErrorInvalidResourceHandle;
+  graph_launches++;
+  return submit(stream, [exec] {
+    for (const auto& node : exec->nodes) {
+      if (cudaError_t error = node(); error != cudaSuccess) return error;
+    }
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+  if (value < 0 || size_t(value) > shared_limit()) return cudaErrorInvalidValue;
+  const std::lock_guard guard(lock);
+  shared_limits[kernel] = value;
+  return cudaSuccess;
+}

@@ -1,0 +1,23 @@
+// What tests may ask of the shim (cuda_runtime.h beside it): why the last kernel failed, what was asked of the driver.
+//
+// Environment: CARACAL_SHIM_SM (75, 80, 86, 89, 90): the compute capability of its devices; CARACAL_SHIM_DEVICES: how
+// many there are, 1 if not given, -1: no driver; CARACAL_SHIM_SEED: another order of blocks, warps and lanes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace caracal::shim {
+
+/// Which thread of which block did what; empty if no kernel has failed.
+std::string last_failure();
+/// The order of blocks, warps and lanes of the kernels from here on.
+void seed(uint64_t value);
+
+struct Counters {
+  int64_t launches, graph_launches, captures, copies, synchronizations;
+  int64_t allocations, allocated;  // calls; device and pinned memory not yet released
+};
+Counters counters();
+
+}  // namespace caracal::shim

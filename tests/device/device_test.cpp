@@ -1,0 +1,311 @@
+// Models on a device against the same models on the CPU, and what the runtime promises of a call there: one launch of a
+// graph, none captured after prepare(), errors that leave everything usable.
+#include <map>
+#include <random>
+#include <set>
+#include <thread>
+
+#include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
+#include <caracal/runtime/cuda_device.h>
+#include <caracal/runtime/cuda_workspace.h>
+
+#include "models_testing.h"
+#include "plain_table.h"
+
+namespace caracal {
+namespace {
+
+using kernels::cuda::plain_counters;
+
+std::shared_ptr<Runtime> runtime_on(const std::string& device) {
+  return std::make_shared<Runtime>(RuntimeOptions{.device = device, .threads = 1});
+}
+
+ModelInputs texts(const std::vector<int64_t>& lengths, uint32_t seed = 1) {
+  std::mt19937 random(seed);
+  std::vector<std::vector<int64_t>> rows;
+  for (int64_t length : lengths) {
+    rows.emplace_back();
+    for (int64_t i = 0; i < length; i++) rows.back().push_back(int64_t(random() % 100));
+  }
+  return make_inputs(rows);
+}
+
+BertConfig tiny_config() {
+  BertConfig config;
+  config.vocab_size = 100, config.hidden_size = 24, config.num_hidden_layers = 2, config.num_attention_heads = 3;
+  config.intermediate_size = 40, config.max_position_embeddings = 64;
+  return config;
+}
+
+AnyModel tiny(const std::shared_ptr<Runtime>& runtime, const std::string& dtype = "float32") {
+  return AutoModel::from_config(tiny_config(), {.dtype = dtype, .runtime = runtime});
+}
+
+double worst(const Tensor& a, const Tensor& b) {
+  if (!a.defined() || a.shape() != b.shape()) return INFINITY;
+  double result = 0;
+  for (int64_t i = 0; i < a.numel(); i++) {
+    const double x = double(a.data<float>()[i]), y = double(b.data<float>()[i]);
+    const double difference = std::abs(x - y) / std::max(1.0, std::abs(y));
+    result = std::isnan(difference) ? INFINITY : std::max(result, difference);
+  }
+  return result;
+}
+
+void expect_equal(const ModelOutput& got, const ModelOutput& want, double tolerance) {
+  const auto a = got.named(), b = want.named();
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); i++) {
+    EXPECT_EQ(a[i].first, b[i].first);
+    EXPECT_LE(worst(a[i].second, b[i].second), tolerance) << a[i].first;
+  }
+}
+
+struct Numbers {
+  const char* dtype;
+  double tolerance;
+};
+constexpr Numbers kNumbers[] = {{"float32", 2e-5}, {"float16", 2e-3}, {"bfloat16", 2e-2}};
+
+TEST(Device, EveryOutputIsTheCpus) {
+  const ForwardOptions all{.output_hidden_states = true, .output_attentions = true};
+  const ModelInputs inputs = texts({5, 17, 1, 30});
+  for (const Numbers& numbers : kNumbers) {
+    SCOPED_TRACE(numbers.dtype);
+    const AnyModel device = tiny(runtime_on("cuda"), numbers.dtype), cpu = tiny(runtime_on("cpu"), numbers.dtype);
+    const ModelOutput got = (*device)(inputs, all), want = (*cpu)(inputs, all);
+    EXPECT_EQ(got.hidden_states.size(), 3u);
+    EXPECT_EQ(got.attentions.size(), 2u);
+    expect_equal(got, want, numbers.tolerance);
+    for (const auto& [name, tensor] : got.named()) {
+      EXPECT_EQ(tensor.dtype(), DType::F32);
+      EXPECT_FALSE(tensor.on_cuda());
+    }
+    const bool narrow = numbers.dtype != std::string("float32");
+    EXPECT_EQ(worst(got.last_hidden_state, want.last_hidden_state) > 2e-5, narrow);  // not float32 by mistake
+  }
+}
+
+TEST(Device, BatchMatesChangeNoBit) {
+  for (const Numbers& numbers : kNumbers) {
+    const AnyModel model = tiny(runtime_on("cuda"), numbers.dtype);
+    const std::vector<int64_t> lengths = {7, 40, 1, 33, 20};
+    const ModelInputs together = texts(lengths);
+    const ModelOutput all = (*model)(together);
+    for (size_t b = 0; b < lengths.size(); b++) {
+      ModelInputs alone;
+      alone.input_ids = together.input_ids.rows(int64_t(b), int64_t(b) + 1);
+      alone.attention_mask = together.attention_mask.rows(int64_t(b), int64_t(b) + 1);
+      const ModelOutput one = (*model)(alone);
+      EXPECT_TRUE(bytes_equal(one.last_hidden_state, all.last_hidden_state.rows(int64_t(b), int64_t(b) + 1)));
+      EXPECT_TRUE(bytes_equal(one.pooler_output, all.pooler_output.rows(int64_t(b), int64_t(b) + 1)));
+    }
+  }
+}
+
+// Whatever the mix of lengths: once prepared, a call is one launch of a graph that is there.
+TEST(Device, RandomMixesCaptureNothing) {
+  const auto runtime = runtime_on("cuda");
+  const CudaDevice& device = *runtime->cuda();
+  const AnyModel model = tiny(runtime);
+  model->prepare(128, 8);
+  const int64_t captures = device.captures, blocks = plain_counters.blocks;
+  EXPECT_GT(captures, 10);
+  plain_counters.skip_kernels = true;
+  std::mt19937 random(7);
+  ModelOutput output;
+  constexpr int kCalls = 100'000;
+  const int64_t launches = device.graph_launches;
+  for (int i = 0; i < kCalls; i++) {
+    std::vector<int64_t> lengths;
+    int64_t left = 1 + random() % 128;
+    for (int64_t b = 1 + random() % 8; b > 0 && left > 0; b--) {
+      lengths.push_back(std::min<int64_t>({left, 64, 1 + int64_t(random() % 64)}));
+      left -= lengths.back();
+    }
+    ModelInputs inputs = texts(lengths, uint32_t(i));
+    if (i % 5 == 0) inputs.attention_mask.data<int64_t>()[0] = 0;  // a row that only attends
+    if (i % 7 == 0) inputs.token_type_ids = Tensor::zeros(inputs.input_ids.shape(), DType::I64);
+    model->forward(inputs, output);
+  }
+  plain_counters.skip_kernels = false;
+  EXPECT_EQ(device.captures, captures);
+  EXPECT_EQ(device.graph_launches - launches, kCalls);
+  EXPECT_EQ(plain_counters.blocks, blocks);  // of memory
+}
+
+// Sound: sizes follow from the number of samples' bucket.
+TEST(Device, RandomLengthsOfAudioCaptureLittle) {
+  const auto runtime = runtime_on("cuda");
+  const std::string directory = data_path("models/wav2vec2/base_geometry");
+  const AnyModel model = AutoModel::from_pretrained(directory, {.runtime = runtime});
+  plain_counters.skip_kernels = true;
+  std::mt19937 random(7);
+  ModelOutput output;
+  ModelInputs inputs;
+  const int64_t captures = runtime->cuda()->captures;
+  std::set<int64_t> buckets;
+  for (int i = 0; i < 1000; i++) {
+    const int64_t samples = 2000 + int64_t(random() % 14'000);
+    buckets.insert(Ctx::next_bucket(samples));
+    inputs.input_values = Tensor::zeros({1, samples});
+    model->forward(inputs, output);
+  }
+  plain_counters.skip_kernels = false;
+  EXPECT_LE(runtime->cuda()->captures - captures, int64_t(buckets.size()));
+}
+
+TEST(Device, WorkspacesGrowAndForgetTheirGraphs) {
+  const auto runtime = runtime_on("cuda");
+  const AnyModel device = tiny(runtime), cpu = tiny(runtime_on("cpu"));
+  const std::vector<std::vector<int64_t>> mixes = {
+      {3}, std::vector<int64_t>(16, 64), {9, 2}, std::vector<int64_t>(100, 64), {3}, std::vector<int64_t>(16, 60)};
+  for (const std::vector<int64_t>& lengths : mixes) {
+    const ModelInputs inputs = texts(lengths);
+    expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
+  }
+  // Calls that came before are known.
+  const int64_t captures = runtime->cuda()->captures;
+  expect_equal((*device)(texts({3}, 5)), (*cpu)(texts({3}, 5)), 2e-5);
+  expect_equal((*device)(texts(mixes[3], 6)), (*cpu)(texts(mixes[3], 6)), 2e-5);
+  EXPECT_EQ(runtime->cuda()->captures, captures);
+}
+
+TEST(Device, EmptyBatchesAndFullyMaskedRows) {
+  const AnyModel device = tiny(runtime_on("cuda")), cpu = tiny(runtime_on("cpu"));
+  ModelInputs inputs = texts({4, 6});
+  std::fill_n(inputs.attention_mask.data<int64_t>(), 6, int64_t(0));
+  expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
+  std::fill_n(inputs.attention_mask.data<int64_t>(), 12, int64_t(0));
+  expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
+  inputs.input_ids = Tensor::zeros({0, 3}, DType::I64);
+  inputs.attention_mask = {};
+  expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
+}
+
+TEST(Device, TwoModelsAndFourThreads) {
+  const auto runtime = runtime_on("cuda");
+  const AnyModel a = tiny(runtime), b = tiny(runtime, "float16");
+  std::vector<ModelInputs> inputs;
+  std::vector<ModelOutput> want_a, want_b;
+  for (uint32_t i = 0; i < 4; i++) {
+    inputs.push_back(texts({int64_t(3 + 9 * i), 5}, i));
+    want_a.push_back((*a)(inputs.back()));
+    want_b.push_back((*b)(inputs.back()));
+  }
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  for (size_t t = 0; t < 4; t++)
+    threads.emplace_back([&, t] {
+      ModelOutput output;
+      for (size_t i = 0; i < 20; i++) {
+        const size_t which = (t + i) % 4;
+        (i % 2 ? a : b)->forward(inputs[which], output);
+        const ModelOutput& want = (i % 2 ? want_a : want_b)[which];
+        wrong += !bytes_equal(output.last_hidden_state, want.last_hidden_state);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Device, ErrorsLeaveEverythingUsable) {
+  const AnyModel device = tiny(runtime_on("cuda")), cpu = tiny(runtime_on("cpu"));
+  const ModelInputs inputs = texts({4, 6}), larger = texts(std::vector<int64_t>(200, 64));
+  plain_counters.fail_launches = true;
+  EXPECT_EQ(message_of([&] { (*device)(inputs); }), "[CUDA] expected success but got: out of memory");
+  plain_counters.fail_launches = false;
+  plain_counters.fail_allocations = true;
+  EXPECT_EQ(message_of([&] { (*device)(larger); }), "[CUDA] expected success but got: out of memory");
+  EXPECT_EQ(message_of([&] { tiny(runtime_on("cuda")); }), "[CUDA] expected success but got: out of memory");
+  plain_counters.fail_allocations = false;
+  ModelInputs bad = inputs;
+  bad.input_ids = inputs.input_ids.clone();
+  bad.input_ids.data<int64_t>()[0] = 100;
+  EXPECT_NE(message_of([&] { (*device)(bad); }).find("expected ids from 0 to 99 but got 100"), std::string::npos);
+  expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
+  expect_equal((*device)(larger), (*cpu)(larger), 2e-5);
+}
+
+TEST(Device, GivesBackAllMemory) {
+  const int64_t blocks = plain_counters.blocks, graphs = plain_counters.graphs;
+  {
+    const AnyModel model = tiny(runtime_on("cuda"));
+    (*model)(texts({4, 6}));
+    EXPECT_GT(plain_counters.blocks, blocks);
+    EXPECT_GT(plain_counters.graphs, graphs);
+  }
+  EXPECT_EQ(plain_counters.blocks, blocks);
+  EXPECT_EQ(plain_counters.graphs, graphs);
+}
+
+TEST(Device, KeepsTheMostUsedGraphs) {
+  const auto runtime = runtime_on("cuda");
+  const AnyModel model = tiny(runtime);
+  plain_counters.skip_kernels = true;
+  ModelOutput output;
+  auto captures_of = [&](int64_t b, int64_t s) {
+    const int64_t before = runtime->cuda()->captures;
+    ModelInputs inputs;  // (B, S, H) goes up as it is: each shape is a call of its own
+    inputs.inputs_embeds = Tensor::zeros({b, s, 24});
+    model->forward(inputs, output);
+    return runtime->cuda()->captures - before;
+  };
+  captures_of(30, 30);  // the largest first: a workspace that grows forgets all
+  for (int64_t b = 1; b <= 30; b++)
+    for (int64_t s = 1; s <= 30; s++) captures_of(b, s);
+  EXPECT_EQ(captures_of(30, 30), 0);
+  EXPECT_EQ(captures_of(20, 7), 0);  // lately
+  EXPECT_EQ(captures_of(1, 1), 1);   // long ago
+  EXPECT_EQ(captures_of(1, 1), 0);
+  EXPECT_LE(plain_counters.graphs, 512);
+  plain_counters.skip_kernels = false;
+}
+
+TEST(Device, Names) {
+  EXPECT_EQ(Runtime(RuntimeOptions{.device = "cpu", .threads = 1}).cuda(), nullptr);
+  EXPECT_EQ(runtime_on("cuda:0")->cuda()->name(), "plain loops");
+  EXPECT_EQ(runtime_on("")->cuda()->name(), "plain loops");  // of the environment
+  for (const char* name : {"gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:99999999999", "CUDA"})
+    EXPECT_EQ(message_of([&] { runtime_on(name); }),
+              std::string("[device] expected cpu, cuda or cuda:N but got '") + name + "'");
+  EXPECT_EQ(message_of([&] { runtime_on("cuda:1"); }), "[device] expected cuda:0 to cuda:0 but got cuda:1");
+  plain_counters.devices = 0;
+  EXPECT_EQ(message_of([&] { runtime_on("cuda"); }),
+            "[device] expected a CUDA device but got none: this machine has no NVIDIA driver or no GPU");
+  plain_counters.devices = 1;
+  EXPECT_NE(message_of([&] { tiny(runtime_on("cuda"), "int8"); }).find("[dtype] expected auto, float32"),
+            std::string::npos);
+}
+
+TEST(Device, MemoryThatIsNotTheCpus) {
+  const Tensor x = Tensor::view(nullptr, {2, 3}, DType::F32, nullptr, {DeviceType::cuda, 0});
+  const char* text = "[Tensor::data] expected memory of the CPU but got cuda";
+  EXPECT_EQ(message_of([&] { x.data<float>(); }), text);
+  EXPECT_EQ(message_of([&] { x.values<float>(); }), text);
+  EXPECT_EQ(message_of([&] { x.clone(); }), text);
+  EXPECT_EQ(message_of([&] { x.to(DType::F16); }), text);
+  EXPECT_TRUE(x.rows(0, 1).on_cuda());
+  EXPECT_TRUE(x.reshape({6}).on_cuda());
+}
+
+TEST(Device, Buckets) {
+  for (const auto& [n, want] : std::map<int64_t, int64_t>{{0, 0},
+                                                          {1, 32},
+                                                          {32, 32},
+                                                          {33, 64},
+                                                          {97, 128},
+                                                          {129, 192},
+                                                          {1024, 1024},
+                                                          {1025, 1280},
+                                                          {2049, 2560},
+                                                          {4096, 4096},
+                                                          {4097, 5120}})
+    EXPECT_EQ(Ctx::next_bucket(n), want) << n;
+  for (const auto& [n, want] : std::map<int64_t, int64_t>{{0, 0}, {1, 1}, {2, 2}, {3, 4}, {33, 64}})
+    EXPECT_EQ(Ctx::next_power(n), want) << n;
+}
+
+}  // namespace
+}  // namespace caracal

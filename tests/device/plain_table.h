@@ -1,0 +1,18 @@
+// What tests ask of, and do to, the device that plain_table.cpp makes of loops.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace caracal::kernels::cuda {
+
+struct PlainCounters {
+  std::atomic<int> devices{1};
+  std::atomic<bool> fail_allocations{false}, fail_launches{false};
+  std::atomic<bool> skip_kernels{false};      // launches do nothing
+  std::atomic<int64_t> kernels{0};            // that have run
+  std::atomic<int64_t> blocks{0}, graphs{0};  // that are there
+};
+extern PlainCounters plain_counters;
+
+}  // namespace caracal::kernels::cuda
