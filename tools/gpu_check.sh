@@ -114,6 +114,7 @@ step_goldens() {
 }
 
 step_bench() {
+  rm -f "$out"/gpu.*
   "$python" -c 'import torch, transformers' || return 77
   # shellcheck disable=SC2086
   "$python" bench/compare_gpu.py --caracal "$build/tools/caracal" --mixes-program "$build/bench/batch_mixes_bench" \
@@ -179,7 +180,7 @@ echo "{\"version\": \"$version\", \"date\": \"$(date -u +'%F %H:%M UTC')\", \"pa
     tail -n 15 "$out/$step.log"
     echo '```'
   done
-  if [[ -s $out/gpu.md ]]; then
+  if [[ -n ${result_of[bench]:-} && -s $out/gpu.md ]]; then
     printf '\n## Benchmark\n\n'
     cat "$out/gpu.md"
   fi
