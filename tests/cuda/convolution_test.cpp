@@ -77,6 +77,7 @@ struct Problem {
     args.pad_y = pad_y, args.pad_x = pad_x, args.dilation_y = dilation_y, args.dilation_x = dilation_x;
     args.activation = act(activation), args.residual_first = residual_first;
     EXPECT_CUDA(plan ? convolution_planned(nullptr, args, *plan) : table().convolution(nullptr, args));
+    EXPECT_CUDA(table().synchronize(nullptr));
     return out.bytes();
   }
 
@@ -161,6 +162,8 @@ TEST(Convolution, Images) {
       p.check();
       p.height = 9, p.width = 8, p.kernel_y = p.kernel_x = 3, p.stride_x = 2, p.pad_y = 4, p.pad_x = 3;
       p.dilation_y = 2, p.dilation_x = 3;  // padding beyond the first tap
+      p.check();
+      p.pad_y = p.pad_x = 0, p.dilation_y = 1, p.dilation_x = 2;
       p.check();
       p = Problem{type, 3, channels, 8};
       p.height = p.width = 2, p.kernel_y = p.kernel_x = 5, p.pad_y = p.pad_x = 2;

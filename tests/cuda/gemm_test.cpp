@@ -48,6 +48,7 @@ struct Problem {
     args.activation = act(activation), args.residual_first = residual_first;
     args.scratch = size ? memory.data() : nullptr;
     EXPECT_CUDA(plan ? gemm_planned(nullptr, args, *plan) : table().gemm(nullptr, args));
+    EXPECT_CUDA(table().synchronize(nullptr));
     return c.bytes();
   }
 
@@ -218,7 +219,7 @@ TEST(Gemm, PartsOfABatchAreTheBatch) {
 
 TEST(Gemm, EveryPlanGivesTheSameBits) {
   for (const Type type : kTypes) {
-    for (const int64_t k : {24, 1032, 2056, 3072}) {
+    for (const int64_t k : {24, 1032, 3072}) {
       Problem p(type, 35, 27, k);
       p.activation = Activation::gelu, p.residual = true;
       for (const bool simt : {false, true}) {
@@ -236,6 +237,10 @@ TEST(Gemm, EveryPlanGivesTheSameBits) {
       ASSERT_EQ(p.bytes(), own);
     }
   }
+  // Every product underflows to -0.
+  Problem p(Type::f32, 3, 5, 16);
+  p.bias = false, p.a.assign(p.a.size(), -1e-30f), p.w.assign(p.w.size(), 1e-30f);
+  for (const Plan& plan : plans(Type::f32, 16)) ASSERT_EQ(p.bytes(plan), std::vector<uint8_t>(size_t(3 * 5 * 4)));
 }
 
 TEST(Gemm, SlicesFollowFromK) {
