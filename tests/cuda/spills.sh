@@ -2,17 +2,19 @@
 # No kernel that a model's time depends on keeps registers in memory, on any architecture.
 # usage: spills.sh REPORT...      what ptxas -v said of each source
 set -euo pipefail
-hot='gemm|attention|layer_norm|convolution'
+hot='gemm|attention|layer_?norm|embedding_?norm|convolution'  # in the kernel's name or its arguments'
 cat "$@" | awk -v hot="$hot" '
   /Compiling entry function/ {
     split($0, quoted, "\047")
-    kernel = quoted[2]; arch = quoted[4]
+    kernel = quoted[2]; arch = quoted[4]; is_hot = tolower(kernel) ~ hot
     kernels++
-    archs[arch] = archs[arch] + (kernel ~ hot)
+    archs[arch] = archs[arch] + is_hot
   }
   /bytes spill stores/ && kernel != "" {
-    if (($5 != 0 || $9 != 0) && kernel ~ hot) { print arch ": " kernel ": " $5 " bytes stored, " $9 " loaded"; bad = 1 }
-    else if ($5 != 0 || $9 != 0) print "not hot: " arch ": " kernel ": " $5 " bytes stored, " $9 " loaded"
+    if ($1 != 0 || $5 != 0 || $9 != 0) {  # a stack frame: an array whose index is not known when it is compiled
+      print (is_hot ? "" : "not hot: ") arch ": " kernel ": " $0
+      bad = bad || is_hot
+    }
     seen[arch]++
     kernel = ""
   }
