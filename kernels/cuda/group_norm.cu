@@ -1,7 +1,5 @@
 // Group norm over the rows of sequences, in place: statistics of the columns of blocks of rows, which are added up for
 // each group, then a scale and a shift for each column.
-#include <algorithm>
-
 #include <caracal/kernels/cuda/sequences.cuh>
 #include <caracal/kernels/cuda/vectors.cuh>
 
@@ -9,7 +7,6 @@ namespace caracal::kernels::cuda {
 namespace {
 
 constexpr int kBlockRows = 64, kWarps = 8, kThreads = 32 * kWarps, kRowsAThread = kBlockRows / kWarps;
-constexpr int64_t kMostBlocks = 65535;            // along y
 constexpr int64_t kMostItems = int64_t(1) << 31;  // of a group: counted in 32 bits
 
 /// Of the values of a column in a block of rows: the mean and Σ (x - mean)².
@@ -105,39 +102,37 @@ __device__ double sum_block(double sum, double (&shared)[kWarps]) {
   return sum;
 }
 
-// A block of a grid (groups, sequences).
+// A block of a grid of the groups of each sequence.
 __global__ void __launch_bounds__(kThreads) group_moments_kernel(const __grid_constant__ GroupNormArgs a) {
   __shared__ double shared[kWarps];
   start_next();
   wait_for_previous();
   const unsigned width = unsigned(a.cols / a.groups);
-  const int64_t group = blockIdx.x;
+  const int64_t group = blockIdx.x % a.groups, b = blockIdx.x / a.groups;
   const Scratch scratch = scratch_of(a.scratch, a.batch, a.tokens, a.cols);
-  for (int64_t b = blockIdx.y; b < a.batch; b += gridDim.y) {
-    const int64_t rows = a.lengths[b];
-    const unsigned items = unsigned((rows + kBlockRows - 1) / kBlockRows) * width;
-    if (rows <= 0) continue;
-    const Moments* moments = scratch.moments + first_block<kBlockRows>(a.offsets[b], b) * a.cols + group * width;
-    const double count = double(rows) * double(width);
-    auto sum = [&](auto value) {
-      double s = 0;
-      for (unsigned i = threadIdx.x; i < items; i += kThreads) {
-        const int64_t block = i / width, left = rows - block * kBlockRows;
-        s += value(moments[block * a.cols + i % width], double(left < kBlockRows ? left : kBlockRows));
-      }
-      return sum_block(s, shared);
-    };
-    const double mean = sum([](const Moments& m, double n) { return n * m.mean; }) / count;
-    const double variance =
-        sum([&](const Moments& m, double n) { return m.squares + n * (m.mean - mean) * (m.mean - mean); }) / count;
-    const float center = float(mean);
-    float* coefficients = scratch.coefficients + b * 3 * a.cols;
-    for (int64_t c = group * width + threadIdx.x; c < (group + 1) * width; c += kThreads) {
-      const double scale = double(a.weight[c]) / sqrt(variance + a.eps);
-      coefficients[c] = center;
-      coefficients[a.cols + c] = float(scale);
-      coefficients[2 * a.cols + c] = float(double(a.bias[c]) + (double(center) - mean) * scale);
+  const int64_t rows = a.lengths[b];
+  const unsigned items = unsigned((rows + kBlockRows - 1) / kBlockRows) * width;
+  if (rows <= 0) return;
+  const Moments* moments = scratch.moments + first_block<kBlockRows>(a.offsets[b], b) * a.cols + group * width;
+  const double count = double(rows) * double(width);
+  auto sum = [&](auto value) {
+    double s = 0;
+    for (unsigned i = threadIdx.x; i < items; i += kThreads) {
+      const int64_t block = i / width, left = rows - block * kBlockRows;
+      s += value(moments[block * a.cols + i % width], double(left < kBlockRows ? left : kBlockRows));
     }
+    return sum_block(s, shared);
+  };
+  const double mean = sum([](const Moments& m, double n) { return n * m.mean; }) / count;
+  const double variance =
+      sum([&](const Moments& m, double n) { return m.squares + n * (m.mean - mean) * (m.mean - mean); }) / count;
+  const float center = float(mean);
+  float* coefficients = scratch.coefficients + b * 3 * a.cols;
+  for (int64_t c = group * width + threadIdx.x; c < (group + 1) * width; c += kThreads) {
+    const double scale = double(a.weight[c]) / sqrt(variance + a.eps);
+    coefficients[c] = center;
+    coefficients[a.cols + c] = float(scale);
+    coefficients[2 * a.cols + c] = float(double(a.bias[c]) + (double(center) - mean) * scale);
   }
 }
 
@@ -175,9 +170,9 @@ int group_norm(Stream stream, const GroupNormArgs& a) {
   if (a.tokens / kBlockRows * (a.cols / a.groups) > kMostItems) return cudaErrorInvalidValue;
   return with_vectors(a.type, a.cols, {a.x, a.scratch}, [&]<class T, int V>() {
     const dim3 grid(unsigned(count_blocks<kBlockRows>(a.tokens, a.batch)), unsigned((a.cols + 32 * V - 1) / (32 * V)));
-    const dim3 groups(unsigned(a.groups), unsigned(std::min(a.batch, kMostBlocks)));
     if (int error = launch(stream, column_moments_kernel<T, V>, grid, dim3(kThreads), 0, a)) return error;
-    if (int error = launch(stream, group_moments_kernel, groups, dim3(kThreads), 0, a)) return error;
+    if (int error = launch(stream, group_moments_kernel, dim3(unsigned(a.groups * a.batch)), dim3(kThreads), 0, a))
+      return error;
     return launch(stream, group_norm_kernel<T, V>, grid, dim3(kThreads), 0, a);
   });
 }

@@ -13,7 +13,7 @@ __global__ void patches_kernel(const __grid_constant__ PatchesArgs a) {
   const unsigned across = unsigned(a.width / a.patch_width), patches = unsigned(a.height / a.patch_height) * across;
   const unsigned vectors = unsigned(a.patch_width) / V, lines = unsigned(a.patch_height);
   const int64_t cols = a.channels * a.patch_height * a.patch_width, size = patches * cols;
-  for_each_item(size / V, a.batch, [&](int64_t image, unsigned item) {
+  for_item(size / V, [&](int64_t image, unsigned item) {
     const unsigned line = item / vectors, plane = line / lines, patch = plane / unsigned(a.channels);
     const int64_t x = int64_t(patch % across) * a.patch_width + item % vectors * V;
     const int64_t y = int64_t(patch / across) * a.patch_height + line % lines;
@@ -32,7 +32,7 @@ __global__ void pixel_shuffle_kernel(const __grid_constant__ PixelShuffleArgs a)
   const unsigned factor = unsigned(a.factor), vectors = unsigned(a.width) * factor / V;
   const unsigned lines = unsigned(a.height) * factor;
   const int64_t cols = a.channels * a.factor * a.factor, size = a.height * a.width * cols;
-  for_each_item(size / V, a.batch, [&](int64_t image, unsigned item) {
+  for_item(size / V, [&](int64_t image, unsigned item) {
     const unsigned line = item / vectors, x = item % vectors * V, y = line % lines, channel = line / lines;
     const int64_t row = image * a.height * a.width + int64_t(y / factor) * a.width + x / factor;
     float v[V];
@@ -73,7 +73,7 @@ __global__ void interpolate_bicubic_kernel(const __grid_constant__ ResizeArgs a)
   const unsigned vectors = unsigned(a.cols / V), out_width = unsigned(a.out_width);
   const float scale_y = float(height) / float(a.out_height), scale_x = float(width) / float(out_width);
   const int64_t size = a.out_height * a.out_width * a.cols;
-  for_each_item(size / V, a.batch, [&](int64_t image, unsigned item) {
+  for_item(size / V, [&](int64_t image, unsigned item) {
     const unsigned pixel = item / vectors;
     float wy[4], wx[4], sum[V] = {};
     const int top = cubic_taps(wy, pixel / out_width, scale_y), left = cubic_taps(wx, pixel % out_width, scale_x);
@@ -99,7 +99,7 @@ template <class T, class Value>
 __global__ void image_rows_kernel(const __grid_constant__ ImageRowsArgs a) {
   start_next();
   wait_for_previous();
-  for_each_item(a.pixels, a.batch, [&](int64_t image, unsigned pixel) {
+  for_item(a.pixels, [&](int64_t image, unsigned pixel) {
     const Value* from = static_cast<const Value*>(a.images) + image * a.channels * a.pixels + pixel;
     T* to = static_cast<T*>(a.out) + (image * a.pixels + pixel) * a.channels;
     for (int64_t c = 0; c < a.channels; c++) store(to + c, (float(from[c * a.pixels]) - a.mean[c]) / a.deviation[c]);
@@ -121,7 +121,7 @@ __global__ void image_rows_of_colors_kernel(const __grid_constant__ ImageRowsArg
   float mean[3], deviation[3];
 #pragma unroll
   for (int c = 0; c < 3; c++) mean[c] = a.mean[c], deviation[c] = a.deviation[c];
-  for_each_item(a.pixels / 8, a.batch, [&](int64_t image, unsigned item) {
+  for_item(a.pixels / 8, [&](int64_t image, unsigned item) {
     const Value* from = static_cast<const Value*>(a.images) + image * 3 * a.pixels + int64_t(item) * 8;
     float rows[3][8];  // 24 numbers in the order of `out`
 #pragma unroll

@@ -14,7 +14,6 @@ namespace {
 constexpr int kSumRows = 256;  // windows whose sums are one block
 constexpr int kOutRows = 32;   // windows that one block multiplies
 constexpr int kSumThreads = 96, kScaleThreads = 256, kThreads = 128;
-constexpr int64_t kMostBlocks = 65535;  // along y
 
 // The variance of a few outputs may be next to nothing beside the outputs: float's digits would not do.
 constexpr int64_t kFewOutputs = 64;
@@ -46,13 +45,15 @@ __global__ void __launch_bounds__(kSumThreads) window_sums_kernel(const __grid_c
     out[i * gridDim.x] = sum_of_windows(x, block.rows, a.stride, taps_of_sum(i, a.kernel));
 }
 
+__host__ __device__ int64_t scale_tiles(int64_t channels) { return (channels + kScaleThreads - 1) / kScaleThreads; }
+
 __device__ double sum_warp(double sum) {
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, mask);
   return sum;
 }
 
-// A block of a grid (tiles of channels, sequences); shared: the sums, which become means and covariances.
+// A block of a grid of the tiles of channels of each sequence; shared: the sums, which become means and covariances.
 template <class T>
 __global__ void __launch_bounds__(kScaleThreads) channel_scales_kernel(const __grid_constant__ NormalizedConv1dArgs a) {
   CARACAL_SHARED(double, shared);
@@ -60,46 +61,44 @@ __global__ void __launch_bounds__(kScaleThreads) channel_scales_kernel(const __g
   wait_for_previous();
   const Scratch scratch = scratch_of(a);
   const int64_t taps = a.kernel, sums = window_sums(taps), row_of_sums = count_blocks<kSumRows>(a.tokens, a.batch);
+  const int64_t tile = blockIdx.x % scale_tiles(a.channels), b = blockIdx.x / scale_tiles(a.channels);
   double *mean = shared, *covariance = shared + taps;
-  for (int64_t b = blockIdx.y; b < a.batch; b += gridDim.y) {
-    const int64_t first = a.out_offsets[b], rows = a.out_offsets[b + 1] - first;
-    if (rows <= 0) continue;
-    __syncthreads();  // the last sequence is done with
-    const int64_t blocks = (rows + kSumRows - 1) / kSumRows;
-    const double* partial = scratch.sums + first_block<kSumRows>(first, b);
-    for (int64_t i = threadIdx.x / 32; i < sums; i += kScaleThreads / 32) {
-      double sum = 0;
-      for (int64_t block = threadIdx.x % 32; block < blocks; block += 32) sum += partial[i * row_of_sums + block];
-      sum = sum_warp(sum);
-      if (threadIdx.x % 32 == 0) shared[i] = sum / double(rows);
+  const int64_t first = a.out_offsets[b], rows = a.out_offsets[b + 1] - first;
+  if (rows <= 0) return;
+  const int64_t blocks = (rows + kSumRows - 1) / kSumRows;
+  const double* partial = scratch.sums + first_block<kSumRows>(first, b);
+  for (int64_t i = threadIdx.x / 32; i < sums; i += kScaleThreads / 32) {
+    double sum = 0;
+    for (int64_t block = threadIdx.x % 32; block < blocks; block += 32) sum += partial[i * row_of_sums + block];
+    sum = sum_warp(sum);
+    if (threadIdx.x % 32 == 0) shared[i] = sum / double(rows);
+  }
+  __syncthreads();
+  for (int64_t i = taps + threadIdx.x; i < sums; i += kScaleThreads) {
+    const TapPair p = taps_of_sum(i, taps);
+    shared[i] -= mean[p.first] * mean[p.second];
+  }
+  if (tile == 0) {
+    for (int64_t i = threadIdx.x; i < taps; i += kScaleThreads) {
+      const float most = float(mean[i]);
+      scratch.means[b * taps + i] = most;
+      scratch.rests[b * taps + i] = float(mean[i] - double(most));
     }
-    __syncthreads();
-    for (int64_t i = taps + threadIdx.x; i < sums; i += kScaleThreads) {
-      const TapPair p = taps_of_sum(i, taps);
-      shared[i] -= mean[p.first] * mean[p.second];
-    }
-    if (blockIdx.x == 0) {
-      for (int64_t i = threadIdx.x; i < taps; i += kScaleThreads) {
-        const float most = float(mean[i]);
-        scratch.means[b * taps + i] = most;
-        scratch.rests[b * taps + i] = float(mean[i] - double(most));
-      }
-    }
-    __syncthreads();
-    const int64_t c = int64_t(blockIdx.x) * kScaleThreads + threadIdx.x;
-    if (c >= a.channels) continue;
-    const float* w = a.w + c * taps;
-    const double variance = variance_of(w, covariance, taps);
-    const double scale = double(a.weight[c]) / sqrt(variance + a.eps);
-    scratch.scales[b * a.channels + c] = float(scale);
-    if (rows > kFewOutputs) continue;
-    for (int64_t t = 0; t < rows; t++) {
-      const float* x = a.x + a.in_offsets[b] + t * a.stride;
-      double y = 0;
-      for (int64_t i = 0; i < taps; i++) y += double(w[i]) * (double(x[i]) - mean[i]);
-      store(static_cast<T*>(a.out) + (first + t) * a.channels + c,
-            activate(float(y * scale + double(a.bias[c])), a.activation));
-    }
+  }
+  __syncthreads();
+  const int64_t c = tile * kScaleThreads + threadIdx.x;
+  if (c >= a.channels) return;
+  const float* w = a.w + c * taps;
+  const double variance = variance_of(w, covariance, taps);
+  const double scale = double(a.weight[c]) / sqrt(variance + a.eps);
+  scratch.scales[b * a.channels + c] = float(scale);
+  if (rows > kFewOutputs) return;
+  for (int64_t t = 0; t < rows; t++) {
+    const float* x = a.x + a.in_offsets[b] + t * a.stride;
+    double y = 0;
+    for (int64_t i = 0; i < taps; i++) y += double(w[i]) * (double(x[i]) - mean[i]);
+    store(static_cast<T*>(a.out) + (first + t) * a.channels + c,
+          activate(float(y * scale + double(a.bias[c])), a.activation));
   }
 }
 
@@ -205,8 +204,7 @@ size_t normalized_conv1d_scratch(int64_t batch, int64_t tokens, int64_t channels
 int normalized_conv1d(Stream stream, const NormalizedConv1dArgs& a) {
   if (a.batch <= 0 || a.tokens <= 0 || a.channels <= 0) return 0;
   const dim3 blocks(unsigned(count_blocks<kSumRows>(a.tokens, a.batch)));
-  const dim3 scales(unsigned((a.channels + kScaleThreads - 1) / kScaleThreads),
-                    unsigned(std::min(a.batch, kMostBlocks)));
+  const dim3 scales(unsigned(scale_tiles(a.channels) * a.batch));
   if (int error = launch(stream, window_sums_kernel, blocks, dim3(kSumThreads), 0, a)) return error;
   return with_type(a.type, [&]<class T>() {
     const size_t shared = size_t(window_sums(a.kernel)) * sizeof(double);

@@ -45,9 +45,8 @@ __global__ void pool_columns(const __grid_constant__ PoolArgs args, const bool i
   T* out = static_cast<T*>(args.out) + b * args.cols * (kind == PoolKind::mean_and_deviation ? 2 : 1) + column;
   float v[kPiece], mean[kPiece];
 
-  // f(row) over this thread's rows; threads right of the last column take part in combine_down alone.
+  // f(row) over this thread's rows; those of threads right of the last column are 0.
   auto for_rows = [&](auto f) {
-    if (n <= 0) return;
 #pragma unroll 4
     for (int64_t r = threadIdx.y; r < rows; r += kDown) {
       float row[kPiece];

@@ -26,7 +26,7 @@ __global__ void pool_kernel(const __grid_constant__ WindowPoolArgs a) {
   const unsigned vectors = unsigned(a.channels / V), out_width = unsigned(a.out_width);
   const int64_t size = a.out_height * a.out_width * a.channels;
   const float taps = float(a.kernel_y * a.kernel_x);
-  for_each_item(size / V, a.batch, [&](int64_t image, unsigned item) {
+  for_item(size / V, [&](int64_t image, unsigned item) {
     const unsigned pixel = item / vectors;
     const Taps x =
         taps_within(pixel % out_width, int(a.stride_x), int(a.pad_x), int(a.dilation_x), int(a.kernel_x), int(a.width));
@@ -68,7 +68,7 @@ __global__ void window_means_kernel(const __grid_constant__ WindowMeansArgs a) {
   const unsigned vectors = unsigned(a.cols / V), kernel = unsigned(a.kernel), taps = kernel * kernel;
   const unsigned out_width = unsigned(a.out_width), out_height = unsigned(a.out_height);
   const int64_t size = a.out_height * a.out_width * taps * a.cols;
-  for_each_item(size / V, a.batch, [&](int64_t image, unsigned item) {
+  for_item(size / V, [&](int64_t image, unsigned item) {
     const unsigned tap = item / vectors % taps, pixel = item / vectors / taps;
     const int middle = int(kernel / 2);
     const Cell y = cell_within(pixel / out_width, out_height, int(a.height), int(tap / kernel) - middle);
@@ -96,7 +96,7 @@ __global__ void add_upsampled_kernel(const __grid_constant__ ResizeArgs a) {
   wait_for_previous();
   const unsigned vectors = unsigned(a.cols / V), width = 2 * unsigned(a.width);
   const int64_t size = 4 * a.height * a.width * a.cols;
-  for_each_item(size / V, a.batch, [&](int64_t image, unsigned item) {
+  for_item(size / V, [&](int64_t image, unsigned item) {
     const unsigned pixel = item / vectors;
     const int64_t row = (image * a.height + pixel / width / 2) * a.width + pixel % width / 2;
     T* out = static_cast<T*>(a.out) + image * size + int64_t(item) * V;

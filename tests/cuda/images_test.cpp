@@ -467,7 +467,7 @@ TEST(GroupNorm, MatchesDoubleReference) {
 // Digits must not be lost to a mean that is large beside the deviation.
 TEST(GroupNorm, LargeMean) {
   Floats x = random(1000 * 8, 1, 14);
-  for (float& v : x) v += 1000;
+  for (float& v : x) v += 10000;
   const Sequences one{{0}, {1000}};
   const Norm norm(8, 4);
   expect_near(group_norm(Type::f32, x, one, norm), group_norm_reference(x, one, norm, Activation::none), Type::f32,
@@ -597,6 +597,15 @@ TEST(NormalizedConv1d, ManyChannels) {
     expect_near(normalized_conv1d(Type::f16, x, s, conv), normalized_conv1d_reference(x, s, conv, Activation::gelu),
                 Type::f16, 1e-5);
   }
+}
+
+// Of many channels some have two outputs that are next to equal beside their terms.
+TEST(NormalizedConv1d, SmallDifferencesOfFewOutputs) {
+  const Conv conv(2000, 10, 5);
+  const Sequences s = sequences_of({2}, conv);
+  const Floats x = random(samples_of(s), 100, 27);
+  expect_near(normalized_conv1d(Type::f32, x, s, conv, Activation::none),
+              normalized_conv1d_reference(x, s, conv, Activation::none), Type::f32, 1e-6);
 }
 
 // A constant that the norm takes out again; the variance of two close outputs; and a single one, which is its own mean.

@@ -40,6 +40,15 @@ bool same_numbers(std::vector<float> a, std::vector<float> b) {
   return same_bits(a, b);
 }
 
+/// Numbers from a multiple of 16 bytes: what is read, what is written, and the weights.
+struct Misalign {
+  int64_t in = 0, out = 0, weights = 0;
+};
+std::ostream& operator<<(std::ostream& to, Misalign m) {
+  return to << " misaligned by " << m.in << ", " << m.out << ", " << m.weights;
+}
+constexpr Misalign kMisalign[] = {{}, {.in = 1}, {.out = 1}, {.weights = 1}, {.in = 3, .out = 5}};
+
 /// How far a result may be from the exact one: the last rounding, and `f32` for what float32 arithmetic did before.
 double tolerance(Type type, double exact, double f32) {
   const double rounding = type == Type::f32   ? 0
@@ -81,12 +90,12 @@ std::vector<double> layer_norm_reference(const std::vector<float>& x, const std:
   return result;
 }
 
-/// The norm of x (rows, cols), whose memory begins `misalign` numbers after a multiple of 16 bytes.
+/// The norm of x (rows, cols).
 std::vector<float> layer_norm(Type type, const std::vector<float>& x, const std::vector<float>& weight,
                               const std::vector<float>& bias, int64_t cols, Activation activation = Activation::none,
-                              int64_t misalign = 0, bool in_place = false) {
-  Numbers in(type, x, misalign), out(type, int64_t(x.size()), misalign);
-  DeviceArray<float> w(weight), b(bias);
+                              Misalign misalign = {}, bool in_place = false) {
+  Numbers in(type, x, misalign.in), out(type, int64_t(x.size()), misalign.out);
+  DeviceArray<float> w(weight, misalign.weights), b(bias, misalign.weights);
   LayerNormArgs args{
       type, in_place ? in.data() : out.data(), in.data(), w, b, int64_t(x.size()) / cols, cols, 1e-5, act(activation)};
   run(&Cuda::layer_norm, args);
@@ -96,8 +105,8 @@ std::vector<float> layer_norm(Type type, const std::vector<float>& x, const std:
 TEST(LayerNorm, MatchesDoubleReference) {
   for (Type type : kTypes) {
     for (int64_t cols : kColumns) {
-      for (int64_t misalign : {0, 1}) {
-        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " misaligned by " << misalign);
+      for (Misalign misalign : kMisalign) {
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << misalign);
         const std::vector<float> x = random_numbers(type, 3 * cols, 3, 7),
                                  weight = random_numbers(Type::f32, cols, 1, 8),
                                  bias = random_numbers(Type::f32, cols, 1, 9);
@@ -159,7 +168,7 @@ TEST(LayerNorm, ARowsBitsAreItsOwn) {
                                bias = random_numbers(Type::f32, cols, 1, 9);
       const std::vector<float> x = random_numbers(type, 7 * cols, 3, 7);
       const std::vector<float> all = layer_norm(type, x, weight, bias, cols);
-      EXPECT_TRUE(same_bits(layer_norm(type, x, weight, bias, cols, Activation::none, 1), all)) << "misaligned";
+      EXPECT_TRUE(same_bits(layer_norm(type, x, weight, bias, cols, Activation::none, {1, 1}), all)) << "misaligned";
       for (int64_t r = 0; r < 7; r++) {
         const std::vector<float> one(x.begin() + r * cols, x.begin() + (r + 1) * cols);
         EXPECT_TRUE(same_bits(layer_norm(type, one, weight, bias, cols),
@@ -183,14 +192,15 @@ TEST(LayerNorm, ARowsBitsAreItsOwn) {
 TEST(Embedding, CopiesOrAdds) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 7, 8, 9, 24, 255, 264, 520}) {
-      for (auto [left, right] : {std::pair<int64_t, int64_t>{0, 0}, {8, 8}, {3, 2}}) {  // columns of out beside
+      // Columns of out beside, and how far the table is from alignment.
+      for (auto [left, right, misalign] : {std::array<int64_t, 3>{0, 0, 0}, {8, 8, 0}, {8, 8, 1}, {3, 2, 0}}) {
         SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " left " << left);
         const int64_t rows = 9, entries = 5, ldo = left + cols + right;
         const std::vector<int64_t> ids{4, 0, 2, 2, -1, 1, 3, 0, 4};
         const std::vector<float> entries_of = random_numbers(type, entries * cols, 3, 1);
         const std::vector<float> before = random_numbers(type, rows * ldo, 3, 2);
         for (bool accumulate : {false, true}) {
-          Numbers from(type, entries_of), out(type, before);
+          Numbers from(type, entries_of, misalign), out(type, before);
           DeviceArray<int64_t> index(ids);
           EmbeddingArgs args{type,        static_cast<char*>(out.data()) + size_t(left) * bytes_of(type),
                              from.data(), index.data(),
@@ -214,8 +224,9 @@ TEST(Embedding, CopiesOrAdds) {
 TEST(EmbeddingNorm, IsTheNormOfTheSum) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 8, 20, 264, 520, 768, 1032}) {
-      for (int64_t tables : {1, 2, 3}) {
-        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " tables " << tables);
+      for (auto [tables, misaligned] : {std::array<int64_t, 2>{1, 0}, {2, 0}, {3, 0}, {2, 1}, {2, 2}, {2, 3}, {2, 4}}) {
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " tables " << tables << " misaligned "
+                                        << misaligned);
         const int64_t rows = 5, entries = 4;
         const std::vector<int64_t> ids{3, -1, 2, 2, 1, 0, 1, 2, -9, 3, 1, 1, 0, 2, 0};
         const std::vector<float> entry = random_numbers(type, 3 * entries * cols, 2, 1);
@@ -227,9 +238,9 @@ TEST(EmbeddingNorm, IsTheNormOfTheSum) {
             for (int64_t c = 0; c < cols; c++)
               sum[size_t(r * cols + c)] +=
                   entry[size_t((i * entries + std::max<int64_t>(0, ids[size_t(i * rows + r)])) * cols + c)];
-        const Numbers from(type, entry), out(type, size_t(rows * cols));
+        const Numbers from(type, entry, misaligned == 1), out(type, size_t(rows * cols), misaligned == 2);
         const DeviceArray<int64_t> index(ids);
-        const DeviceArray<float> w(weight), b(bias);
+        const DeviceArray<float> w(weight, misaligned == 3), b(bias, misaligned == 4);
         EmbeddingNormArgs args{type, out, {}, {}, w, b, rows, cols, 1e-5};
         for (int64_t i = 0; i < tables; i++) {
           args.tables[i] = static_cast<char*>(from.data()) + size_t(i * entries * cols) * bytes_of(type);
@@ -248,11 +259,11 @@ TEST(EmbeddingNorm, IsTheNormOfTheSum) {
 TEST(ScatterRows, WritesOnlyTheRowsNamed) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 7, 8, 24, 33, 264, 513}) {
-      for (int64_t misalign : {0, 3}) {
+      for (Misalign misalign : kMisalign) {
         const std::vector<int64_t> to{6, 0, -1, 3, 2};
         const std::vector<float> x = random_numbers(type, 5 * cols, 3, 1);
         std::vector<float> expected = random_numbers(type, 8 * cols, 3, 2);
-        Numbers from(type, x, misalign), out(type, expected, misalign);
+        Numbers from(type, x, misalign.in), out(type, expected, misalign.out);
         DeviceArray<int64_t> index(to);
         RowsArgs args{type, out.data(), from.data(), index.data(), 5, cols};
         run(&Cuda::scatter_rows, args);
@@ -295,10 +306,10 @@ TEST(CopyMatrix, ConvertsBetweenAllTypes) {
 TEST(AddScaled, MatchesReference) {
   for (Type type : kTypes) {
     for (int64_t count : {1, 7, 8, 9, 1023, 1024, 1025, 2500}) {
-      for (int64_t misalign : {0, 1}) {
-        SCOPED_TRACE(testing::Message() << name_of(type) << " count " << count << " misaligned by " << misalign);
+      for (Misalign misalign : kMisalign) {
+        SCOPED_TRACE(testing::Message() << name_of(type) << " count " << count << misalign);
         const std::vector<float> x = random_numbers(type, count, 3, 1), onto = random_numbers(type, count, 3, 2);
-        Numbers in(type, x, misalign), out(type, onto, misalign);
+        Numbers in(type, x, misalign.in), out(type, onto, misalign.out);
         AddScaledArgs args{type, out.data(), in.data(), count, -0.3};
         run(&Cuda::add_scaled, args);
         std::vector<double> expected;
@@ -312,13 +323,15 @@ TEST(AddScaled, MatchesReference) {
 TEST(PrependToken, PutsATokenBeforeEachSequenceAndAddsPositions) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 8, 12, 264}) {
-      for (int64_t length : {2, 3, 6}) {
-        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " length " << length);
+      for (auto [length, misaligned] : {std::array<int64_t, 2>{2, 0}, {3, 1}, {3, 2}, {3, 3}, {3, 4}, {6, 0}}) {
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " length " << length << " misaligned "
+                                        << misaligned);
         const int64_t batch = 3, rest = length - 1;
         const std::vector<float> token = random_numbers(type, cols, 3, 1),
                                  x = random_numbers(type, batch * rest * cols, 3, 2),
                                  positions = random_numbers(type, length * cols, 3, 3);
-        Numbers first(type, token), in(type, x), added(type, positions), out(type, batch * length * cols);
+        Numbers first(type, token, misaligned == 1), in(type, x, misaligned == 2),
+            added(type, positions, misaligned == 3), out(type, batch * length * cols, misaligned == 4);
         PrependTokenArgs args{type, out.data(), first.data(), in.data(), added.data(), batch * length, length, cols};
         run(&Cuda::prepend_token, args);
         std::vector<float> expected;
@@ -336,18 +349,20 @@ TEST(PrependToken, PutsATokenBeforeEachSequenceAndAddsPositions) {
 TEST(Glu, MatchesReference) {
   for (Type type : kTypes) {
     for (int64_t cols : {1, 4, 8, 12, 33, 264}) {
-      SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols);
-      std::vector<float> x = random_numbers(type, 5 * 2 * cols, 9, 1);
-      x[0] = kInf, x[size_t(cols)] = -kInf, x[size_t(2 * cols)] = kNaN, x[size_t(5 * cols)] = -200;
-      Numbers in(type, x), out(type, 5 * cols);
-      NormalizeArgs args{type, out.data(), in.data(), 5, cols, 0};
-      run(&Cuda::glu, args);
-      std::vector<double> expected;
-      for (int64_t r = 0; r < 5; r++)
-        for (int64_t c = 0; c < cols; c++)
-          expected.push_back(double(x[size_t(2 * r * cols + c)]) /
-                             (1 + std::exp(-double(x[size_t((2 * r + 1) * cols + c)]))));
-      expect_near(out.download(), expected, type, 1e-6);
+      for (Misalign misalign : kMisalign) {
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << misalign);
+        std::vector<float> x = random_numbers(type, 5 * 2 * cols, 9, 1);
+        x[0] = kInf, x[size_t(cols)] = -kInf, x[size_t(2 * cols)] = kNaN, x[size_t(5 * cols)] = -200;
+        Numbers in(type, x, misalign.in), out(type, 5 * cols, misalign.out);
+        NormalizeArgs args{type, out.data(), in.data(), 5, cols, 0};
+        run(&Cuda::glu, args);
+        std::vector<double> expected;
+        for (int64_t r = 0; r < 5; r++)
+          for (int64_t c = 0; c < cols; c++)
+            expected.push_back(double(x[size_t(2 * r * cols + c)]) /
+                               (1 + std::exp(-double(x[size_t((2 * r + 1) * cols + c)]))));
+        expect_near(out.download(), expected, type, 1e-6);
+      }
     }
   }
 }
@@ -362,9 +377,10 @@ const Sequences kSequences{{0, 5, 5, 6, 9, 40, 75, 112, 200}, {5, 0, 1, 2, 31, 3
 constexpr int64_t kRows = 290;
 
 std::vector<float> pool(Type type, PoolKind kind, const std::vector<float>& x, const Sequences& sequences, int64_t cols,
-                        int64_t misalign = 0) {
+                        Misalign misalign = {}) {
   const int64_t batch = int64_t(sequences.lengths.size());
-  Numbers in(type, x, misalign), out(type, batch * cols * (kind == PoolKind::mean_and_deviation ? 2 : 1), misalign);
+  Numbers in(type, x, misalign.in),
+      out(type, batch * cols * (kind == PoolKind::mean_and_deviation ? 2 : 1), misalign.out);
   DeviceArray<int64_t> offsets(sequences.offsets), lengths(sequences.lengths);
   PoolArgs args{type, out.data(), in.data(), offsets.data(), lengths.data(), batch, cols, kind};
   run(&Cuda::pool, args);
@@ -397,9 +413,9 @@ TEST(Pool, MatchesDoubleReference) {
   for (Type type : kTypes) {
     for (PoolKind kind : {PoolKind::mean, PoolKind::most, PoolKind::mean_and_deviation}) {
       for (int64_t cols : {1, 8, 20, 64, 72}) {
-        for (int64_t misalign : {0, 1}) {
-          SCOPED_TRACE(testing::Message() << name_of(type) << " kind " << int64_t(kind) << " cols " << cols
-                                          << " misaligned by " << misalign);
+        for (Misalign misalign : kMisalign) {
+          SCOPED_TRACE(testing::Message()
+                       << name_of(type) << " kind " << int64_t(kind) << " cols " << cols << misalign);
           std::vector<float> x = random_numbers(Type::f32, kRows * cols, 3, 1);
           for (float& v : x) v -= 3.5f;  // all negative: 0 is not the largest
           x = rounded(type, x);
@@ -445,14 +461,14 @@ TEST(Pool, ASequencesBitsAreItsOwn) {
 TEST(L2Normalize, MatchesDoubleReference) {
   for (Type type : kTypes) {
     for (int64_t cols : kColumns) {
-      for (int64_t misalign : {0, 1}) {
-        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << " misaligned by " << misalign);
+      for (Misalign misalign : kMisalign) {
+        SCOPED_TRACE(testing::Message() << name_of(type) << " cols " << cols << misalign);
         std::vector<float> x = random_numbers(Type::f32, 4 * cols, 3, 1);
         for (int64_t c = 0; c < cols; c++) x[size_t(cols + c)] = 0, x[size_t(2 * cols + c)] *= 1e-3f / float(cols);
         x = rounded(type, x);
         x[size_t(3 * cols)] = kNaN;
         const double eps = 1e-2;
-        Numbers in(type, x, misalign), out(type, 4 * cols, misalign);
+        Numbers in(type, x, misalign.in), out(type, 4 * cols, misalign.out);
         NormalizeArgs args{type, out.data(), in.data(), 4, cols, eps};
         run(&Cuda::l2_normalize, args);
         std::vector<double> expected;
@@ -504,8 +520,8 @@ TEST(Argmax, FirstOfTheLargestNaNBeforeAll) {
           for (int64_t c = 1; c < width && !std::isnan(values[best]); c++)
             if (values[c] > values[best] || std::isnan(values[c])) best = c;
         }
-        for (int64_t misalign : {0, 1}) {
-          Numbers in(type, x, misalign);
+        for (Misalign misalign : kMisalign) {
+          Numbers in(type, x, misalign.in);
           DeviceArray<int64_t> out{size_t(parts)};
           ArgmaxArgs args{type, out.data(), in.data(), rows, groups * width, groups};
           run(&Cuda::argmax, args);

@@ -2,7 +2,8 @@
 # No kernel that a model's time depends on keeps registers in memory, on any architecture.
 # usage: spills.sh REPORT...      what ptxas -v said of each source
 set -euo pipefail
-hot='gemm|attention|layer_?norm|embedding_?norm|convolution'  # in the kernel's name or its arguments'
+# In a kernel's name, or its arguments'.
+hot='gemm|attention|layer_?norm|embedding_?norm|convolution|normalized_?conv1d'
 cat "$@" | awk -v hot="$hot" '
   /Compiling entry function/ {
     split($0, quoted, "\047")

@@ -202,6 +202,18 @@ void embedding(const EmbeddingArgs& a) {
     }
 }
 
+void embedding_norm(const EmbeddingNormArgs& a) {
+  std::vector<float> sums(size_t(a.rows * a.cols));
+  for (int64_t r = 0; r < a.rows; r++)
+    for (int64_t c = 0; c < a.cols; c++)
+      for (int i = 0; i < kEmbeddings; i++)
+        if (a.tables[i] != nullptr)
+          sums[size_t(r * a.cols + c)] += float(in(a.type, a.tables[i])(real(a.ids[i])[r] * a.cols + c));
+  std::vector<float> normed(sums.size());
+  layer_norm({Type::f32, normed.data(), sums.data(), a.weight, a.bias, a.rows, a.cols, a.eps, act(Activation::none)});
+  for (size_t i = 0; i < normed.size(); i++) out(a.type, a.out)(int64_t(i), double(normed[i]));
+}
+
 void scatter_rows(const RowsArgs& a) {
   for (int64_t r = 0; r < a.rows; r++)
     for (int64_t c = 0; c < a.cols; c++)

@@ -90,7 +90,9 @@ TEST_F(Saving, DtypeIsThatOfTheFiles) {
   const BertModel single = BertModel::from_pretrained(half, {.dtype = "float32"});
   EXPECT_EQ(single.config().dtype, Json("float32"));
   for (const Parameter& p : single.parameters()) EXPECT_EQ(p.dtype, DType::F32) << p.name;
-  EXPECT_TRUE(bytes_equal(single(make_inputs({{5}})).last_hidden_state, again(make_inputs({{5}})).last_hidden_state));
+  if (again.runtime().cuda() == nullptr) {  // the CPU multiplies 16-bit weights in float32
+    EXPECT_TRUE(bytes_equal(single(make_inputs({{5}})).last_hidden_state, again(make_inputs({{5}})).last_hidden_state));
+  }
   EXPECT_THROW(BertModel::from_pretrained(half, {.dtype = "int64"}), Error);
 }
 
