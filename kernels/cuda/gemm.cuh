@@ -339,7 +339,7 @@ struct SimtTile {
   static_assert(Rows % kStep == 0 && Cols % kStep == 0);
 };
 using Simt128x128 = SimtTile<128, 128, 8, 8, 1, false>;
-using Simt64x64 = SimtTile<64, 64, 4, 4, 3, true>;
+using Simt64x64 = SimtTile<64, 64, 4, 4, 2, true>;
 using Simt32x32 = SimtTile<32, 32, 2, 4, 4, true>;
 
 /// Numbers [k, k + 4) of a thread's rows, as float32; 0 from `end` on. vector: all four or none are there, side by
