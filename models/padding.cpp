@@ -232,18 +232,23 @@ Tensor gather_boxes(Ctx& ctx, const ArgumentName& where, const Tensor& boxes, in
   return out.reshape({6, count});
 }
 
-Tensor embed_tokens(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,
-                    const TextBatch& text) {
+Lookup token_embeddings(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,
+                        const TextBatch& text) {
   const int64_t hidden = table.size(1);
   if (inputs.input_ids.defined())
-    return embedding(ctx, gather_ids(ctx, {model, "input_ids"}, inputs.input_ids, Fallback::zeros, table.size(0), text),
-                     table);
+    return {gather_ids(ctx, {model, "input_ids"}, inputs.input_ids, Fallback::zeros, table.size(0), text), table};
   const Tensor& embeds = inputs.inputs_embeds;
   if (embeds.size(2) != hidden || embeds.dtype() != DType::F32)
     throw Error(
         ErrorCode::invalid_argument, model,
         "expected inputs_embeds of shape (B, S, " + std::to_string(hidden) + ") F32 but got " + describe(embeds));
-  return gather_rows(ctx, to_device(ctx, embeds.reshape({text.batch * text.length, hidden})), text.rows);
+  return {text.rows, to_device(ctx, embeds.reshape({text.batch * text.length, hidden}))};
+}
+
+Tensor embed_tokens(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,
+                    const TextBatch& text) {
+  const Lookup tokens = token_embeddings(ctx, model, inputs, table, text);
+  return embedding(ctx, tokens.ids, tokens.table);
 }
 
 void expect_positions(std::string_view model, const ModelInputs& inputs, const TextBatch& text, int64_t limit) {

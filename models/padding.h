@@ -60,7 +60,10 @@ Tensor gather_ids(Ctx& ctx, const ArgumentName& where, const Tensor& ids, Fallba
 Tensor gather_boxes(Ctx& ctx, const ArgumentName& where, const Tensor& boxes, int64_t limit, const TextBatch& text);
 
 /// The embeddings that go into the first layer, before positions are added: rows of `table` (V, H) for input_ids, or
-/// inputs_embeds (B, S, H). -> (T, H)
+/// inputs_embeds (B, S, H).
+Lookup token_embeddings(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,
+                        const TextBatch& text);
+/// The rows that these are. -> (T, H)
 Tensor embed_tokens(Ctx& ctx, std::string_view model, const ModelInputs& inputs, const Tensor& table,
                     const TextBatch& text);
 /// Throws invalid_argument when positions `text.past` + S - 1 and before, which the model is to default, exceed

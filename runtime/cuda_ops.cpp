@@ -174,6 +174,25 @@ void layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor& out
   ctx.cuda()->launch<&Cuda::layer_norm>(args);
 }
 
+Tensor embedding_norm(Ctx& ctx, std::initializer_list<Lookup> parts, const LayerNorm& weights) {
+  const char* op = "embedding_norm";
+  kernels::cuda::EmbeddingNormArgs args{};
+  args.type = type_of(ctx);
+  args.rows = parts.begin()->ids.numel();
+  args.cols = weights.weight.numel();
+  Tensor out = ctx.empty({args.rows, args.cols});
+  args.out = out.raw();
+  for (int i = 0; const Lookup& part : parts) {
+    args.tables[i] = numbers(ctx, op, part.table);
+    args.ids[i++] = integers(ctx, part.ids);
+  }
+  args.weight = floats(op, weights.weight);
+  args.bias = floats(op, weights.bias);
+  args.eps = double(weights.eps);
+  ctx.cuda()->launch<&Cuda::embedding_norm>(args);
+  return out;
+}
+
 void embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor& out, int64_t column, bool accumulate) {
   kernels::cuda::EmbeddingArgs args{};
   args.type = type_of(ctx);

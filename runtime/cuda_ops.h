@@ -15,6 +15,7 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
 Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const AttentionOptions& options, int64_t width);
 Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms);
 void layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor& out, Activation activation);
+Tensor embedding_norm(Ctx& ctx, std::initializer_list<Lookup> parts, const LayerNorm& weights);
 /// Rows of the table, written or added to columns column … of out, which is `width` wide.
 void embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor& out, int64_t column, bool accumulate);
 void scatter_rows(Ctx& ctx, const Tensor& x, const Tensor& index, Tensor& out);

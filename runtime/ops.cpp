@@ -233,6 +233,23 @@ Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto)
   return out;
 }
 
+Tensor embedding_norm(Ctx& ctx, std::initializer_list<Lookup> parts, const LayerNorm& weights) {
+  const char* op = "embedding_norm";
+  if (parts.size() < 1 || parts.size() > size_t(kernels::cuda::kEmbeddings))
+    fail(op, "1 to " + std::to_string(kernels::cuda::kEmbeddings) + " embeddings", std::to_string(parts.size()));
+  const Lookup& first = *parts.begin();
+  const int64_t cols = weights.weight.defined() ? weights.weight.numel() : 0;
+  for (const Lookup& part : parts) {
+    expect_ids(op, part.ids, first.ids.size(0));
+    expect_matrix(op, "table", part.table, cols);
+  }
+  if (first.table.on_cuda()) return cuda_ops::embedding_norm(ctx, parts, weights);
+  Tensor x = embedding(ctx, first.ids, first.table);
+  for (const Lookup& part : parts)
+    if (&part != &first) embedding(ctx, part.ids, part.table, &x);
+  return layer_norm(ctx, x, weights, &x);
+}
+
 void add_embedding_columns(Ctx& ctx, const Tensor& ids, const Tensor& table, int64_t column, Tensor& x) {
   const int64_t cols = table.rank() == 2 ? table.size(1) : 0, width = x.rank() == 2 ? x.size(1) : 0;
   expect_ids("add_embedding_columns", ids, x.size(0));

@@ -126,6 +126,13 @@ Tensor layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor* o
 /// checked that the ids are in range. Returns (T, H).
 Tensor embedding(Ctx& ctx, const Tensor& ids, const Tensor& table, Tensor* onto = nullptr);
 
+/// Rows of `table` (rows, H) that ids (T) I64 choose.
+struct Lookup {
+  Tensor ids, table;
+};
+/// Layer norm of the sum of up to three embeddings, added in this order -> (T, H). As embedding() and layer_norm().
+Tensor embedding_norm(Ctx& ctx, std::initializer_list<Lookup> parts, const LayerNorm& weights);
+
 /// Rows of `table` (rows, C) chosen by ids (T) I64, added to columns column .. column + C of x (T, H), in place. The
 /// caller has checked that the ids are in range.
 void add_embedding_columns(Ctx& ctx, const Tensor& ids, const Tensor& table, int64_t column, Tensor& x);

@@ -43,10 +43,9 @@ Tensor BertEmbeddings::forward(Ctx& ctx, const char* model, const ModelInputs& i
       gather_ids(ctx, {model, "position_ids"}, inputs.position_ids, Fallback::positions, positions, text);
   Tensor token_type_ids = gather_ids(ctx, {model, "token_type_ids"}, inputs.token_type_ids, Fallback::zeros,
                                      token_type_embeddings.size(0), text);
-  Tensor x = embed_tokens(ctx, model, inputs, word_embeddings, text);  // (T, H)
-  embedding(ctx, token_type_ids, token_type_embeddings, &x);
-  embedding(ctx, position_ids, position_embeddings, &x);
-  return layer_norm(ctx, x, norm, &x);
+  const Lookup tokens = token_embeddings(ctx, model, inputs, word_embeddings, text);
+  return embedding_norm(ctx, {tokens, {token_type_ids, token_type_embeddings}, {position_ids, position_embeddings}},
+                        norm);  // (T, H)
 }
 
 BertLayer::BertLayer(const Loader& loader, const Weights& w, const BertConfig& config, int64_t index)

@@ -71,9 +71,8 @@ Tensor DistilBertBase::forward(Ctx& ctx, const char* model, const ModelInputs& i
   expect_positions(model, inputs, text, positions);
   Tensor position_ids =
       gather_ids(ctx, {model, "position_ids"}, inputs.position_ids, Fallback::positions, positions, text);
-  Tensor x = embed_tokens(ctx, model, inputs, word_embeddings, text);  // (T, dim)
-  embedding(ctx, position_ids, position_embeddings, &x);
-  layer_norm(ctx, x, norm, &x);
+  const Lookup tokens = token_embeddings(ctx, model, inputs, word_embeddings, text);
+  Tensor x = embedding_norm(ctx, {tokens, {position_ids, position_embeddings}}, norm);  // (T, dim)
   output.hidden_states.resize(options.output_hidden_states ? layers.size() + 1 : 0);
   output.attentions.resize(options.output_attentions ? layers.size() : 0);
   for (size_t i = 0; i < layers.size(); i++) {
