@@ -40,7 +40,7 @@ ModelInputs random_mix(std::mt19937_64& random, int64_t max_tokens, int64_t max_
 int run(const char* model_path, const char* dtype, int64_t mixes, int64_t max_tokens, int64_t max_batch) {
   LoadOptions options;
   options.dtype = dtype;
-  options.runtime = std::make_shared<Runtime>(RuntimeOptions{.device = "cuda", .threads = 1});
+  options.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .device = "cuda"});
   const AnyModel model = AutoModelForSequenceClassification::from_pretrained(model_path, options);
   const CudaDevice& device = *model->runtime().cuda();
   model->prepare(max_tokens, max_batch);

@@ -107,17 +107,20 @@ void PreTrainedModel::forward_on_cuda(const ModelInputs& inputs, ModelOutput& ou
                                       const ForwardOptions& options) const {
   const CudaWorkspacePool::Lease lease(*cuda_workspaces_);
   Ctx ctx(runtime(), *lease);
-  note(*lease, ctx, inputs, output, with_defaults(options));
+  const ForwardOptions asked = with_defaults(options);  // until execute() is done
+  note(*lease, ctx, inputs, output, asked);
   (*lease).execute();
 }
 
 // A graph for each size that calls come in: of text all, of images and sound those of a few numbers of tokens.
 void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const {
-  const int64_t most = checked_add(max_tokens, max_batch, "prepare");  // a masked first token in each sequence
-  std::vector<int64_t> sizes;
-  for (int64_t tokens = 1; tokens <= most; tokens = sizes.back() + 1) sizes.push_back(Ctx::next_bucket(tokens));
   const ModelInputs largest = largest_inputs(max_tokens, max_batch);
   const bool text = largest.input_ids.defined() && largest.attention_mask.defined();
+  std::vector<int64_t> sizes;  // a masked first token in each sequence counts
+  const int64_t most = !text ? 0
+                             : std::min(checked_add(max_tokens, max_batch, "prepare"),
+                                        checked_add(largest.attention_mask.numel(), max_batch, "prepare"));
+  for (int64_t tokens = 1; tokens <= most; tokens = sizes.back() + 1) sizes.push_back(Ctx::next_bucket(tokens));
   std::deque<CudaWorkspacePool::Lease> leases;  // held together, so that each is another workspace
   for (int i = 0; i < options.callers; i++) {
     CudaWorkspace& workspace = *leases.emplace_back(*cuda_workspaces_);
@@ -132,8 +135,8 @@ void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const 
     // The largest first: a workspace that grows loses its graphs.
     for (int64_t batch = Ctx::next_power(max_batch); text && batch >= 1; batch /= 2)
       for (auto tokens = sizes.rbegin(); tokens != sizes.rend(); ++tokens) {
-        const int64_t sequences = std::min(batch, max_batch);
-        if (*tokens < sequences) break;
+        const int64_t sequences = std::min(batch / 2 + 1, max_batch);  // the power of two is what launches see
+        if (*tokens < 2 * sequences) break;                            // a token and a masked one
         ModelInputs inputs = largest_inputs(*tokens - sequences, sequences);
         leave_tokens(inputs.attention_mask, *tokens);
         capture(inputs);

@@ -319,6 +319,8 @@ void pad_attentions(Ctx& ctx, const Tensor& probs, int64_t heads, const TextBatc
 void copy_out(Ctx& ctx, const Tensor& x, Tensor& out) { copy_out(ctx, x, x.shape(), out); }
 
 void copy_out(Ctx& ctx, const Tensor& x, const Shape& shape, Tensor& out) {
+  if (shape.numel() > x.numel())
+    throw Error(ErrorCode::invalid_argument, "copy_out", "expected " + shape.str() + " but got " + x.shape().str());
   ctx.fetch(x, [shape, &out](const Tensor& from) {
     out.resize(shape, from.dtype());
     std::memcpy(out.raw(), from.raw(), out.nbytes());

@@ -217,9 +217,12 @@ int64_t Window::outputs(int64_t n) const {
 }
 
 int64_t Window::most_outputs(int64_t n, int64_t batch) const {
-  const int64_t beyond =
-      2 * padding - dilation * (kernel - 1) - 1 + stride * (1 - cut);  // outputs <= (n + beyond) / stride
-  return (n + batch * std::max<int64_t>(0, beyond)) / stride;
+  const char* where = "convolution";  // a configuration names the sizes
+  const int64_t reach = checked_add<int64_t>(checked_mul(dilation, kernel - 1, where), 1, where);
+  const int64_t added =
+      checked_add(checked_mul<int64_t>(2, padding, where), checked_mul(stride, 1 - cut, where), where);
+  const int64_t beyond = checked_add(added, -reach, where);  // outputs <= (n + beyond) / stride
+  return checked_add(n, checked_mul(batch, std::max<int64_t>(0, beyond), where), where) / stride;
 }
 
 Convolution pack_convolution(const Runtime& runtime, WeightStore& store, const Tensor& weight, const Tensor& bias,

@@ -171,7 +171,7 @@ Graph CudaWorkspace::find_or_capture() {
   const int end_error = table.end_capture(stream_, &graph);
   if (error != 0 || end_error != 0) {
     if (graph != nullptr) table.destroy_graph(graph);
-    device_->check(error != 0 ? error : end_error);
+    return nullptr;  // execute() goes on without a graph, and throws what fails there too
   }
   if (graph == nullptr) return nullptr;
   device_->captures++;
@@ -195,8 +195,9 @@ void CudaWorkspace::execute() {
   if (const Graph graph = find_or_capture(); graph != nullptr) {
     device_->check(table.launch_graph(stream_, graph));
     device_->graph_launches++;
-  } else {
-    device_->check(start_all());
+  } else if (const int error = start_all(); error != 0) {
+    table.synchronize(stream_);  // what has started reads memory that the next call writes
+    device_->check(error);
   }
   device_->check(table.synchronize(stream_));
   for (const Fetched& fetched : receivers_) fetched.f(fetched.x);

@@ -396,7 +396,8 @@ Tensor gather_parts(Ctx& ctx, const Tensor& table, const Tensor& codes, int64_t 
   Tensor out = ctx.empty({rows, groups * width});
   if (codes.on_cuda()) return cuda_ops::gather_parts(ctx, table, codes, groups, out), out;
   Tensor ids = ctx.empty({codes.size(0)}, DType::I64);
-  for (int64_t i = 0; i < codes.size(0); i++) ids.data<int64_t>()[i] = codes.data<int64_t>()[i] + i % groups * each;
+  for (int64_t i = 0; i < codes.size(0); i++)  // nobody has written codes while planning
+    ids.data<int64_t>()[i] = (ctx.planning() ? 0 : codes.data<int64_t>()[i]) + i % groups * each;
   Tensor parts = out.reshape({codes.size(0), width});
   copy_rows(ctx, gather_rows(ctx, table, ids), parts);
   return out;

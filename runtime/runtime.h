@@ -21,9 +21,6 @@ enum class LogLevel { info, warning };
 using LogCallback = std::function<void(LogLevel level, const std::string& text)>;
 
 struct RuntimeOptions {
-  /// Where models run: "cpu", "cuda" or "cuda:1"; empty: the environment variable CARACAL_DEVICE, else cpu. Images,
-  /// audio and text are prepared on the CPU always.
-  std::string device = {};
   /// Threads that work on one call, the caller included; 0: as many as the process may use (affinity and cgroup quota).
   int threads = 0;
   /// Instruction-set tier "scalar", "avx2", "avx2_vnni", "avx512", "avx512_vnni" or "avx512_bf16"; empty: the
@@ -42,6 +39,9 @@ struct RuntimeOptions {
   /// that later takes the right to do so from itself.
   bool move_late = true;
   LogCallback log = {};
+  /// Where models run: "cpu", "cuda" or "cuda:1"; empty: the environment variable CARACAL_DEVICE, else cpu. Images,
+  /// audio and text are prepared on the CPU always. A call makes the device its thread's current one (cudaSetDevice).
+  std::string device = {};
 };
 
 /// Shared by as many models and calling threads as you like.

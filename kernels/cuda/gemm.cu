@@ -70,6 +70,7 @@ int run(Stream stream, const GemmArgs& args, const Plan& plan) {
 }  // namespace
 
 Plan plan_product(const PlanFor& p, int multiprocessors) {
+  multiprocessors = multiprocessors < 1 ? 1 : multiprocessors;  // no device
   const Slices cut = p.sliced ? slices_of(p.k) : Slices{1, p.k};
   Plan best{p.simt, -1, false};
   double least = 0;

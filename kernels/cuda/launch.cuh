@@ -31,6 +31,14 @@ struct Device {
 };
 const Device& current_device();
 
+/// Whether wait_for_previous() waits in all that a device of capability 9 or more may run: its PTX is the latest one's.
+#ifdef __CUDA_ARCH_LIST__
+inline constexpr int kArchs[] = {__CUDA_ARCH_LIST__};
+inline constexpr bool kWaits = kArchs[sizeof kArchs / sizeof *kArchs - 1] >= 900;
+#else
+inline constexpr bool kWaits = true;
+#endif
+
 /// Starts kernel<<<grid, block, shared>>>(arguments…). From sm_90 on it may begin before the kernel ahead of it in the
 /// stream is done (programmatic dependent launch): see wait_for_previous(). A grid without blocks is no work.
 template <class... P>
@@ -51,7 +59,7 @@ int launch(Stream stream, void (*kernel)(P...), dim3 grid, dim3 block, size_t sh
   config.dynamicSmemBytes = shared;
   config.stream = stream;
   config.attrs = &early;
-  config.numAttrs = current_device().major >= 9;
+  config.numAttrs = kWaits && current_device().major >= 9;
   return cudaLaunchKernelEx(&config, kernel, arguments...);
 }
 

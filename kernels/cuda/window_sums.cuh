@@ -26,7 +26,7 @@ __host__ __device__ inline double sum_of_windows(const float* x, int windows, in
   int t = 0;
   for (; t + 4 <= windows; t += 4) {
 #pragma unroll
-    for (int i = 0; i < 4; i++, a += stride, b += stride) sum[i] += double(*a) * (single ? 1.0 : double(*b));
+    for (int i = 0; i < 4; i++, a += stride, b += stride) sum[i] = fma(double(*a), single ? 1.0 : double(*b), sum[i]);
   }
   for (; t < windows; t++, a += stride, b += stride) sum[0] += double(*a) * (single ? 1.0 : double(*b));
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
@@ -37,8 +37,8 @@ __host__ __device__ inline double variance_of(const float* w, const double* cova
   double variance = 0;
   for (int64_t i = 0; i < taps; i++) {
     double row = double(w[i]) * *covariance++;
-    for (int64_t j = i + 1; j < taps; j++) row += 2 * double(w[j]) * *covariance++;
-    variance += double(w[i]) * row;
+    for (int64_t j = i + 1; j < taps; j++) row = fma(2 * double(w[j]), *covariance++, row);
+    variance = fma(double(w[i]), row, variance);
   }
   return variance < 0 ? 0 : variance;
 }

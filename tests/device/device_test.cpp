@@ -18,7 +18,7 @@ namespace {
 using kernels::cuda::plain_counters;
 
 std::shared_ptr<Runtime> runtime_on(const std::string& device) {
-  return std::make_shared<Runtime>(RuntimeOptions{.device = device, .threads = 1});
+  return std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .device = device});
 }
 
 ModelInputs texts(const std::vector<int64_t>& lengths, uint32_t seed = 1) {
@@ -264,7 +264,7 @@ TEST(Device, KeepsTheMostUsedGraphs) {
 }
 
 TEST(Device, Names) {
-  EXPECT_EQ(Runtime(RuntimeOptions{.device = "cpu", .threads = 1}).cuda(), nullptr);
+  EXPECT_EQ(Runtime(RuntimeOptions{.threads = 1, .device = "cpu"}).cuda(), nullptr);
   EXPECT_EQ(runtime_on("cuda:0")->cuda()->name(), "plain loops");
   EXPECT_EQ(runtime_on("")->cuda()->name(), "plain loops");  // of the environment
   for (const char* name : {"gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:99999999999", "CUDA"})

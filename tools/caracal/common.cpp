@@ -61,7 +61,7 @@ size_t shown_character(std::string_view text) {
 }  // namespace
 
 void CommonOptions::add_to(CLI::App& app, bool saves) {
-  app.add_option("--device", device, "cpu or cuda[:N]; default: cpu")->check(check_device);
+  app.add_option("--device", device, "cpu or cuda[:N]; default: CARACAL_DEVICE, else cpu")->check(check_device);
   app.add_option("--dtype", dtype,
                  saves ? "dtype to save in; auto: the checkpoint's" : "dtype of the weights; auto: the checkpoint's")
       ->capture_default_str()
@@ -103,7 +103,7 @@ std::shared_ptr<Runtime> CommonOptions::make_runtime() const {
     std::fprintf(stderr, "caracal: warning: %s\n", lines.c_str());
   };
   return std::make_shared<Runtime>(
-      RuntimeOptions{.device = device, .threads = threads, .isa = isa, .backend = backend, .log = log});
+      RuntimeOptions{.threads = threads, .isa = isa, .backend = backend, .log = log, .device = device});
 }
 
 LoadOptions CommonOptions::load_options() const {
