@@ -136,7 +136,7 @@ void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const 
     for (int64_t batch = Ctx::next_power(max_batch); text && batch >= 1; batch /= 2)
       for (auto tokens = sizes.rbegin(); tokens != sizes.rend(); ++tokens) {
         const int64_t sequences = std::min(batch / 2 + 1, max_batch);  // the power of two is what launches see
-        if (*tokens < 2 * sequences) break;                            // a token and a masked one
+        if (*tokens <= sequences) break;
         ModelInputs inputs = largest_inputs(*tokens - sequences, sequences);
         leave_tokens(inputs.attention_mask, *tokens);
         capture(inputs);
