@@ -26,8 +26,6 @@ int with_type(Type type, F&& f) {
   return cudaErrorInvalidValue;
 }
 
-inline size_t size_of(Type type) { return type == Type::f32 ? 4 : 2; }
-
 __host__ __device__ __forceinline__ float to_float(float x) { return x; }
 __host__ __device__ __forceinline__ float to_float(half x) { return __half2float(x); }
 __host__ __device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }

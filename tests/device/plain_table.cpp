@@ -445,7 +445,6 @@ template <auto Kernel, class Args>
 int launch(Stream stream, const Args& args) {
   if (plain_counters.fail_launches) return kFailure;
   return start(stream, [args] {
-    plain_counters.kernels++;
     if (!plain_counters.skip_kernels) Kernel(args);
     return 0;
   });

@@ -10,7 +10,6 @@ struct PlainCounters {
   std::atomic<int> devices{1};
   std::atomic<bool> fail_allocations{false}, fail_launches{false};
   std::atomic<bool> skip_kernels{false};      // launches do nothing
-  std::atomic<int64_t> kernels{0};            // that have run
   std::atomic<int64_t> blocks{0}, graphs{0};  // that are there
 };
 extern PlainCounters plain_counters;
