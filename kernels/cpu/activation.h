@@ -20,11 +20,28 @@ CARACAL_INLINE f32x16 normal_tail(f32x16 a) {
   return r * u * exp(set1(-0.5f) * a * a);
 }
 
-/// x Φ(x), the erf form: with a = |x|, x - a Φ(-a) for positive x and x Φ(-a) for others, so that nothing cancels and
-/// the negative tail keeps its digits. Measured: |Δ| <= 1.2e-7 · max(1, |gelu(x)|) over the floats.
+/// x Φ(x), the erf form: Φ(x) = 1/2 + x P(x²), P of degree 15 in t = 2 x² / 5.6² - 1 (minimax: |Δ| <= 2.9e-8 of x Φ);
+/// from |x| = 5.6 on exactly 0 or 1. Measured: |Δ| <= 2.8e-7 · max(1, |gelu(x)|) over the floats (PyTorch's: 1.1e-6).
 CARACAL_INLINE f32x16 gelu(f32x16 x) {
-  f32x16 a = min(set1(20.0f), abs(x)), phi = normal_tail(a);
-  return select(greater(x, zero()), x - a * phi, x * phi);
+  const f32x16 c = min(set1(5.6f), max(set1(-5.6f), x));  // in this operand order NaN passes through
+  const f32x16 t = fma(c * c, set1(0.0637755096f), set1(-1.0f));
+  f32x16 p = set1(-0.000264562113f);
+  p = fma(p, t, set1(0.000801827991f));
+  p = fma(p, t, set1(-0.000837286236f));
+  p = fma(p, t, set1(0.000923357613f));
+  p = fma(p, t, set1(-0.00260489807f));
+  p = fma(p, t, set1(0.00519657275f));
+  p = fma(p, t, set1(-0.00770314923f));
+  p = fma(p, t, set1(0.011056996f));
+  p = fma(p, t, set1(-0.0157014914f));
+  p = fma(p, t, set1(0.0209224094f));
+  p = fma(p, t, set1(-0.026320504f));
+  p = fma(p, t, set1(0.0319722854f));
+  p = fma(p, t, set1(-0.038344916f));
+  p = fma(p, t, set1(0.0469807722f));
+  p = fma(p, t, set1(-0.0630512983f));
+  p = fma(p, t, set1(0.126259595f));
+  return x * max(zero(), fma(c, p, set1(0.5f)));
 }
 
 /// x / (1 + e^-x)

@@ -121,7 +121,7 @@ void rows_s8(void* out, const float* x, int64_t ldx, int64_t rows, int64_t k) {
     char* begin = static_cast<char*>(out) + row * int64_t(row_bytes_s8(k));
     f32x16 low = zero(), high = zero(), odd = zero();
     rotate(x, k, [&](int64_t i, f32x16 v) {
-      low = min(low, v), high = max(high, v), odd = odd + v * zero();
+      low = min(low, v), high = max(high, v), odd = fma(v, zero(), odd);
       if (k <= kRotatedRow) store(rotated + i, v);
     });
     const bool finite = hsum(odd) == 0;  // a row with inf or NaN gives NaN everywhere
@@ -137,9 +137,9 @@ void rows_s8(void* out, const float* x, int64_t ldx, int64_t rows, int64_t k) {
     store(zeros, zero_point);
     *reinterpret_cast<RowScale*>(begin) = {scale, zeros[0]};
     input8* to = reinterpret_cast<input8*>(begin + kRowHeader);
-    const f32x16 offset = to_float(zero_point);
+    const f32x16 magic = set1(0x1.8p23f), less = magic - to_float(zero_point);  // round() and the zero point in one
     auto write = [&](int64_t i, f32x16 v) {
-      v = scaled ? round(v * inverse) + offset : zero();
+      v = scaled ? (v * inverse + magic) - less : zero();
       store_inputs(to + i, to_int(min(limit, max(zero(), v))));
     };
     if (k <= kRotatedRow) {

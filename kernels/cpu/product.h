@@ -56,34 +56,51 @@ struct FloatRows : Numbers {
   CARACAL_MEMBER f32x16 value(f32x16 sum, Header, int64_t) const { return sum; }
 };
 
+/// A residual of the rows of c, rows ld apart; may be null.
+struct Residual {
+  const float* x;
+  int64_t ld;
+  bool first;
+};
+
+/// c = activation(value(row) + bias) + residual for `rows` rows of n columns; `full`: n is kLanes.
+template <Activation activation, bool full, class F>
+CARACAL_INLINE void finish_columns(float* c, int64_t ldc, int64_t rows, int64_t n, const float* bias, Residual r,
+                                   const F& value) {
+  auto load_row = [n](const float* p) { return full ? load(p) : load_n(p, n); };
+  const f32x16 b = bias ? load_row(bias) : zero();
+  for (int64_t i = 0; i < rows; i++, c += ldc, r.x += r.ld) {
+    f32x16 y = value(i);
+    if (bias) y = y + b;
+    if (r.x && r.first) y = y + load_row(r.x);
+    y = activate<activation>(y);
+    if (r.x && !r.first) y = y + load_row(r.x);
+    if constexpr (full) {
+      store(c, y);
+    } else {
+      store_n(c, y, n);
+    }
+  }
+}
+
 /// Bias, activation and residual for rows [row, row + rows) of the panel of `vecs` vectors at `column`; `tile` holds
 /// the sums.
 template <Activation activation, class Format>
 static void finish_rows(const Format& f, const typename Format::Sum* tile, const char* panel, int64_t vecs, int64_t row,
                         int64_t rows, int64_t column) {
   const GemmArgs& g = f.g;
-  for (int64_t v = 0; v < vecs; v++, column += kLanes) {
-    int64_t n = g.n - column;
-    if (n <= 0) return;
-    if (n > kLanes) n = kLanes;
-    const f32x16 bias = g.bias ? load_n(g.bias + column, n) : zero();
+  for (int64_t v = 0; v < vecs && column < g.n; v++, column += kLanes, tile += kLanes) {
+    const int64_t n = g.n - column;
     const auto header = Format::header(panel, vecs, v);
-    for (int64_t i = 0; i < rows; i++) {
-      f32x16 y = f.value(Format::load_sums(tile + (i * vecs + v) * kLanes), header, row + i);
-      if (g.bias) y = y + bias;
-      const float* residual = g.residual ? g.residual + (row + i) * g.ldr + column : nullptr;
-      if (residual && g.residual_first) {
-        y = y + (n == kLanes ? load(residual) : load_n(residual, n));
-        residual = nullptr;
-      }
-      y = activate<activation>(y);
-      float* c = g.c + (row + i) * g.ldc + column;
-      if (n == kLanes) {
-        store(c, residual ? y + load(residual) : y);
-      } else {
-        store_n(c, residual ? y + load_n(residual, n) : y, n);
-      }
-    }
+    auto value = [&](int64_t i) { return f.value(Format::load_sums(tile + i * vecs * kLanes), header, row + i); };
+    float* c = g.c + row * g.ldc + column;
+    const float* bias = g.bias ? g.bias + column : nullptr;
+    const Residual r = {g.residual ? g.residual + row * g.ldr + column : nullptr, g.residual ? g.ldr : 0,
+                        g.residual_first};
+    if (n >= kLanes)
+      finish_columns<activation, true>(c, g.ldc, rows, kLanes, bias, r, value);
+    else
+      finish_columns<activation, false>(c, g.ldc, rows, n, bias, r, value);
   }
 }
 
@@ -127,6 +144,13 @@ static void multiply_block(const Format& f, int64_t p, const char* panel, const 
       const int64_t row = pass_begin(passes, pass), rows = pass_begin(passes, pass + 1) - row;
       const int64_t fetched = (pass - first) * groups * per_group;
       const bool more = fetched < lines;
+      if (k0 + k == steps && g.residual) {  // strides that the hardware does not foresee
+        for (int64_t i = row; i < row + rows; i++) {
+#pragma GCC unroll 4
+          for (int v = 0; v < NV; v++)
+            prefetch_l1(reinterpret_cast<const char*>(g.residual + i * g.ldr + p * kWidth + v * kLanes));
+        }
+      }
       typename Format::Sum* c = tile + (row - top) * kWidth;
       TileOf<Format> t = {.a = f.row(row) + k0,
                           .lda = f.lda(),
