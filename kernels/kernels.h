@@ -60,8 +60,8 @@ struct GemmArgs {
   int64_t panel_begin, panel_end;  // this call's share of the ceil(n / panel_width) output panels
   const void* rows_a =
       nullptr;        // gemm_bf16_dot, gemm_s8: A as rows_… converted it, rows lda bytes apart, in place of a
-  const void* next;   // memory the calling thread will stream next (its share of the following W), or null: prefetched
-  size_t next_bytes;  // while the last panel is multiplied
+  const void* next;   // memory the calling thread will stream next (its share of the following W): prefetched while the
+  size_t next_bytes;  // last panel is multiplied, unless there are rows for one pass only. May be 0
 };
 
 /// Softmax(scale · Q Kᵀ + bias) V for one head of one sequence.

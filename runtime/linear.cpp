@@ -73,10 +73,11 @@ Linear describe(const char* op, const std::vector<Tensor>& weights, const std::v
 template <class F>
 void pack_panels(const Runtime& runtime, WeightStore& store, Linear& linear, const F& pack) {
   const Product product = product_of(runtime.cpu(), linear.kind);
-  linear.packed = store.allocate(product.packed_bytes(linear.out_features, linear.in_features));
-  const int64_t width = product.panel_width(linear.out_features);
-  runtime.parallel((linear.out_features + width - 1) / width, 1,
-                   [&](int64_t begin, int64_t end, int) { pack(linear.packed.get(), begin, end); });
+  const size_t bytes = product.packed_bytes(linear.out_features, linear.in_features);
+  const int64_t width = product.panel_width(linear.out_features), panels = (linear.out_features + width - 1) / width;
+  linear.packed = store.allocate(bytes);
+  runtime.parallel(panels, 1, [&](int64_t begin, int64_t end, int) { pack(linear.packed.get(), begin, end); });
+  if (panels > 0) linear.next = store.packed({static_cast<char*>(linear.packed.get()), panels, bytes / size_t(panels)});
 }
 
 }  // namespace
@@ -205,6 +206,7 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
                  });
     args.rows_a = converted;
   }
+  const NextWeight next = weights.next != nullptr ? *weights.next : NextWeight{};
   const int64_t grain = kWorthATask / std::max<int64_t>(1, 2 * block_rows * k * width);
   ctx.parallel(rows == 0 ? 0 : blocks * panels, grain, [&](int64_t begin, int64_t end, int) {
     while (begin < end) {
@@ -220,6 +222,8 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
       part.rows = std::min(block_rows, rows - first);
       part.panel_begin = panel;
       part.panel_end = panel + count;
+      part.next = next.packed + size_t(panel * next.panels / panels) * next.panel_bytes;
+      part.next_bytes = next.panels > 0 ? next.panel_bytes : 0;
       if (part.rows > 0) product.gemm(part);
       begin += count;
     }

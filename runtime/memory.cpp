@@ -60,6 +60,14 @@ std::shared_ptr<void> WeightStore::allocate(size_t bytes) {
   return block;
 }
 
+std::shared_ptr<const NextWeight> WeightStore::packed(const NextWeight& weight) {
+  auto next = std::make_shared<NextWeight>();
+  std::lock_guard lock(mutex_);
+  if (next_ != nullptr) *next_ = weight;
+  next_ = next;
+  return next;
+}
+
 Tensor WeightStore::place(const Tensor& x, DType dtype) {
   if (device_ == nullptr || !x.defined()) return x;
   std::shared_ptr<void> memory = allocate(size_t(x.numel()) * size_of(dtype));

@@ -16,6 +16,14 @@ class CudaDevice;
 /// huge pages (fewer TLB misses while weights stream). Throws std::bad_alloc.
 std::shared_ptr<void> allocate_memory(size_t bytes);
 
+/// The matrix that was packed after another one, and is probably multiplied after it: its first bytes are fetched while
+/// the one before is still at work. 0 panels: none. Nothing there is read, so it may be gone.
+struct NextWeight {
+  const char* packed = nullptr;
+  int64_t panels = 0;
+  size_t panel_bytes = 0;
+};
+
 /// Packs many long-lived blocks (a model's weights) into few huge-page regions, in the order of the calls, so that
 /// matrices used one after the other lie one after the other. Blocks keep their region alive. With a device they are in
 /// its memory.
@@ -28,6 +36,8 @@ class WeightStore {
 
   /// `bytes` of 64-byte aligned memory. Safe to call from several threads.
   std::shared_ptr<void> allocate(size_t bytes);
+  /// Says that `weight` has been packed; what will be packed next appears in the result, before anyone multiplies.
+  std::shared_ptr<const NextWeight> packed(const NextWeight& weight);
 
   /// Null for the CPU.
   const CudaDevice* device() const noexcept { return device_.get(); }
@@ -45,6 +55,7 @@ class WeightStore {
   std::mutex mutex_;
   std::shared_ptr<void> region_;
   size_t size_ = 0, used_ = 0;
+  std::shared_ptr<NextWeight> next_;  // of the weight packed last
 };
 
 }  // namespace caracal

@@ -35,7 +35,8 @@ struct Linear {
   int64_t in_features = 0, out_features = 0;
   LinearKind kind = LinearKind::f32;
   std::shared_ptr<void> packed;
-  Tensor bias;  // (out_features), or undefined
+  std::shared_ptr<const NextWeight> next;  // on the CPU
+  Tensor bias;                             // (out_features), or undefined
 };
 
 /// A weight (out, in) in 8 bits: values I8, and scales (out, 1) F32 to multiply their rows by. It is the weight's rows
@@ -90,8 +91,8 @@ struct KeysValues {
 
 struct AttentionOptions {
   int64_t heads = 1;
-  /// Of the product that x came from. bf16_dot: queries, keys, values and e^(score - highest score) are rounded to
-  /// bfloat16 before they are multiplied; sums and softmax are in float32. All others: float32.
+  /// Of the product that x came from. bf16_dot and s8: queries, keys, values and e^(score - highest score) are rounded
+  /// to bfloat16 before they are multiplied; sums and softmax are in float32. All others: float32.
   LinearKind kind = LinearKind::f32;
   /// Each row attends to the keys up to its own; the last key is that of the last row that is a key itself. Rows beyond
   /// the keys see none and give 0.

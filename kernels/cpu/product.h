@@ -119,7 +119,7 @@ CARACAL_INLINE Next what_follows(const GemmArgs& g, int64_t p, const char* panel
   } else if (last_block && p + 1 < g.panel_end) {
     next.from += next.bytes;
   } else if (last_block) {
-    next = {static_cast<const char*>(g.next), g.next ? int64_t(g.next_bytes) : 0};
+    next = {static_cast<const char*>(g.next), int64_t(g.next_bytes)};
   }
   if (next.bytes > NV * kChunkBytes) next.bytes = NV * kChunkBytes;
   return next;
@@ -184,11 +184,6 @@ static void multiply_panels(const Format& f) {
     for (int64_t block = 0; block < blocks; block++) {
       multiply_block<Format, NV>(f, p, panel, passes, passes.count * block / blocks,
                                  passes.count * (block + 1) / blocks, tile);
-    }
-  }
-  if (passes.count == 1 && g.next) {  // a stream does not know where the next one begins
-    for (int64_t i = 0; i < kStreamAhead && size_t(i) < g.next_bytes; i += 64) {
-      prefetch_l2(static_cast<const char*>(g.next) + i);
     }
   }
 }
