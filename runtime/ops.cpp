@@ -59,7 +59,7 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
   const float* k_base = other != nullptr ? other->rows.data<float>() : q_base + width;
 
   const kernels::Kernels& cpu = ctx.cpu();
-  const bool bf16 = options.kind == LinearKind::bf16_dot;
+  const bool bf16 = options.kind == LinearKind::bf16_dot || options.kind == LinearKind::s8;
   const auto scratch_of = bf16 ? cpu.attention_scratch_bf16_dot : cpu.attention_scratch_f32;
   const auto attend = bf16 ? cpu.attention_bf16_dot : cpu.attention_f32;
   Tensor out = ctx.empty({sequences.tokens, width});
@@ -68,6 +68,7 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
   char* scratch = static_cast<char*>(ctx.scratch(scratch_bytes * size_t(ctx.runtime().max_tasks())));
 
   // One item is a block of query rows of one head of one sequence; blocks only where heads are too few for the threads.
+  // Sequences change fastest: they differ in length, heads do not, and threads get neighbouring items.
   const int64_t wanted = 2 * ctx.runtime().threads();
   const int64_t pairs = sequences.batch * heads;
   const int64_t blocks =
@@ -94,7 +95,8 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
 
   ctx.parallel(pairs * blocks, grain, [&](int64_t begin, int64_t end, int task) {
     for (int64_t item = begin; item < end; item++) {
-      const int64_t b = item / (heads * blocks), head = item / blocks % heads, block = item % blocks;
+      const int64_t head = item / (sequences.batch * blocks), b = item / blocks % sequences.batch,
+                    block = item % blocks;
       const int64_t start = sequences.offsets[b], rows = sequences.offsets[b + 1] - start;
       const int64_t row_begin = rows * block / blocks, row_end = rows * (block + 1) / blocks;
       if (row_begin == row_end) continue;

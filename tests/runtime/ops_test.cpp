@@ -239,7 +239,9 @@ TEST_F(Ops, AttentionOfBfloat16Products) {
   EXPECT_EQ(std::memcmp(got.raw(), again.raw(), got.nbytes()), 0);
   EXPECT_NE(std::memcmp(got.raw(), exact.raw(), got.nbytes()), 0);
   for (int64_t i = 0; i < got.numel(); i++) ASSERT_NEAR(got.data<float>()[i], exact.data<float>()[i], 0.02) << i;
-  for (LinearKind kind : {LinearKind::bf16, LinearKind::f16, LinearKind::s8}) {
+  const Tensor s8 = attention(ctx, qkv, sequences, {.heads = kHeads, .kind = LinearKind::s8});
+  EXPECT_EQ(std::memcmp(s8.raw(), got.raw(), got.nbytes()), 0);
+  for (LinearKind kind : {LinearKind::bf16, LinearKind::f16}) {
     const Tensor other = attention(ctx, qkv, sequences, {.heads = kHeads, .kind = kind});
     EXPECT_EQ(std::memcmp(other.raw(), exact.raw(), exact.nbytes()), 0);
   }
