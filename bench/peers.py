@@ -123,9 +123,12 @@ def load_model(args, attention):
     return transformers.AutoModel.from_pretrained(args.model, dtype=torch.float32, attn_implementation=attention)
 
 
+SCRIPT = __file__  # that knows the steps; peers_gpu.py has steps of its own
+
+
 def in_a_child(step, args):
     """Makes a file in another process, so that this one never holds PyTorch's threads and memory."""
-    command = [sys.executable, sys.argv[0], step, "--model", args.model, "--work", args.work]
+    command = [sys.executable, SCRIPT, step, "--model", args.model, "--work", args.work]
     if os.spawnv(os.P_WAIT, sys.executable, command):
         raise RuntimeError(f"{step} failed")
 

@@ -179,6 +179,7 @@ STEPS = {
 
 
 if __name__ == "__main__":
+    peers.SCRIPT = __file__
     parser = peers.options(__doc__, [*KINDS, *STEPS])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
