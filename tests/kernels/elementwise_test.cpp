@@ -1,3 +1,5 @@
+#include <cfloat>
+
 #include "testing.h"
 
 namespace caracal::kernels {
@@ -19,7 +21,8 @@ std::vector<float> all_exponents() {
   return x;
 }
 
-// Absolute error up to |x| = 1, relative to |f(x)| beyond; measured maxima: 3.3e-7 for tanh, less for others.
+// Absolute error up to |x| = 1, relative to |f(x)| beyond; measured maxima: 4.4e-7 for gelu on the scalar
+// tier, where fma() rounds twice, 3.3e-7 for tanh, less for others.
 TEST(Activation, MatchesDoubleReferenceOnAllExponents) {
   std::vector<float> x = all_exponents();
   int64_t n = int64_t(x.size());
@@ -36,8 +39,23 @@ TEST(Activation, MatchesDoubleReferenceOnAllExponents) {
       double error = std::abs(got - expected) / std::max(1.0, std::abs(expected));
       if (!(error <= worst)) worst = error, where = x[size_t(i)];
     }
-    EXPECT_LE(worst, 4e-7) << "activation " << int(activation) << " at " << where;
+    EXPECT_LE(worst, 5e-7) << "activation " << int(activation) << " at " << where;
   }
+}
+
+// Where gelu's error is largest, and on to where Φ is exactly 0 or 1.
+TEST(Activation, GeluInItsTail) {
+  std::vector<float> x, out;
+  for (float v = -5.65f; v < -4.2f; v = std::nextafter(v, 0.0f)) x.push_back(v);
+  out.resize(x.size());
+  tier().activation_f32(out.data(), x.data(), int64_t(x.size()), Activation::gelu);
+  for (size_t i = 0; i < x.size(); i++)
+    ASSERT_NEAR(out[i], reference_activation(x[i], Activation::gelu), 4.5e-7) << x[i];
+  x = {5.6f, 5.7f, 6, 100, 1e30f, FLT_MAX};
+  const size_t n = x.size();
+  for (size_t i = 0; i < n; i++) x.push_back(-x[i]);
+  tier().activation_f32(out.data(), x.data(), int64_t(2 * n), Activation::gelu);
+  for (size_t i = 0; i < 2 * n; i++) EXPECT_EQ(out[i], i < n ? x[i] : 0) << x[i];
 }
 
 // Near zero the relative error counts: tanh(x) = x, gelu(x) = x / 2 there.
