@@ -57,7 +57,8 @@ struct Bfloat16Rows : ConvertedRows<Bfloat16Pairs> {
 };
 
 // Adding and subtracting it rounds |x| < 2^22 to an integer, ties to even.
-CARACAL_INLINE f32x16 round(f32x16 x) { return (x + set1(0x1.8p23f)) - set1(0x1.8p23f); }
+static constexpr float kRound = 0x1.8p23f;
+CARACAL_INLINE f32x16 round(f32x16 x) { return (x + set1(kRound)) - set1(kRound); }
 
 void quantize_weights_s8(int8_t* out, float* scales, const float* w, int64_t n, int64_t k) {
   for (int64_t j = 0; j < n; j++, w += k, out += k) {
@@ -137,9 +138,9 @@ void rows_s8(void* out, const float* x, int64_t ldx, int64_t rows, int64_t k) {
     store(zeros, zero_point);
     *reinterpret_cast<RowScale*>(begin) = {scale, zeros[0]};
     input8* to = reinterpret_cast<input8*>(begin + kRowHeader);
-    const f32x16 magic = set1(0x1.8p23f), less = magic - to_float(zero_point);  // round() and the zero point in one
+    const f32x16 less = set1(kRound) - to_float(zero_point);  // round() and the zero point in one subtraction
     auto write = [&](int64_t i, f32x16 v) {
-      v = scaled ? (v * inverse + magic) - less : zero();
+      v = scaled ? (v * inverse + set1(kRound)) - less : zero();
       store_inputs(to + i, to_int(min(limit, max(zero(), v))));
     };
     if (k <= kRotatedRow) {

@@ -56,29 +56,28 @@ struct FloatRows : Numbers {
   CARACAL_MEMBER f32x16 value(f32x16 sum, Header, int64_t) const { return sum; }
 };
 
-/// A residual of the rows of c, rows ld apart; may be null.
+/// A residual of rows ld apart, added before or after the activation; both may be null.
 struct Residual {
-  const float* x;
+  const float *before, *after;
   int64_t ld;
-  bool first;
 };
 
-/// c = activation(value(row) + bias) + residual for `rows` rows of n columns; `full`: n is kLanes.
+/// c = activation(value(row) + bias + before) + after for `rows` rows of n columns; `full`: n is kLanes.
 template <Activation activation, bool full, class F>
-CARACAL_INLINE void finish_columns(float* c, int64_t ldc, int64_t rows, int64_t n, const float* bias, Residual r,
+CARACAL_INLINE void finish_columns(float* c, int64_t ldc, int64_t rows, int64_t n, const float* bias, Residual residual,
                                    const F& value) {
   auto load_row = [n](const float* p) { return full ? load(p) : load_n(p, n); };
   const f32x16 b = bias ? load_row(bias) : zero();
-  for (int64_t i = 0; i < rows; i++, c += ldc, r.x += r.ld) {
+  for (int64_t i = 0; i < rows; i++) {
     f32x16 y = value(i);
     if (bias) y = y + b;
-    if (r.x && r.first) y = y + load_row(r.x);
+    if (residual.before) y = y + load_row(residual.before + i * residual.ld);
     y = activate<activation>(y);
-    if (r.x && !r.first) y = y + load_row(r.x);
+    if (residual.after) y = y + load_row(residual.after + i * residual.ld);
     if constexpr (full) {
-      store(c, y);
+      store(c + i * ldc, y);
     } else {
-      store_n(c, y, n);
+      store_n(c + i * ldc, y, n);
     }
   }
 }
@@ -95,12 +94,12 @@ static void finish_rows(const Format& f, const typename Format::Sum* tile, const
     auto value = [&](int64_t i) { return f.value(Format::load_sums(tile + i * vecs * kLanes), header, row + i); };
     float* c = g.c + row * g.ldc + column;
     const float* bias = g.bias ? g.bias + column : nullptr;
-    const Residual r = {g.residual ? g.residual + row * g.ldr + column : nullptr, g.residual ? g.ldr : 0,
-                        g.residual_first};
+    const float* added = g.residual ? g.residual + row * g.ldr + column : nullptr;
+    const Residual residual = {g.residual_first ? added : nullptr, g.residual_first ? nullptr : added, g.ldr};
     if (n >= kLanes)
-      finish_columns<activation, true>(c, g.ldc, rows, kLanes, bias, r, value);
+      finish_columns<activation, true>(c, g.ldc, rows, kLanes, bias, residual, value);
     else
-      finish_columns<activation, false>(c, g.ldc, rows, n, bias, r, value);
+      finish_columns<activation, false>(c, g.ldc, rows, n, bias, residual, value);
   }
 }
 
@@ -146,9 +145,8 @@ static void multiply_block(const Format& f, int64_t p, const char* panel, const 
       const bool more = fetched < lines;
       if (k0 + k == steps && g.residual) {  // strides that the hardware does not foresee
         for (int64_t i = row; i < row + rows; i++) {
-#pragma GCC unroll 4
-          for (int v = 0; v < NV; v++)
-            prefetch_l1(reinterpret_cast<const char*>(g.residual + i * g.ldr + p * kWidth + v * kLanes));
+          for (int64_t column = p * kWidth; column < (p + 1) * kWidth && column < g.n; column += kLanes)
+            prefetch_l1(reinterpret_cast<const char*>(g.residual + i * g.ldr + column));
         }
       }
       typename Format::Sum* c = tile + (row - top) * kWidth;

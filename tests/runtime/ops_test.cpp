@@ -227,6 +227,23 @@ TEST_F(Ops, AttentionOverRaggedSequences) {
   expect_close(probs, want_probs);
 }
 
+// Fewer heads than threads: the rows of each sequence are cut into blocks. The same bits as on one thread.
+TEST_F(Ops, AttentionOfFewHeads) {
+  const int64_t offsets[] = {0, 70, 71, 200}, keys[] = {70, 1, 100};
+  const Ragged sequences{3, 200, 129, offsets, keys};
+  const Tensor qkv = random({200, 3 * 32}, 1);
+  const Runtime alone({.threads = 1}), many({.threads = 8});
+  Arena other, another;
+  Ctx one(alone, other), eight(many, another);
+  for (bool causal : {false, true}) {
+    const Tensor want = attention(one, qkv, sequences, {.causal = causal});
+    for (Ctx* c : {&ctx, &eight}) {
+      const Tensor got = attention(*c, qkv, sequences, {.causal = causal});
+      EXPECT_EQ(std::memcmp(got.raw(), want.raw(), want.nbytes()), 0);
+    }
+  }
+}
+
 // Rounded where the product before it was: near float32 but not it, and the same with rounded values given.
 TEST_F(Ops, AttentionOfBfloat16Products) {
   constexpr int64_t kHeads = 3, kHidden = kHeads * 32;
