@@ -59,9 +59,9 @@ struct GemmArgs {
   bool residual_first = false;     // add the residual before the activation
   int64_t panel_begin, panel_end;  // this call's share of the ceil(n / panel_width) output panels
   const void* rows_a =
-      nullptr;        // gemm_bf16_dot, gemm_s8: A as rows_… converted it, rows lda bytes apart, in place of a
-  const void* next;   // memory the calling thread will stream next (its share of the following W): prefetched while the
-  size_t next_bytes;  // last panel is multiplied, unless there are rows for one pass only. May be 0
+      nullptr;       // gemm_bf16_dot, gemm_s8: A as rows_… converted it, rows lda bytes apart, in place of a
+  const void* next;  // what the calling thread will read next, of this W or of another: fetched while the last panel is
+  size_t next_bytes;  // multiplied, unless one pass takes all rows. 0 bytes: nothing
 };
 
 /// Softmax(scale · Q Kᵀ + bias) V for one head of one sequence.

@@ -206,9 +206,19 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
                  });
     args.rows_a = converted;
   }
+  // What a thread reads after `end` of `items`: of this weight, or of the next one the panels that will be its share.
+  const int64_t items = blocks * panels, threads = ctx.runtime().threads();
   const NextWeight next = weights.next != nullptr ? *weights.next : NextWeight{};
+  const size_t panel_bytes = panels > 0 ? product.packed_bytes(n, k) / size_t(panels) : 0;
+  auto name_next = [&](GemmArgs& part, int64_t begin, int64_t end) {
+    const int64_t thread = begin * threads / items;
+    const bool here = end < items && end * threads / items == thread;
+    part.next_bytes = here ? panel_bytes : next.panels > 0 ? next.panel_bytes : 0;
+    part.next = here ? static_cast<const char*>(args.packed) + size_t(end % panels) * panel_bytes
+                     : next.packed + size_t(next.panels * thread / threads) * next.panel_bytes;
+  };
   const int64_t grain = kWorthATask / std::max<int64_t>(1, 2 * block_rows * k * width);
-  ctx.parallel(rows == 0 ? 0 : blocks * panels, grain, [&](int64_t begin, int64_t end, int) {
+  ctx.parallel(rows == 0 ? 0 : items, grain, [&](int64_t begin, int64_t end, int) {
     while (begin < end) {
       const int64_t first = begin / panels * block_rows, panel = begin % panels;
       const int64_t count = std::min(panels - panel, end - begin);
@@ -222,8 +232,7 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
       part.rows = std::min(block_rows, rows - first);
       part.panel_begin = panel;
       part.panel_end = panel + count;
-      part.next = next.packed + size_t(panel * next.panels / panels) * next.panel_bytes;
-      part.next_bytes = next.panels > 0 ? next.panel_bytes : 0;
+      name_next(part, begin, begin + count);
       if (part.rows > 0) product.gemm(part);
       begin += count;
     }

@@ -16,8 +16,8 @@ class CudaDevice;
 /// huge pages (fewer TLB misses while weights stream). Throws std::bad_alloc.
 std::shared_ptr<void> allocate_memory(size_t bytes);
 
-/// The matrix that was packed after another one, and is probably multiplied after it: its first bytes are fetched while
-/// the one before is still at work. 0 panels: none. Nothing there is read, so it may be gone.
+/// The matrix that was packed after another one, and is probably multiplied after it: what a thread will read first is
+/// fetched while the one before is still at work. 0 panels: none. Nothing there is read, so it may be gone.
 struct NextWeight {
   const char* packed = nullptr;
   int64_t panels = 0;

@@ -52,7 +52,8 @@ Tensor dequantize_weight(const Runtime& runtime, const QuantizedWeight& weight);
 
 /// Packs weights (out_i, in) stacked along out, and their biases (out_i; undefined counts as zero unless all are):
 /// F32, or F16 or BF16, which are then kept so (BF16 as `bf16_dot` if asked for). Memory comes from `store`; on a
-/// device they are laid there as they are, in the store's numbers. Throws when shapes or dtypes do not fit.
+/// device they are laid there as they are, in the store's numbers. Throws when shapes or dtypes do not fit. Best in the
+/// order of use, and before anyone multiplies by what the store holds.
 Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector<Tensor>& weights,
                    const std::vector<Tensor>& biases, bool bf16_dot = false);
 /// The same for weights of 8 bits; the result is of kind s8.

@@ -81,5 +81,23 @@ TEST(WeightStore, BlocksFollowEachOtherAndOutliveTheStore) {
   EXPECT_EQ(static_cast<char*>(a.get())[99], 1);
 }
 
+TEST(WeightStore, EachMatrixLearnsWhichCameNext) {
+  const char memory[3] = {};
+  std::shared_ptr<const NextWeight> next[3];
+  {
+    WeightStore store, other;
+    for (int i = 0; i < 3; i++) {
+      next[i] = store.packed({memory + i, i + 1, size_t(i + 10)});
+      other.packed({memory, 99, 99});
+    }
+  }
+  for (int i = 0; i < 2; i++) {
+    EXPECT_EQ(next[i]->packed, memory + i + 1);
+    EXPECT_EQ(next[i]->panels, i + 2);
+    EXPECT_EQ(next[i]->panel_bytes, size_t(i + 11));
+  }
+  EXPECT_EQ(next[2]->panels, 0);
+}
+
 }  // namespace
 }  // namespace caracal
