@@ -112,6 +112,7 @@ int launch_graph(Stream stream, Graph graph) { return checked(cudaGraphLaunch(gr
 int destroy_graph(Graph graph) { return checked(cudaGraphExecDestroy(graph)); }
 
 constexpr Cuda kTable = {
+    .backend = "native",
 #define KERNEL(name, Args) .name = name,
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL

@@ -264,6 +264,7 @@ using Graph = struct CUgraphExec_st*;
 /// The kernels, and the driver. Functions return 0 or an error, whose text error_text() knows. Those without a stream
 /// wait until they are done.
 struct Cuda {
+  const char* backend;  // who multiplies: "native", or "cublas" but for convolutions
 #define KERNEL(name, Args) int (*name)(Stream, const Args&);
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL
@@ -294,5 +295,9 @@ struct Cuda {
 
 /// The table, or null where caracal::cuda was not built or linked (absent.cpp).
 const Cuda* cuda_table() noexcept;
+
+/// The same, but for products by cuBLASLt (cublas/gemm.cpp), which is looked for at the first call. Null, and *why null,
+/// where it was not built or linked; null where the library is not there, and *why says what is missing.
+const Cuda* cublas_table(const char** why) noexcept;
 
 }  // namespace caracal::kernels::cuda

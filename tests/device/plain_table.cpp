@@ -116,6 +116,15 @@ void gemm(const GemmArgs& g) {
     }
 }
 
+void gemm_epilogue(const GemmArgs& g) {
+  const In sums = in(g.type, g.c), residual = in(g.type, g.residual);
+  const float* bias = real(g.bias);
+  for (int64_t r = 0; r < g.rows; r++)
+    for (int64_t c = 0; c < g.n; c++)
+      out(g.type, g.c)(r * g.ldc + c, epilogue(sums(r * g.ldc + c), bias ? double(bias[c]) : 0, g.activation,
+                                               g.residual ? &residual : nullptr, r * g.ldr + c, g.residual_first));
+}
+
 void convolution(const ConvolutionArgs& g) {
   const In x = in(g.type, g.x), w = in(g.type, g.w), residual = in(g.type, g.residual);
   const float* bias = real(g.bias);
@@ -452,6 +461,7 @@ int launch(Stream stream, const Args& args) {
 
 Cuda make_table() {
   Cuda t{};
+  t.backend = "native";
 #define KERNEL(name, Args) t.name = launch<&name, Args>;
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL
