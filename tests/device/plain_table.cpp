@@ -519,6 +519,11 @@ Cuda make_table() {
 
 }  // namespace
 
+int plain_submit(Stream stream, std::function<int()> call) { return start(stream, std::move(call)); }
+
+extern const bool kCudaLinked;
+const bool kCudaLinked = true;  // device.cu
+
 const Cuda* cuda_table() noexcept {
   static const Cuda table = make_table();
   return &table;
