@@ -9,11 +9,11 @@ namespace caracal {
 namespace {
 
 const kernels::cuda::Cuda& with_cublas() {
-  const char* why = nullptr;
-  const kernels::cuda::Cuda* table = kernels::cuda::cublas_table(&why);
+  const char* about = nullptr;
+  const kernels::cuda::Cuda* table = kernels::cuda::cublas_table(&about);
   if (table != nullptr) return *table;
-  if (why != nullptr)
-    throw Error(ErrorCode::unsupported, "backend", "expected cuBLASLt for 'cublas' but got: " + std::string(why));
+  if (about != nullptr)
+    throw Error(ErrorCode::unsupported, "backend", "expected cuBLASLt for 'cublas' but got: " + std::string(about));
   throw Error(ErrorCode::not_built, "backend",
               "expected native but got 'cublas': not built; configure with -DCARACAL_CUBLAS=ON and link caracal::cuda");
 }

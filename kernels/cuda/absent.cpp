@@ -6,6 +6,6 @@ namespace caracal::kernels::cuda {
 
 __attribute__((weak)) const Cuda* cuda_table() noexcept { return nullptr; }
 
-__attribute__((weak)) const Cuda* cublas_table(const char** why) noexcept { return *why = nullptr, nullptr; }
+__attribute__((weak)) const Cuda* cublas_table(const char** about) noexcept { return *about = nullptr, nullptr; }
 
 }  // namespace caracal::kernels::cuda

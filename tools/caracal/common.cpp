@@ -38,9 +38,9 @@ void check_isa(const std::string& name) {
 
 void check_backend(const std::string& name) {
   kernels::Backend backend;
-  const char* why = nullptr;
+  const char* about = nullptr;
   if (name == "cublas") {  // whether the library is there, and a device, Runtime asks
-    if (kernels::cuda::cublas_table(&why) != nullptr || why != nullptr) return;
+    if (kernels::cuda::cublas_table(&about) != nullptr || about != nullptr) return;
     throw Error(ErrorCode::not_built, "--backend",
                 "expected native or eigen but got 'cublas': not built; configure with -DCARACAL_CUBLAS=ON");
   }

@@ -142,11 +142,10 @@ void add_version(CLI::App& app) {
       std::printf("backend %-6s %s%s\n", kernels::backend_name(backend), built ? "built" : "not built",
                   kernels::backend_name(backend) == std::string_view(runtime->backend()) ? ", in use" : "");
     }
-    const char* why = nullptr;
-    const bool cublas = kernels::cuda::cublas_table(&why) != nullptr;
-    std::printf("backend cublas %s%s%s\n", cublas || why != nullptr ? "built, for --device cuda" : "not built",
-                std::string_view(runtime->backend()) == "cublas" ? ", in use" : "",
-                !cublas && why != nullptr ? (std::string(", but: ") + why).c_str() : "");
+    const char* about = nullptr;
+    kernels::cuda::cublas_table(&about);
+    std::printf("backend cublas %s%s%s\n", about != nullptr ? "built, for --device cuda: " : "not built",
+                about != nullptr ? about : "", std::string_view(runtime->backend()) == "cublas" ? ", in use" : "");
   });
 }
 

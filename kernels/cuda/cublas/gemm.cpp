@@ -46,26 +46,29 @@ struct Library {
 #define LT(type, name, parameters) type(*name) parameters = nullptr;
   CARACAL_CUBLASLT_FUNCTIONS(LT)
 #undef LT
-  std::string missing;  // what is; empty: nothing
+  bool whole = false;
+  std::string about;  // its version, or what is missing
 
   Library() {
-    const std::string wanted = std::string("; install cuBLAS of CUDA 13 (Debian package libcublas-13-0 of NVIDIA's, ") +
-                               "Python package nvidia-cublas) and have its folder in LD_LIBRARY_PATH";
+    const std::string wanted =
+        std::string("; install cuBLAS of CUDA 13 (NVIDIA's Debian package libcublas-13-0, or the ") +
+        "Python package nvidia-cublas) and have its folder in LD_LIBRARY_PATH";
     void* handle = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
     if (handle == nullptr) {
       const char* why = dlerror();
-      missing = (why != nullptr ? why : kLibrary) + wanted;
+      about = (why != nullptr ? why : kLibrary) + wanted;
       return;
     }
 #define LT(type, name, parameters)                                   \
   name = reinterpret_cast<type(*) parameters>(dlsym(handle, #name)); \
-  if (name == nullptr && missing.empty()) missing = kLibrary + std::string(" has no ") + #name + wanted;
+  if (name == nullptr && about.empty()) about = kLibrary + std::string(" has no ") + #name + wanted;
     CARACAL_CUBLASLT_FUNCTIONS(LT)
 #undef LT
-    if (!missing.empty()) return;
-    if (const size_t version = cublasLtGetVersion(); version < kOldest)
-      missing = kLibrary + std::string(" says that it is version ") + std::to_string(version / 10000) + "." +
-                std::to_string(version / 100 % 100) + wanted;
+    if (!about.empty()) return;
+    const size_t version = cublasLtGetVersion();
+    about = "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100);
+    whole = version >= kOldest;
+    if (!whole) about = kLibrary + std::string(" is ") + about + wanted;
   }
 };
 const Library& library() {
@@ -275,9 +278,9 @@ int gemm(Stream stream, const GemmArgs& args) {
 
 }  // namespace
 
-const Cuda* cublas_table(const char** why) noexcept {
-  *why = library().missing.c_str();
-  if (**why != 0) return nullptr;
+const Cuda* cublas_table(const char** about) noexcept {
+  *about = library().about.c_str();
+  if (!library().whole) return nullptr;
   static const Cuda table = [] {
     Cuda t = *cuda_table();
     t.backend = "cublas";

@@ -17,10 +17,10 @@ namespace {
 /// The table of the backend, on device 0. Without the library the program exits with 77.
 const Cuda& cublas() {
   table();
-  const char* why = nullptr;
-  const Cuda* found = cublas_table(&why);
+  const char* about = nullptr;
+  const Cuda* found = cublas_table(&about);
   if (found == nullptr) {
-    std::printf("skipped: %s\n", why == nullptr ? "not linked" : why);
+    std::printf("skipped: %s\n", about == nullptr ? "not linked" : about);
     std::exit(77);
   }
   const int error = found->use_device(0);
@@ -284,43 +284,6 @@ TEST(Cublas, ManyThreads) {
     });
   for (std::thread& thread : threads) thread.join();
   for (const std::string& each : wrong) EXPECT_EQ(each, "");
-}
-
-// By itself, over sums that are there.
-TEST(Cublas, EpilogueAlone) {
-  for (Type type : kTypes)
-    for (size_t misalign : {0, 1})
-      for (int64_t extra : {0, 8, 3})
-        for (bool first : {false, true}) {
-          const Operands operands({type,
-                                   5,
-                                   43,
-                                   0,
-                                   {.extra_c = extra,
-                                    .extra_r = extra,
-                                    .misalign = misalign,
-                                    .residual = true,
-                                    .residual_first = first,
-                                    .activation = Activation::gelu}});
-          const int64_t ld = operands.ldc;
-          std::vector<float> sums = rounded(type, random_floats(size_t(5 * ld), 2.0f, 9));
-          sums[0] = NAN, sums[1] = INFINITY;
-          operands.c.upload(sums);
-          EXPECT_CUDA(table().gemm_epilogue(nullptr, operands.args()));
-          const std::vector<float> values = operands.c.download();
-          std::vector<double> expected;
-          for (int64_t i = 0; i < 5 * ld; i++) {
-            const int64_t row = i / ld, col = i % ld;
-            double x = double(sums[size_t(i)]);
-            if (col < 43) {
-              const double other = double(operands.r[size_t(row * ld + col)]);
-              x += double(operands.b[size_t(col)]) + (first ? other : 0);
-              x = reference_activation(x, Activation::gelu) + (first ? 0 : other);
-            }
-            expected.push_back(x);
-          }
-          expect_near(values, expected, 1.25 * tolerance(type));
-        }
 }
 
 // What only the fake library tells.
