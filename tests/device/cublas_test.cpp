@@ -79,6 +79,21 @@ TEST(Cublas, NativeIsStillThere) {
   EXPECT_EQ(fake().products, before);
 }
 
+// ctest runs this alone, where the loader finds no library (or without it).
+TEST(Cublas, MissingLibraryIsAnError) {
+  if (dlopen("libcublasLt.so.13", RTLD_NOW) != nullptr) GTEST_SKIP() << "the library is there";
+  try {
+    runtime_on("cuda", "cublas");
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::unsupported);
+    const std::string text = e.what();
+    EXPECT_EQ(text.find("[backend] expected cuBLASLt for 'cublas' but got: "), 0u) << text;
+    EXPECT_NE(text.find("; install cuBLAS of CUDA 13"), std::string::npos) << text;
+  }
+  EXPECT_STREQ(runtime_on("cuda", "native")->backend(), "native");
+}
+
 TEST(Cublas, IsOfADevice) {
   EXPECT_EQ(message_of([] { runtime_on("cpu", "cublas"); }),
             "[backend] expected native, onednn or eigen but got 'cublas', which needs a CUDA device");

@@ -124,6 +124,14 @@ void run(void* data) {
     }
 }
 
+/// Of everything that a code is chosen for: it is good for nothing else.
+uint64_t mark_of(Handle handle, Operation operation, Layout a, Layout b, Layout c, Layout d) {
+  uint64_t mark = uint64_t(handle->device) * 31 + operation->epilogue;
+  for (Layout each : {a, b, c, d})
+    for (uint64_t x : {uint64_t(each->type), each->rows, each->cols, uint64_t(each->ld)}) mark = mark * 1000003 + x;
+  return mark;
+}
+
 bool aligned(const void* p, uint64_t to) { return uintptr_t(p) % to == 0; }
 
 /// Of a problem, whoever asks.
@@ -266,6 +274,7 @@ LT_API Status cublasLtMatmulAlgoGetHeuristic(Handle handle, Operation operation,
   results->algorithm.data[0] = halves ? kHalves : kPlain;
   results->algorithm.data[1] =
       preference->reduction_schemes == kReductionComputeType ? uint64_t(kReductionComputeType) : 4;
+  results->algorithm.data[2] = mark_of(handle, operation, a, b, c, d);
   results->workspace_bytes = halves ? preference->workspace_bytes : 0;
   *found = 1;
   return kSuccess;
@@ -282,6 +291,7 @@ LT_API Status cublasLtMatmul(Handle handle, Operation operation, const void* alp
   const float add = *static_cast<const float*>(beta);
   if (*static_cast<const float*>(alpha) != 1 || (add != 0 && c == nullptr)) return kInvalid;
   if (c == d && lc->ld != ld->ld) return kInvalid;
+  if (algorithm->data[2] != mark_of(handle, operation, la, lb, lc, ld)) return kInvalid;
   if (algorithm->data[0] == kHalves) {
     for (const void* p : {a, b, c, const_cast<const void*>(d)})
       if (!aligned(p, 16)) return kInvalid;
