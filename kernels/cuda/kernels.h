@@ -276,6 +276,7 @@ struct Cuda {
   int (*device_count)(int* count);  // 0 devices, and no error, where there is no driver
   /// Makes the device current for the calling thread; every other function works on the current one.
   int (*use_device)(int index);
+  int (*current_device)(int* index);
   int (*device_name)(int index, char* name, size_t size, int* major, int* minor, size_t* memory);
   int (*allocate)(void** memory, size_t bytes);
   int (*release)(void* memory);

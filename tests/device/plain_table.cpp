@@ -471,6 +471,7 @@ Cuda make_table() {
   t.error_text = [](int error) { return error == kFailure ? "out of memory" : "unknown"; };
   t.device_count = [](int* count) { return *count = plain_counters.devices, 0; };
   t.use_device = [](int index) { return index < plain_counters.devices ? 0 : 1; };
+  t.current_device = [](int* index) { return *index = 0, 0; };
   t.device_name = [](int, char* name, size_t size, int* major, int* minor, size_t* memory) {
     std::strncpy(name, "plain loops", size);
     *major = 9, *minor = 0, *memory = size_t(1) << 40;

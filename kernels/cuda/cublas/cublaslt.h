@@ -1,6 +1,6 @@
 // cuBLASLt, as far as gemm.cpp calls it. The names and numbers are those of NVIDIA's cublasLt.h, which is not needed to
-// build: the test cuda_cublas_header compares them where it is at hand. LT(return type, name, parameters) for each
-// function.
+// build: tests/cuda/cublas/header_check.cpp compares them where it is at hand. LT(return type, name, parameters) for
+// each function.
 #pragma once
 
 #include <stddef.h>

@@ -4,9 +4,9 @@
 // The library's matrices are column-major: it computes the transpose, cᵀ (n, rows) = w aᵀ + bias + residualᵀ, in which
 // w is read transposed and a bias is one number a row. Bias and residual are added by it, before the one rounding; it
 // wants a bias of c's type, which is made of the float32 one just before. An activation is a kernel of ours over what
-// the product left in c, and then bias and residual are added there too: the library's gelu is not the erf one, and
-// outside float16 its epilogues of gelu and relu have been seen to be slower than a second kernel (karpathy/llm.c,
-// #338).
+// the product left in c, and then bias and residual are added there too: which gelu the library means is not said (ours
+// is erf's), and outside float16 its epilogues of gelu and relu have been found slower than a second kernel
+// (karpathy/llm.c, #338).
 //
 // The code that multiplies is the library's first choice for a shape, asked for once: float32 sums, and sums of slices
 // of k only where they are kept in float32 and added in order. Equal calls give equal bits; but what is chosen depends
@@ -215,11 +215,9 @@ class Product {
 // The table's functions.
 
 std::atomic<Handle> handles[kMostDevices];
-thread_local int current = 0;
 
 int use_device(int index) {
   if (const int error = cuda_table()->use_device(index); error != 0) return error;
-  current = index;
   if (handles[index].load(std::memory_order_acquire) != nullptr) return 0;
   static std::mutex lock;
   const std::lock_guard guard(lock);
@@ -255,9 +253,11 @@ int multiply(Stream stream, const GemmArgs& args) {
   const bool narrow = !activates && args.bias != nullptr && args.type != Type::f32;
   const void* bias = activates ? nullptr : narrow ? static_cast<const void*>(scratch) : args.bias;
   Product product(args, bias, activates ? nullptr : args.residual);
-  const Handle handle = handles[current];
+  int device = 0;
+  if (const int error = own.current_device(&device); error != 0) return error;
+  const Handle handle = handles[device];
   bool found = false;
-  if (const Status status = product.find(handle, current, &found); status != kSuccess) return error_of(status);
+  if (const Status status = product.find(handle, device, &found); status != kSuccess) return error_of(status);
   if (!found) return own.gemm(stream, args);
   if (narrow) {
     const MatrixArgs converted = {args.type, Type::f32, scratch, args.bias, args.n, args.n, 1, args.n};

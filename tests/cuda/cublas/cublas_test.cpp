@@ -182,6 +182,13 @@ TEST(Cublas, RowsApartAndOperandsAnywhere) {
     }
 }
 
+TEST(Cublas, EachDistanceBetweenRowsCounts) {
+  for (int64_t a : {0, 16})
+    for (int64_t c : {0, 16})
+      for (int64_t r : {0, 16})
+        check({Type::f32, 6, 56, 48, {.extra_a = a, .extra_c = c, .extra_r = r, .residual = true}});
+}
+
 // One operand alone lies badly: the choice of a code asks for each.
 TEST(Cublas, EachOperandsPlaceCounts) {
   for (int which = 0; which < 5; which++) {
@@ -365,6 +372,9 @@ TEST(CublasFake, EveryDeviceHasItsHandle) {
     EXPECT_EQ(cublas().use_device(device), 0);
     check({Type::f32, 4, 136, 16});
   }
+  EXPECT_EQ(cublas().use_device(1), 0);
+  EXPECT_CUDA(table().use_device(0));  // whoever makes it current
+  check({Type::f32, 4, 136, 16});
   EXPECT_EQ(counters->handles, 2);
   EXPECT_EQ(cublas().use_device(0), 0);
 }
