@@ -92,13 +92,14 @@ class Peer(Worker):
 class Caracal:
     """`caracal bench`, a fresh process each turn (it loads, warms up, then times)."""
 
-    def __init__(self, program, model, threads, backend, dtype, device="cpu"):
+    def __init__(self, program, model, threads, backend, dtype, device="cpu", environment=None):
         self.program, self.model = program, str(model)
         self.options = ["--threads", str(threads), "--backend", backend, "--dtype", dtype, "--device", device]
+        self.environment = environment
         self.version = self.command("version").splitlines()[0]
 
     def command(self, *arguments):
-        done = subprocess.run([self.program, *arguments], capture_output=True, text=True)
+        done = subprocess.run([self.program, *arguments], capture_output=True, text=True, env=self.environment)
         if done.returncode:
             raise RuntimeError(done.stderr.strip() or f"caracal {arguments[0]}: exit code {done.returncode}")
         return done.stdout

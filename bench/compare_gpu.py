@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Times caracal on a CUDA device beside PyTorch eager, torch.compile (max-autotune, CUDA graphs) and ONNX Runtime, and
-sends it many random batches.
+itself with its products by cuBLASLt, and sends it many random batches.
 
     python bench/compare_gpu.py --caracal build/release/tools/caracal --out results
     python bench/compare_gpu.py --device cpu --cells bert-base:1x8=float32 --peers torch    # a rehearsal without a device
@@ -34,7 +34,8 @@ TEXTS = ["1x128", "32x128", "32x384r", "1x8", "1x32", "1x512"]
 CELLS = [f"bert-base:{cell}=float16" for cell in TEXTS]
 CELLS += ["vit-base-16-224:1=float16", "vit-base-16-224:32=float16", "wav2vec2-base:1x10s=float16", "layoutlmv2-base:1x512=float16"]
 CELLS += [f"bert-base:{cell}={dtype}" for dtype in ("bfloat16", "float32") for cell in TEXTS]
-PEERS = ["torch", "compile-max", "ort-fused"]
+CUBLAS = "caracal-cublas"  # caracal with its products by cuBLASLt
+PEERS = [CUBLAS, "torch", "compile-max", "ort-fused"]
 UNABLE = [("ort-fused", "bfloat16"), ("ort-fused", "layoutlmv2-base")]  # what the optimizer does not know
 REFERENCE = "torch in float32"
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -64,9 +65,9 @@ def start_systems(model, dtype, args, versions, failed):
     """All systems of a model and dtype, started side by side."""
     jobs = {"caracal": lambda: Caracal(args.caracal, model.path, 1 if args.device != "cpu" else args.threads, "native", dtype, args.device)}
     for name in args.peers:
-        if (name, dtype) in UNABLE or (name, model.name) in UNABLE:
+        if (name, dtype) in UNABLE or (name, model.name) in UNABLE or (name, args.device) == (CUBLAS, "cpu"):
             continue
-        jobs[name] = lambda name=name: gpu_peer(name, model, dtype, args)
+        jobs[name] = lambda name=name: cublas(model, dtype, args) if name == CUBLAS else gpu_peer(name, model, dtype, args)
     if dtype != "float32" or "torch" not in args.peers:
         jobs[REFERENCE] = lambda: gpu_peer("torch", model, "float32", args)
     systems = {}
@@ -80,6 +81,20 @@ def start_systems(model, dtype, args, versions, failed):
                 note(f"{model.name} {dtype}: {name} is left out: {error}")
                 failed[name] = str(error)
     return systems
+
+
+def cublas(model, dtype, args):
+    """caracal with cuBLASLt, in whose process alone the library's folder is on the loader's path."""
+    environment = dict(os.environ)
+    if args.cublas:
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(args.cublas), os.environ.get("LD_LIBRARY_PATH")]))
+    system = Caracal(args.caracal, model.path, 1, "cublas", dtype, args.device, environment)
+    about = next((line for line in system.command("version").splitlines() if line.startswith("backend cublas")), "no backend cublas")
+    library = about.rpartition(": ")[2]
+    if not library.startswith("cuBLASLt"):
+        raise RuntimeError(about)
+    system.version += f", {library}"
+    return system
 
 
 def gpu_peer(name, model, dtype, args):
@@ -141,7 +156,7 @@ def missed(result):
         own = systems["caracal"]["p50_ms"]
         if own > LIMITS_MS.get(name, own):
             lines.append(f"{name}: {own:.3f} ms, to be at most {LIMITS_MS[name]}")
-        wanted = {system: 1.0 for system in systems if system != "caracal"}
+        wanted = {system: 1.0 for system in systems if system not in ("caracal", CUBLAS)}
         if name == RAGGED and "compile-max" in wanted:
             wanted["compile-max"] = 1.5
         for system, times in wanted.items():
@@ -251,6 +266,7 @@ def main():
     add("--device", default="cuda", help="cuda, cuda:N, or cpu for a rehearsal; default %(default)s")
     add("--cells", type=names, default=CELLS, help=f"default {','.join(CELLS)}")
     add("--peers", type=names, default=PEERS, help=f"default {','.join(PEERS)}")
+    add("--cublas", type=Path, help="folder of libcublasLt.so.13, if the dynamic loader does not know it")
     add("--caracal", type=Path, default=ROOT / "build" / "release" / "tools" / "caracal", help="the caracal command, default %(default)s")
     add("--mixes-program", type=Path, default=ROOT / "build" / "release" / "bench" / "batch_mixes_bench", help="default %(default)s")
     add("--mixes", type=int, default=100_000, help="random batches; 0: none; default %(default)s")

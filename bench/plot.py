@@ -5,6 +5,7 @@ COLORS = {
     "caracal": "#c8551b",
     "caracal-onednn": "#d98a5f",
     "caracal-eigen": "#e3ad8e",
+    "caracal-cublas": "#e3ad8e",
     "torch": "#8d99ae",
     "compile": "#6c7a92",
     "compile-dynamic": "#56637a",
@@ -24,6 +25,7 @@ COLORS = {
 LABELS = {
     "caracal-onednn": "caracal on oneDNN",
     "caracal-eigen": "caracal on Eigen",
+    "caracal-cublas": "caracal on cuBLASLt",
     "torch": "PyTorch eager",
     "compile": "torch.compile, static",
     "compile-dynamic": "torch.compile, dynamic",

@@ -6,7 +6,21 @@
 
 namespace caracal {
 
-std::shared_ptr<const CudaDevice> CudaDevice::open(int index) {
+namespace {
+
+const kernels::cuda::Cuda& with_cublas() {
+  const char* about = nullptr;
+  const kernels::cuda::Cuda* table = kernels::cuda::cublas_table(&about);
+  if (table != nullptr) return *table;
+  if (about != nullptr)
+    throw Error(ErrorCode::unsupported, "backend", "expected cuBLASLt for 'cublas' but got: " + std::string(about));
+  throw Error(ErrorCode::not_built, "backend",
+              "expected native but got 'cublas': not built; configure with -DCARACAL_CUBLAS=ON and link caracal::cuda");
+}
+
+}  // namespace
+
+std::shared_ptr<const CudaDevice> CudaDevice::open(int index, bool cublas) {
   const kernels::cuda::Cuda* table = kernels::cuda::cuda_table();
   if (table == nullptr)
     throw Error(ErrorCode::not_built, "device",
@@ -21,7 +35,9 @@ std::shared_ptr<const CudaDevice> CudaDevice::open(int index) {
   if (index < 0 || index >= count)
     throw Error(ErrorCode::unsupported, "device",
                 "expected cuda:0 to cuda:" + std::to_string(count - 1) + " but got cuda:" + std::to_string(index));
-  return std::shared_ptr<const CudaDevice>(new CudaDevice(*table, index));
+  std::shared_ptr<const CudaDevice> device(new CudaDevice(cublas ? with_cublas() : *table, index));
+  if (cublas) device->use();  // cuBLASLt is made ready for it
+  return device;
 }
 
 CudaDevice::CudaDevice(const kernels::cuda::Cuda& table, int index) : table_(table), index_(index) {

@@ -49,13 +49,29 @@ kernels::Isa choose_isa(const std::string& requested) {
               "expected an instruction set of this machine (" + have + ") but got '" + name + "'");
 }
 
+std::string asked_backend(const RuntimeOptions& options) { return asked_for(options.backend, "CARACAL_BACKEND"); }
+
+// "" for the CPU.
+std::string asked_device(const RuntimeOptions& options) {
+  const std::string name = asked_for(options.device, "CARACAL_DEVICE");
+  return name == "cpu" ? "" : name;
+}
+
+// Of the CPU, which beside a device prepares its inputs.
 const kernels::Kernels& choose_kernels(const RuntimeOptions& options) {
   using namespace kernels;
   const Isa isa = choose_isa(options.isa);
-  const std::string name = asked_for(options.backend, "CARACAL_BACKEND");
+  const std::string name = asked_backend(options), device = asked_device(options);
   Backend backend = best_backend();
-  if (!name.empty() && !backend_from_name(name.c_str(), backend))
-    throw Error(ErrorCode::invalid_argument, "backend", "expected native, onednn or eigen but got '" + name + "'");
+  if (!device.empty()) {
+    if (!name.empty() && name != "native" && name != "cublas")
+      throw Error(ErrorCode::invalid_argument, "backend",
+                  "expected native or cublas on device '" + device + "' but got '" + name + "'");
+  } else if (!name.empty() && !backend_from_name(name.c_str(), backend)) {
+    throw Error(ErrorCode::invalid_argument, "backend",
+                "expected native, onednn or eigen but got '" + name + "'" +
+                    (name == "cublas" ? ", which needs a CUDA device" : ""));
+  }
   if (const Kernels* table = backend_kernels(backend, isa)) return *table;
   throw Error(ErrorCode::not_built, "backend",
               "expected a backend of this program but got '" + name +
@@ -63,15 +79,15 @@ const kernels::Kernels& choose_kernels(const RuntimeOptions& options) {
 }
 
 // Null for the CPU.
-std::shared_ptr<const CudaDevice> choose_device(const std::string& requested) {
-  const std::string name = asked_for(requested, "CARACAL_DEVICE");
-  if (name.empty() || name == "cpu") return nullptr;
+std::shared_ptr<const CudaDevice> choose_device(const RuntimeOptions& options) {
+  const std::string name = asked_device(options);
+  if (name.empty()) return nullptr;
   int index = 0;
   const std::string_view number = name.starts_with("cuda:") ? std::string_view(name).substr(5) : "";
   const auto [stop, error] = std::from_chars(number.data(), number.data() + number.size(), index);
   if (name != "cuda" && (error != std::errc() || stop != number.data() + number.size() || index < 0))
     throw Error(ErrorCode::invalid_argument, "device", "expected cpu, cuda or cuda:N but got '" + name + "'");
-  return CudaDevice::open(index);
+  return CudaDevice::open(index, asked_backend(options) == "cublas");
 }
 
 }  // namespace
@@ -85,10 +101,7 @@ int available_cpus() {
 }
 
 Runtime::Runtime(const RuntimeOptions& options)
-    : cpu_(&choose_kernels(options)),
-      executor_(options.executor),
-      log_(options.log),
-      cuda_(choose_device(options.device)) {
+    : cpu_(&choose_kernels(options)), executor_(options.executor), log_(options.log), cuda_(choose_device(options)) {
   if (options.threads < 0)
     throw Error(ErrorCode::invalid_argument, "Runtime",
                 "expected threads of at least 0 but got " + std::to_string(options.threads));
@@ -100,6 +113,10 @@ Runtime::Runtime(const RuntimeOptions& options)
     throw Error(ErrorCode::invalid_argument, "Runtime",
                 "expected an executor with a concurrency of 1 to " + std::to_string(ThreadPool::kMaxThreads) +
                     " but got " + std::to_string(threads_));
+}
+
+const char* Runtime::backend() const noexcept {
+  return cuda_ != nullptr ? cuda_->table().backend : kernels::backend_name(cpu_->backend);
 }
 
 Runtime Runtime::alone() const {

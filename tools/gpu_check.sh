@@ -56,6 +56,25 @@ find_nvcc() {
   return 1
 }
 
+# The folder of cuBLASLt; nothing where the dynamic loader knows it; fails where it is not.
+find_cublas() {
+  "$python" -c 'import ctypes; ctypes.CDLL("libcublasLt.so.13")' 2>/dev/null && return 0
+  local each toolkit
+  toolkit=$(dirname "$(dirname "$(find_nvcc || echo /none/bin/nvcc)")")
+  for each in $("$python" -c 'import nvidia; [print(f"{p}/{part}/lib") for p in nvidia.__path__ for part in ("cu13", "cublas")]' 2>/dev/null) \
+    "$toolkit"/{lib64,lib,targets/x86_64-linux/lib} /usr/local/cuda*/lib64; do
+    [[ -e $each/libcublasLt.so.13 ]] && echo "$each" && return 0
+  done
+  return 1
+}
+
+# with_cublas COMMAND… : that, with cuBLASLt where the loader finds it.
+with_cublas() {
+  local folder
+  folder=$(find_cublas) || return
+  LD_LIBRARY_PATH=$folder${folder:+${LD_LIBRARY_PATH:+:}}${LD_LIBRARY_PATH:-} "$@"
+}
+
 step_build() {
   local missing=() name
   for name in c++ cmake pkg-config utf8proc.h re2/re2.h nlohmann/json.hpp Eigen/Core CLI/CLI.hpp gtest/gtest.h benchmark/benchmark.h; do
@@ -68,12 +87,13 @@ step_build() {
   nvcc=$(find_nvcc) || { bash tools/fetch_nvcc.sh && nvcc=$root/build/nvcc/bin/nvcc; } || return
   capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .) || return
   use_ninja
-  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DCARACAL_CUDA=ON -DCUDAToolkit_ROOT="$(dirname "$(dirname "$nvcc")")" \
+  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DCARACAL_CUDA=ON -DCARACAL_CUBLAS=ON -DCUDAToolkit_ROOT="$(dirname "$(dirname "$nvcc")")" \
     -DCARACAL_CUDA_ARCHITECTURES="$capability" -DCARACAL_TESTS=ON -DCARACAL_BENCH=ON || return
   cmake --build "$build" --parallel "${JOBS:-$(nproc)}" --target caracal_device_tests caracal_cli batch_mixes_bench
 }
 
-kernel_tests() { find "$build/tests/cuda" -maxdepth 1 -name '*_device' -type f -perm -u+x | sort; }
+# But for that of cuBLASLt, which sanitizers need not see.
+kernel_tests() { find "$build/tests/cuda" -maxdepth 1 -name '*_device' ! -name '*cublas*' -type f -perm -u+x | sort; }
 
 # run_each WRAPPER… : every kernel test under the wrapper.
 run_each() {
@@ -89,7 +109,16 @@ run_each() {
   return "$failed"
 }
 
-step_tests() { run_each; }
+step_tests() {
+  local failed=0
+  run_each || failed=1
+  if find_cublas >/dev/null; then
+    with_cublas timeout 300 "$build/tests/cuda/cuda_cublas_test_device" --gtest_brief=1 || { echo "cuda_cublas_test_device: FAILED"; failed=1; }
+  else
+    echo "without libcublasLt.so.13: the backend cublas is not tested"
+  fi
+  return "$failed"
+}
 
 sanitize() {
   local tool=compute-sanitizer
@@ -101,11 +130,15 @@ step_memcheck() { sanitize memcheck; }
 step_racecheck() { sanitize racecheck; }
 
 step_goldens() {
-  local each test dtype failed=0 code
-  for each in goldens goldens=float16 goldens=bfloat16 invariance decoder wav2vec2 layoutlmv2 saving; do
-    test=${each%=*}
-    dtype=${each#"$test"}
-    CARACAL_DEVICE=cuda CARACAL_GOLDENS_DTYPE=${dtype#=} timeout 600 "$build/tests/gpu/${test}_test_device" --gtest_brief=1
+  local each test dtype backend failed=0 code wrap runs
+  runs=(goldens goldens=float16 goldens=bfloat16 invariance decoder wav2vec2 layoutlmv2 saving)
+  find_cublas >/dev/null && runs+=(goldens==cublas goldens=float16=cublas goldens=bfloat16=cublas)
+  for each in "${runs[@]}"; do
+    IFS='=' read -r test dtype backend <<<"$each"
+    wrap="env"
+    [[ $backend == cublas ]] && wrap="with_cublas"
+    CARACAL_DEVICE=cuda CARACAL_BACKEND=${backend:-native} CARACAL_GOLDENS_DTYPE=$dtype \
+      "$wrap" timeout 600 "$build/tests/gpu/${test}_test_device" --gtest_brief=1
     code=$?
     echo "$each: $( ((code == 0)) && echo passed || echo "FAILED, exit code $code")"
     ((code == 0)) || failed=1
@@ -116,14 +149,20 @@ step_goldens() {
 step_bench() {
   rm -f "$out"/gpu.*
   "$python" -c 'import torch, transformers' || return 77
+  local cublas options=()
+  if cublas=$(find_cublas); then
+    [[ -n $cublas ]] && options=(--cublas "$cublas")
+  else
+    options=(--peers "torch,compile-max,ort-fused")
+  fi
   # shellcheck disable=SC2086
-  "$python" bench/compare_gpu.py --caracal "$build/tools/caracal" --mixes-program "$build/bench/batch_mixes_bench" \
+  "$python" bench/compare_gpu.py "${options[@]}" --caracal "$build/tools/caracal" --mixes-program "$build/bench/batch_mixes_bench" \
     --work "$build/bench-work" --out "$out" --minutes "$(((seconds - 60) / 60))" ${BENCH:-}
 }
 
 # ---- run them ----------------------------------------------------------------------------------------------------------
 
-export -f have need use_ninja find_nvcc kernel_tests run_each sanitize
+export -f have need use_ninja find_nvcc find_cublas with_cublas kernel_tests run_each sanitize
 declare -A result_of seconds_of
 run_step() {
   local step=$1 left=$((deadline - SECONDS)) code began=$SECONDS

@@ -61,6 +61,8 @@ int use_device(int index) {
   return ask(index);
 }
 
+int current_device_index(int* index) { return checked(cudaGetDevice(index)); }
+
 int device_name(int index, char* name, size_t size, int* major, int* minor, size_t* memory) {
   cudaDeviceProp properties;
   if (int error = checked(cudaGetDeviceProperties(&properties, index))) return error;
@@ -112,6 +114,7 @@ int launch_graph(Stream stream, Graph graph) { return checked(cudaGraphLaunch(gr
 int destroy_graph(Graph graph) { return checked(cudaGraphExecDestroy(graph)); }
 
 constexpr Cuda kTable = {
+    .backend = "native",
 #define KERNEL(name, Args) .name = name,
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL
@@ -121,6 +124,7 @@ constexpr Cuda kTable = {
     .error_text = error_text,
     .device_count = device_count,
     .use_device = use_device,
+    .current_device = current_device_index,
     .device_name = device_name,
     .allocate = allocate,
     .release = release,

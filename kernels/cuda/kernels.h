@@ -264,6 +264,7 @@ using Graph = struct CUgraphExec_st*;
 /// The kernels, and the driver. Functions return 0 or an error, whose text error_text() knows. Those without a stream
 /// wait until they are done.
 struct Cuda {
+  const char* backend;  // who multiplies: "native", or "cublas" but for convolutions
 #define KERNEL(name, Args) int (*name)(Stream, const Args&);
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL
@@ -275,6 +276,7 @@ struct Cuda {
   int (*device_count)(int* count);  // 0 devices, and no error, where there is no driver
   /// Makes the device current for the calling thread; every other function works on the current one.
   int (*use_device)(int index);
+  int (*current_device)(int* index);
   int (*device_name)(int index, char* name, size_t size, int* major, int* minor, size_t* memory);
   int (*allocate)(void** memory, size_t bytes);
   int (*release)(void* memory);
@@ -294,5 +296,9 @@ struct Cuda {
 
 /// The table, or null where caracal::cuda was not built or linked (absent.cpp).
 const Cuda* cuda_table() noexcept;
+
+/// The same, but for products by cuBLASLt (cublas/gemm.cpp), which is looked for at the first call; *about names it. Null
+/// where it is not there, and *about says what is missing; both null where this was not built or linked.
+const Cuda* cublas_table(const char** about) noexcept;
 
 }  // namespace caracal::kernels::cuda

@@ -28,8 +28,12 @@ TEST(Device, IsCountedNamedAndMadeCurrent) {
     EXPECT_NE(cuda.use_device(index), 0);
     EXPECT_NE(cuda.device_name(index, name, sizeof name, &major, &minor, &memory), 0);
   }
-  EXPECT_CUDA(cuda.use_device(count - 1));
-  EXPECT_CUDA(cuda.use_device(0));
+  for (int index : {count - 1, 0}) {
+    int current = -1;
+    EXPECT_CUDA(cuda.use_device(index));
+    EXPECT_CUDA(cuda.current_device(&current));
+    EXPECT_EQ(current, index);
+  }
   std::thread([&] { EXPECT_CUDA(cuda.use_device(0)); }).join();
   const std::string text = cuda.error_text(cuda.use_device(count));
   EXPECT_FALSE(text.empty());

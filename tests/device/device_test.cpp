@@ -279,6 +279,18 @@ TEST(Device, Names) {
             std::string::npos);
 }
 
+TEST(Device, Backends) {
+  auto with = [](const char* backend) { return Runtime({.threads = 1, .backend = backend, .device = "cuda"}); };
+  EXPECT_STREQ(with("native").backend(), "native");
+  EXPECT_STREQ(with("").backend(), "native");
+  for (const char* name : {"eigen", "onednn", "mkl"})
+    EXPECT_EQ(message_of([&] { with(name); }),
+              std::string("[backend] expected native or cublas on device 'cuda' but got '") + name + "'");
+  EXPECT_EQ(message_of([&] { with("cublas"); }),
+            "[backend] expected native but got 'cublas': not built; configure with -DCARACAL_CUBLAS=ON and link "
+            "caracal::cuda");
+}
+
 TEST(Device, MemoryThatIsNotTheCpus) {
   const Tensor x = Tensor::view(nullptr, {2, 3}, DType::F32, nullptr, {DeviceType::cuda, 0});
   const char* text = "[Tensor::data] expected memory of the CPU but got cuda";

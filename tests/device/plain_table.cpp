@@ -116,6 +116,15 @@ void gemm(const GemmArgs& g) {
     }
 }
 
+void gemm_epilogue(const GemmArgs& g) {
+  const In sums = in(g.type, g.c), residual = in(g.type, g.residual);
+  const float* bias = real(g.bias);
+  for (int64_t r = 0; r < g.rows; r++)
+    for (int64_t c = 0; c < g.n; c++)
+      out(g.type, g.c)(r * g.ldc + c, epilogue(sums(r * g.ldc + c), bias ? double(bias[c]) : 0, g.activation,
+                                               g.residual ? &residual : nullptr, r * g.ldr + c, g.residual_first));
+}
+
 void convolution(const ConvolutionArgs& g) {
   const In x = in(g.type, g.x), w = in(g.type, g.w), residual = in(g.type, g.residual);
   const float* bias = real(g.bias);
@@ -452,6 +461,7 @@ int launch(Stream stream, const Args& args) {
 
 Cuda make_table() {
   Cuda t{};
+  t.backend = "native";
 #define KERNEL(name, Args) t.name = launch<&name, Args>;
 #include <caracal/kernels/cuda/kernels.def>
 #undef KERNEL
@@ -461,6 +471,7 @@ Cuda make_table() {
   t.error_text = [](int error) { return error == kFailure ? "out of memory" : "unknown"; };
   t.device_count = [](int* count) { return *count = plain_counters.devices, 0; };
   t.use_device = [](int index) { return index < plain_counters.devices ? 0 : 1; };
+  t.current_device = [](int* index) { return *index = 0, 0; };
   t.device_name = [](int, char* name, size_t size, int* major, int* minor, size_t* memory) {
     std::strncpy(name, "plain loops", size);
     *major = 9, *minor = 0, *memory = size_t(1) << 40;
@@ -508,6 +519,11 @@ Cuda make_table() {
 }
 
 }  // namespace
+
+int plain_submit(Stream stream, std::function<int()> call) { return start(stream, std::move(call)); }
+
+extern const bool kCudaLinked;
+const bool kCudaLinked = true;  // device.cu
 
 const Cuda* cuda_table() noexcept {
   static const Cuda table = make_table();

@@ -3,6 +3,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+
+#include <caracal/kernels/cuda/kernels.h>
 
 namespace caracal::kernels::cuda {
 
@@ -13,5 +16,8 @@ struct PlainCounters {
   std::atomic<int64_t> blocks{0}, graphs{0};  // that are there
 };
 extern PlainCounters plain_counters;
+
+/// Has the stream do it: now, or whenever the graph is launched that it is captured for.
+int plain_submit(Stream stream, std::function<int()> call);
 
 }  // namespace caracal::kernels::cuda

@@ -51,6 +51,7 @@ TEST(Runtime, ForcedBackendIsTheOneThatRuns) {
     EXPECT_EQ(runtime.cpu().gemm_f32, kernels::backend_kernels(backend, kernels::best_isa())->gemm_f32);
   }
   EXPECT_THROW(Runtime({.threads = 1, .backend = "mkl"}), Error);
+  EXPECT_THROW(Runtime({.threads = 1, .backend = "cublas"}), Error);
 }
 
 TEST(Runtime, EnvironmentForcesTheBackend) {

@@ -222,6 +222,11 @@ TEST_F(Cli, ConfigAndInspectAndVersion) {
   EXPECT_TRUE(caracal("version").out.starts_with("caracal "));
   EXPECT_NE(caracal("version --isa scalar").out.find("isa scalar      supported, in use"), std::string::npos);
   EXPECT_NE(caracal("version --backend native").out.find("backend native built, in use"), std::string::npos);
+#ifdef CARACAL_HAS_CUBLAS
+  EXPECT_NE(caracal("version").out.find("backend cublas built, for --device cuda"), std::string::npos);
+#else
+  EXPECT_NE(caracal("version").out.find("backend cublas not built"), std::string::npos);
+#endif
   EXPECT_NE(caracal("version --backend eigen").out.find("backend eigen  built, in use"), std::string::npos);
 }
 

@@ -109,6 +109,10 @@ TEST_F(Cli, EveryCommandTakesABackend) {
     ASSERT_EQ(r.status, 0) << r.err;
     EXPECT_EQ(Json::parse(r.out, "bench").at("backend"), Json(name));
   }
+#ifndef CARACAL_HAS_CUBLAS
+  expect_one_line_error(caracal("config " + model + " --backend cublas"),
+                        "not built; configure with -DCARACAL_CUBLAS=ON");
+#endif
 }
 
 TEST_F(Cli, ResultsThatCannotBeWrittenAreAnError) {

@@ -38,6 +38,12 @@ void check_isa(const std::string& name) {
 
 void check_backend(const std::string& name) {
   kernels::Backend backend;
+  const char* about = nullptr;
+  if (name == "cublas") {  // whether the library is there, and a device, Runtime asks
+    if (kernels::cuda::cublas_table(&about) != nullptr || about != nullptr) return;
+    throw Error(ErrorCode::not_built, "--backend",
+                "expected native or eigen but got 'cublas': not built; configure with -DCARACAL_CUBLAS=ON");
+  }
   if (name.empty() || (kernels::backend_from_name(name.c_str(), backend) &&
                        kernels::backend_kernels(backend, kernels::best_isa()) != nullptr))
     return;
@@ -70,7 +76,7 @@ void CommonOptions::add_to(CLI::App& app, bool saves) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   app.add_option("--backend", backend, "who multiplies matrices; default: native, eigen where no tier was written")
-      ->check(CLI::IsMember({"native", "onednn", "eigen"}));
+      ->check(CLI::IsMember({"native", "onednn", "eigen", "cublas"}));
   app.add_option("--isa", isa, "instruction set; default: the best one")
       ->check(CLI::Validator(
           [](std::string& name) {

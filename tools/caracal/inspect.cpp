@@ -1,7 +1,9 @@
 // inspect, config, version: what is in a checkpoint, and what this command is.
 #include <cstdio>
 #include <map>
+#include <string_view>
 
+#include <caracal/kernels/cuda/kernels.h>
 #include <caracal/loaders/checkpoint.h>
 #include <caracal/models/auto.h>
 #include <caracal/models/configuration_utils.h>
@@ -138,8 +140,12 @@ void add_version(CLI::App& app) {
     for (kernels::Backend backend : kernels::kBackends) {
       const bool built = kernels::backend_kernels(backend, runtime->cpu().isa) != nullptr;
       std::printf("backend %-6s %s%s\n", kernels::backend_name(backend), built ? "built" : "not built",
-                  backend == runtime->cpu().backend ? ", in use" : "");
+                  kernels::backend_name(backend) == std::string_view(runtime->backend()) ? ", in use" : "");
     }
+    const char* about = nullptr;
+    kernels::cuda::cublas_table(&about);
+    std::printf("backend cublas %s%s%s\n", about != nullptr ? "built, for --device cuda: " : "not built",
+                about != nullptr ? about : "", std::string_view(runtime->backend()) == "cublas" ? ", in use" : "");
   });
 }
 

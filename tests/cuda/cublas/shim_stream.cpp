@@ -1,0 +1,14 @@
+// The shim's streams and devices, for the library of fake_cublaslt.cpp.
+#include <cuda_runtime.h>
+
+#include "fake_cublaslt.h"
+
+int fake_cublaslt_submit(CUstream_st* stream, void (*work)(void*), void* data) {
+  return cudaLaunchHostFunc(stream, work, data);
+}
+
+int fake_cublaslt_device() {
+  int device = -1;
+  cudaGetDevice(&device);
+  return device;
+}
