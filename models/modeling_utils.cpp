@@ -105,11 +105,11 @@ void PreTrainedModel::note(CudaWorkspace& workspace, Ctx& ctx, const ModelInputs
 
 void PreTrainedModel::forward_on_cuda(const ModelInputs& inputs, ModelOutput& output,
                                       const ForwardOptions& options) const {
+  const ForwardOptions asked = with_defaults(options);  // until execute() is done
   const CudaWorkspacePool::Lease lease(*cuda_workspaces_);
   Ctx ctx(runtime(), *lease);
-  const ForwardOptions asked = with_defaults(options);  // until execute() is done
   note(*lease, ctx, inputs, output, asked);
-  (*lease).execute();
+  (*lease).execute(static_cast<kernels::cuda::Stream>(asked.cuda_stream));
 }
 
 // A graph for each size that calls come in: of text all, of images and sound those of a few numbers of tokens.
@@ -144,10 +144,12 @@ void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const 
   }
 }
 
-// As in transformers, the configuration's flags hold where the call does not ask.
+// As in transformers, the configuration's flags hold where the call does not ask; and the runtime's stream.
 ForwardOptions PreTrainedModel::with_defaults(ForwardOptions options) const {
   options.output_hidden_states |= config().output_hidden_states;
   options.output_attentions |= config().output_attentions;
+  if (options.cuda_stream == nullptr) options.cuda_stream = runtime().cuda_stream();
+  if (options.cuda_stream != nullptr) expect_cuda_stream(runtime().cuda().get(), options.cuda_stream);
   return options;
 }
 

@@ -35,7 +35,8 @@ struct Linear {
   int64_t in_features = 0, out_features = 0;
   LinearKind kind = LinearKind::f32;
   std::shared_ptr<void> packed;
-  Tensor bias;  // (out_features), or undefined
+  Tensor bias;         // (out_features), or undefined
+  Device device = {};  // where `packed` is, and x must be
 };
 
 /// A weight (out, in) in 8 bits: values I8, and scales (out, 1) F32 to multiply their rows by. It is the weight's rows

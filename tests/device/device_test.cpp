@@ -214,11 +214,11 @@ TEST(Device, ErrorsLeaveEverythingUsable) {
   const AnyModel device = tiny(runtime_on("cuda")), cpu = tiny(runtime_on("cpu"));
   const ModelInputs inputs = texts({4, 6}), larger = texts(std::vector<int64_t>(200, 64));
   plain_counters.fail_launches = true;
-  EXPECT_EQ(message_of([&] { (*device)(inputs); }), "[CUDA] expected success but got: out of memory");
+  EXPECT_NE(message_of([&] { (*device)(inputs); }).find("but got out of memory (2)"), std::string::npos);
   plain_counters.fail_launches = false;
   plain_counters.fail_allocations = true;
-  EXPECT_EQ(message_of([&] { (*device)(larger); }), "[CUDA] expected success but got: out of memory");
-  EXPECT_EQ(message_of([&] { tiny(runtime_on("cuda")); }), "[CUDA] expected success but got: out of memory");
+  EXPECT_EQ(message_of([&] { (*device)(larger); }).find("[cuda.allocate] expected "), 0u);
+  EXPECT_EQ(message_of([&] { tiny(runtime_on("cuda")); }).find("[cuda.allocate] expected "), 0u);
   plain_counters.fail_allocations = false;
   ModelInputs bad = inputs;
   bad.input_ids = inputs.input_ids.clone();
