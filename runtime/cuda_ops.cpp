@@ -138,10 +138,12 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
   return out;
 }
 
-Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms) {
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms, int64_t most_rows) {
   int64_t count = 0;
   const int64_t heads = terms[0].table.size(0), *scores = score_offsets(ctx, heads, sequences, sequences, &count);
-  Tensor out = ctx.empty({ctx.bucket_rows(count)}, DType::F32);
+  // Room for any mix of lengths, so that what is allocated later is where it was.
+  const int64_t longest = sequences.longest <= most_rows ? most_rows : ctx.bucket_rows(sequences.longest);
+  Tensor out = ctx.empty({heads * sequences.tokens * std::min(sequences.tokens, longest)}, DType::F32);
   const Sequences s = on_device(ctx, sequences);
   kernels::cuda::RelativeBiasArgs args{};
   args.out = static_cast<float*>(out.raw());

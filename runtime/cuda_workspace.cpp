@@ -12,8 +12,6 @@ using kernels::cuda::Cuda;
 using kernels::cuda::Graph;
 using kernels::cuda::Stream;
 
-constexpr size_t kMostGraphs = 512;
-
 // Of launches: 8 bytes at a time.
 uint64_t hash_of(const std::vector<std::byte>& bytes) {
   uint64_t h = 0x9E3779B97F4A7C15 ^ bytes.size();
@@ -185,7 +183,7 @@ Graph CudaWorkspace::find_or_capture() {
   }
   if (graph == nullptr) return nullptr;
   device_->captures++;
-  if (graphs_.size() == kMostGraphs) {
+  if (full()) {
     table.destroy_graph(graphs_.back().graph);
     std::erase_if(by_hash_, [&](const auto& entry) { return entry.second == std::prev(graphs_.end()); });
     graphs_.pop_back();

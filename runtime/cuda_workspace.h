@@ -63,6 +63,8 @@ class CudaWorkspace {
   bool settle() const;
   /// Makes sure that there is a graph of what was noted; settle() was true.
   void capture();
+  /// As many graphs as it keeps: one more takes the place of the one that was not used for longest.
+  bool full() const noexcept { return graphs_.size() == kMostGraphs; }
   /// Does what was noted on this stream of the device, by default one of its own, waits for the stream and calls the
   /// functions given to fetch().
   void execute(kernels::cuda::Stream stream = nullptr);
@@ -100,6 +102,8 @@ class CudaWorkspace {
     std::vector<std::byte> launches;
     kernels::cuda::Graph graph;
   };
+
+  static constexpr size_t kMostGraphs = 1024;
 
   void note(const Launch& launch, const void* args);
   kernels::cuda::Graph find_or_capture();

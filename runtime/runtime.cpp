@@ -136,6 +136,17 @@ int64_t Ctx::next_power(int64_t n) noexcept {
   return power;
 }
 
+int64_t Ctx::next_half_power(int64_t n) noexcept {
+  const int64_t power = next_power(n);
+  return power >= 4 && n <= power / 4 * 3 ? power / 4 * 3 : power;
+}
+
+int64_t Ctx::next_part(int64_t n, int64_t all) noexcept {
+  for (int64_t part : {(all + 1) / 2, all - all / 4})
+    if (n <= part) return part;
+  return all;
+}
+
 Arena& Ctx::later_memory() const noexcept { return cuda_->host(); }
 
 void Ctx::fetch_later(const Tensor& x, int64_t column, int64_t cols, Later f) {

@@ -125,9 +125,15 @@ class Ctx {
   /// replays the launches of an earlier call, if they are the same: few sizes serve all.
   int64_t bucket_rows(int64_t n) const noexcept { return cuda_ == nullptr ? n : next_bucket(n); }
   int64_t bucket_batch(int64_t n) const noexcept { return cuda_ == nullptr ? n : next_power(n); }
-  /// 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, then four to a doubling; 0 for 0. A power of two, or 0.
+  int64_t bucket_images(int64_t n) const noexcept { return cuda_ == nullptr ? n : next_half_power(n); }
+  /// The same for what is left of at most `all` rows: half, three quarters or all of them.
+  int64_t bucket_part(int64_t n, int64_t all) const noexcept { return cuda_ == nullptr ? n : next_part(n, all); }
+  /// 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, then four to a doubling; 0 for 0. A power of two, or 0. 1, 2, 3,
+  /// 4, 6, 8, 12, then two to a doubling; 0 for 0.
   static int64_t next_bucket(int64_t n) noexcept;
   static int64_t next_power(int64_t n) noexcept;
+  static int64_t next_half_power(int64_t n) noexcept;
+  static int64_t next_part(int64_t n, int64_t all) noexcept;
 
   /// Calls f(t, c) with columns [column, column + cols) of x in the CPU's memory, as columns from c on of t: on the CPU
   /// now, on a device when the call is done. Not while planning. What f refers to must live until then.
