@@ -99,7 +99,7 @@ void PreTrainedModel::forward_on_cuda(const ModelInputs& inputs, ModelOutput& ou
   const CudaWorkspacePool::Lease lease(*cuda_workspaces_);
   Ctx ctx(runtime(), *lease);
   note(*lease, ctx, inputs, output, asked);
-  (*lease).execute(static_cast<kernels::cuda::Stream>(asked.cuda_stream));
+  (*lease).execute(asked.cuda_stream);
 }
 
 void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const {

@@ -198,9 +198,9 @@ void CudaWorkspace::capture() {
   receivers_.clear();
 }
 
-void CudaWorkspace::execute(Stream stream) {
+void CudaWorkspace::execute(void* callers) {
   const Cuda& table = device_->table();
-  if (stream == nullptr) stream = stream_;
+  const Stream stream = callers != nullptr ? static_cast<Stream>(callers) : stream_;
   if (const Graph graph = find_or_capture(); graph != nullptr) {
     device_->check(table.launch_graph(stream, graph), "launch_graph");
     device_->graph_launches++;

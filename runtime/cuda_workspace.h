@@ -65,9 +65,9 @@ class CudaWorkspace {
   void capture();
   /// As many graphs as it keeps: one more takes the place of the one that was not used for longest.
   bool full() const noexcept { return graphs_.size() == kMostGraphs; }
-  /// Does what was noted on this stream of the device, by default one of its own, waits for the stream and calls the
-  /// functions given to fetch().
-  void execute(kernels::cuda::Stream stream = nullptr);
+  /// Does what was noted on this stream (cudaStream_t) of the device, by default one of its own, waits for the stream
+  /// and calls the functions given to fetch().
+  void execute(void* stream = nullptr);
 
  private:
   struct CopyArgs {
