@@ -111,9 +111,9 @@ void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const 
     ModelOutput unused;
     for_each_size([&](int64_t tokens, int64_t batch) { return largest_inputs(tokens, batch); }, max_tokens, max_batch,
                   [&](const ModelInputs& inputs) {
-                    if (workspace.full()) return;  // one more would cost a larger one
                     note(workspace, ctx, inputs, unused, asked);
                     workspace.capture();
+                    return !workspace.full();  // one more would cost a larger one
                   });
   }
 }

@@ -10,7 +10,7 @@ namespace caracal {
 namespace {
 
 using Largest = std::function<ModelInputs(int64_t, int64_t)>;
-using Use = std::function<void(const ModelInputs&)>;
+using Use = std::function<bool(const ModelInputs&)>;
 
 // What Ctx::bucket_rows() makes of 1 to `most`, from the largest down.
 std::vector<int64_t> buckets(int64_t most) {
@@ -45,7 +45,7 @@ void sizes_of_text(const Largest& largest, int64_t max_tokens, int64_t max_batch
       if (tokens <= batch) break;
       ModelInputs inputs = largest(tokens - batch, batch);
       leave_tokens(inputs.attention_mask, tokens);
-      f(inputs);
+      if (!f(inputs)) return;
     }
   }
 }
@@ -62,21 +62,22 @@ void sizes_of_sound(const Largest& largest, int64_t max_tokens, int64_t max_batc
       while (few < many && !fits(many)) many--;
       if (few > many) continue;
       ModelInputs inputs;
-      inputs.input_values = Tensor::zeros({few, all / few});
-      f(inputs);
-      for (int64_t batch : {few, many})
+      inputs.input_values = Tensor::empty({few, all / few});
+      if (!f(inputs)) return;
+      for (int64_t batch : {few, many}) {
+        const int64_t samples = all / batch;
+        inputs.input_values = Tensor::empty({batch, samples});
         for (int64_t part = kParts; max_batch > 1 && part >= 0; part--) {
-          const int64_t samples = all / batch;
           int64_t left = batch * (samples - least) * part / kParts;  // behind the first frames, row by row
-          inputs.input_values = Tensor::zeros({batch, samples});
           inputs.attention_mask = Tensor::zeros({batch, samples}, DType::U8);
           for (int64_t b = 0; b < batch; b++) {
             const int64_t take = std::min(left, samples - least);
             std::fill_n(inputs.attention_mask.data<uint8_t>() + b * samples, least + take, uint8_t(1));
             left -= take;
           }
-          f(inputs);
+          if (!f(inputs)) return;
         }
+      }
     }
 }
 
@@ -84,7 +85,7 @@ void sizes_of_images(const Largest& largest, int64_t max_tokens, int64_t max_bat
   ModelInputs inputs = largest(max_tokens, max_batch);
   for (int64_t count = inputs.pixel_values.size(0); count >= 1; count--) {
     inputs.pixel_values = inputs.pixel_values.rows(0, count);
-    f(inputs);
+    if (!f(inputs)) return;
   }
 }
 
