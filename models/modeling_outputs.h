@@ -11,9 +11,9 @@
 namespace caracal {
 
 /// The outputs of every model class, under the names of transformers' ModelOutput fields; those that a class does not
-/// produce, or was not asked for, are undefined. All F32, with B batch, S tokens, H hidden size, C labels, V
-/// vocabulary; values at masked positions of per-token outputs are 0; for audio S is frames;
-/// LayoutLMv2's hidden states and attentions have the page's cells behind the S tokens:
+/// produce, or was not asked for, are undefined. All F32 in the CPU's memory, whatever computes them, with B batch, S
+/// tokens, H hidden size, C labels, V vocabulary; values at masked positions of per-token outputs are 0; for audio S is
+/// frames; LayoutLMv2's hidden states and attentions have the page's cells behind the S tokens:
 struct ModelOutput {
   Tensor last_hidden_state;        // (B, S, H)
   Tensor pooler_output;            // (B, H)

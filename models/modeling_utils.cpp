@@ -4,6 +4,7 @@
 #include <deque>
 #include <filesystem>
 
+#include <caracal/models/preparing.h>
 #include <caracal/runtime/checked.h>
 #include <caracal/runtime/cuda_workspace.h>
 
@@ -32,17 +33,6 @@ DType device_numbers(const LoadOptions& options, const PretrainedConfig& config)
                                                       : "float32";
   const DType dtype = dtype_from_name(name).value_or(DType::F32);
   return dtype == DType::F16 || dtype == DType::BF16 ? dtype : DType::F32;
-}
-
-// Has a mask of zeros and ones leave `tokens` tokens, one at least of each row.
-void leave_tokens(Tensor& mask, int64_t tokens) {
-  uint8_t* counts = mask.data<uint8_t>();
-  const int64_t rows = mask.size(0), length = mask.numel() / rows;
-  for (int64_t b = 0; b < rows; b++) {
-    const int64_t take = std::clamp<int64_t>(tokens - (rows - 1 - b), 1, length);
-    for (int64_t s = 0; s < length; s++) counts[b * length + s] = s < take;
-    tokens -= take;
-  }
 }
 
 }  // namespace
@@ -105,49 +95,35 @@ void PreTrainedModel::note(CudaWorkspace& workspace, Ctx& ctx, const ModelInputs
 
 void PreTrainedModel::forward_on_cuda(const ModelInputs& inputs, ModelOutput& output,
                                       const ForwardOptions& options) const {
+  const ForwardOptions asked = with_defaults(options);  // until execute() is done
   const CudaWorkspacePool::Lease lease(*cuda_workspaces_);
   Ctx ctx(runtime(), *lease);
-  const ForwardOptions asked = with_defaults(options);  // until execute() is done
   note(*lease, ctx, inputs, output, asked);
-  (*lease).execute();
+  (*lease).execute(asked.cuda_stream);
 }
 
-// A graph for each size that calls come in: of text all, of images and sound those of a few numbers of tokens.
 void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const {
-  const ModelInputs largest = largest_inputs(max_tokens, max_batch);
-  const bool text = largest.input_ids.defined() && largest.attention_mask.defined();
-  std::vector<int64_t> sizes;  // a masked first token in each sequence counts
-  const int64_t most = !text ? 0
-                             : std::min(checked_add(max_tokens, max_batch, "prepare"),
-                                        checked_add(largest.attention_mask.numel(), max_batch, "prepare"));
-  for (int64_t tokens = 1; tokens <= most; tokens = sizes.back() + 1) sizes.push_back(Ctx::next_bucket(tokens));
+  const ForwardOptions asked = with_defaults(options.forward);
   std::deque<CudaWorkspacePool::Lease> leases;  // held together, so that each is another workspace
   for (int i = 0; i < options.callers; i++) {
     CudaWorkspace& workspace = *leases.emplace_back(*cuda_workspaces_);
     Ctx ctx(runtime(), workspace, /*planning=*/true);
     ModelOutput unused;
-    auto capture = [&](const ModelInputs& inputs) {
-      note(workspace, ctx, inputs, unused, with_defaults(options.forward));
-      workspace.capture();
-    };
-    for (int64_t tokens = max_tokens; !text && tokens >= 1; tokens -= std::max<int64_t>(1, tokens / 8))
-      capture(largest_inputs(tokens, max_batch));
-    // The largest first: a workspace that grows loses its graphs.
-    for (int64_t batch = Ctx::next_power(max_batch); text && batch >= 1; batch /= 2)
-      for (auto tokens = sizes.rbegin(); tokens != sizes.rend(); ++tokens) {
-        const int64_t sequences = std::min(batch / 2 + 1, max_batch);  // the power of two is what launches see
-        if (*tokens <= sequences) break;
-        ModelInputs inputs = largest_inputs(*tokens - sequences, sequences);
-        leave_tokens(inputs.attention_mask, *tokens);
-        capture(inputs);
-      }
+    for_each_size([&](int64_t tokens, int64_t batch) { return largest_inputs(tokens, batch); }, max_tokens, max_batch,
+                  [&](const ModelInputs& inputs) {
+                    note(workspace, ctx, inputs, unused, asked);
+                    workspace.capture();
+                    return !workspace.full();  // one more would cost a larger one
+                  });
   }
 }
 
-// As in transformers, the configuration's flags hold where the call does not ask.
+// As in transformers, the configuration's flags hold where the call does not ask; and the runtime's stream.
 ForwardOptions PreTrainedModel::with_defaults(ForwardOptions options) const {
   options.output_hidden_states |= config().output_hidden_states;
   options.output_attentions |= config().output_attentions;
+  if (options.cuda_stream == nullptr) options.cuda_stream = runtime().cuda_stream();
+  if (options.cuda_stream != nullptr) expect_cuda_stream(runtime().cuda().get(), options.cuda_stream);
   return options;
 }
 

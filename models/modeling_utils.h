@@ -94,8 +94,8 @@ class PreTrainedModel {
   /// of the configuration's size count as their patches), so that no later call within these bounds allocates one.
   /// Encoder states, caches and images of other sizes are not planned for: the first calls with them grow the
   /// workspace. Loading prepares for one sequence of up to 512 tokens. On a CUDA device it also captures the graphs
-  /// that calls of BERT and DistilBERT within these bounds launch, unless they ask for attentions; for other models
-  /// those of a few sizes. Throws invalid_argument for bounds below 1.
+  /// that calls within these bounds launch (samples of audio count as their frames, padding included; masks of audio
+  /// for max_batch above 1), of text unless they ask for attentions. Throws invalid_argument for bounds below 1.
   void prepare(int64_t max_tokens, int64_t max_batch = 1, const PrepareOptions& options = {}) const;
 
   /// Writes config.json and model.safetensors, or shards and their index, that transformers loads; but a model with

@@ -116,9 +116,9 @@ TextBatch unpad_keys(Ctx& ctx, const ArgumentName& where, const Tensor& mask, in
   return rows_of(ctx, where, mask, batch, 0, length, /*keep_first=*/false, /*rounded=*/true);
 }
 
-TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t length) {
+TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t batch, int64_t length) {
   TextBatch text;
-  text.batch = sequences.batch;
+  text.batch = batch;
   text.length = length;
   text.sequences = sequences;
   text.rows = integers(ctx, sequences.tokens);
@@ -130,18 +130,18 @@ TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t length) {
   return text;
 }
 
-TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t length) {
-  const int64_t batch = lengths.size(0);
-  Tensor offsets = integers(ctx, batch + 1);
-  Ragged sequences{batch, 0, 0, offsets.data<int64_t>(), lengths.data<int64_t>()};
-  for (int64_t b = 0; b < batch; b++) {
+TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t batch, int64_t length, int64_t most) {
+  const int64_t count = lengths.size(0);
+  Tensor offsets = integers(ctx, count + 1);
+  Ragged sequences{count, 0, 0, offsets.data<int64_t>(), lengths.data<int64_t>()};
+  for (int64_t b = 0; b < count; b++) {
     offsets.data<int64_t>()[b] = sequences.tokens;
     sequences.tokens += sequences.keys[b];
     sequences.longest = std::max(sequences.longest, sequences.keys[b]);
   }
-  offsets.data<int64_t>()[batch] = sequences.tokens;
-  sequences.tokens = ctx.bucket_rows(sequences.tokens);
-  return padded_at_end(ctx, sequences, length);
+  offsets.data<int64_t>()[count] = sequences.tokens;
+  sequences.tokens = ctx.bucket_part(sequences.tokens, most);
+  return padded_at_end(ctx, sequences, batch, length);
 }
 
 Ragged with_all_rows(Ctx& ctx, const Ragged& sequences) {

@@ -35,10 +35,12 @@ TextBatch unpad_mask(Ctx& ctx, const ArgumentName& where, const Tensor& mask, in
 /// The same, rounded up as unpad() does: for what the sequences of unpad() attend to.
 TextBatch unpad_keys(Ctx& ctx, const ArgumentName& where, const Tensor& mask, int64_t batch, int64_t length);
 
-/// The first lengths[b] (B) I64 of the `length` positions of each row.
-TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t length);
-/// Sequences that are there with all their rows as the first positions of rows of `length`, of which keys[b] count.
-TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t length);
+/// The first lengths[b] I64 of the `length` positions of each of `batch` rows; those behind them are 0. Rows are
+/// rounded up to a part of `most` (Ctx::bucket_part).
+TextBatch unpad_lengths(Ctx& ctx, const Tensor& lengths, int64_t batch, int64_t length, int64_t most);
+/// Sequences, the first `batch` of them and empty ones, that are there with all their rows as the first positions of
+/// rows of `length`, of which keys[b] count.
+TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t batch, int64_t length);
 /// Sequences whose rows all count.
 Ragged with_all_rows(Ctx& ctx, const Ragged& sequences);
 

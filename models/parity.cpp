@@ -123,21 +123,26 @@ class Masks {
 ParityRow compare(const std::string& name, const Tensor& got, const Tensor& want, const Masks& masks,
                   double tolerance) {
   constexpr double kInfinite = std::numeric_limits<double>::infinity();
-  ParityRow row{.name = name, .worst = kInfinite, .within = false};
+  const ParityRow wrong{.name = name, .worst = kInfinite, .relative = kInfinite, .within = false};
+  ParityRow row = wrong;
   if (!got.defined() || got.shape() != want.shape()) return row;
-  row.worst = 0;
+  row.worst = row.relative = 0;
   row.within = true;
+  double largest = 0, magnitude = 1;
   const bool is_cache = name.starts_with("past_key_values.");  // keeps what the caller's had at masked positions
   for (int64_t i = 0; i < got.numel(); i++) {
     const double g = double(got.data<float>()[i]), w = double(want.data<float>()[i]);
     if (!masks.counts(name, got.shape(), i)) {
-      if (g != 0 && !is_cache) row = {.name = name, .worst = kInfinite, .within = false};
+      if (g != 0 && !is_cache) row = wrong;
       continue;
     }
-    const double difference = std::abs(g - w) / std::max(1.0, std::abs(w));
+    const double absolute = std::abs(g - w), difference = absolute / std::max(1.0, std::abs(w));
+    largest = std::isnan(absolute) ? kInfinite : std::max(largest, absolute);
+    magnitude = std::max(magnitude, std::abs(w));
     row.worst = std::isnan(difference) ? kInfinite : std::max(row.worst, difference);
     row.within = row.within && difference <= tolerance;  // false for NaN
   }
+  row.relative = std::max(row.relative, largest / magnitude);
   return row;
 }
 

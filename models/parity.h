@@ -19,6 +19,7 @@ struct ParityOptions {
 struct ParityRow {
   std::string name;     // "hidden_states.3"
   double worst = 0;     // max |Δ| / max(1, |reference|); infinite for NaN, another shape, or no such output
+  double relative = 0;  // max |Δ| / max(1, max |reference|), likewise: what is left of numbers of 16 bits
   bool within = false;  // the tolerance; and 0 where a mask hides the position
 };
 

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <caracal/runtime/checked.h>
+#include <caracal/runtime/cuda_device.h>
 #include <caracal/runtime/cuda_ops.h>
 #include <caracal/runtime/ops_checks.h>
 
@@ -259,6 +260,7 @@ Convolution pack_convolution(const Runtime& runtime, WeightStore& store, const T
     for (int64_t t = 0; t < taps; t++)
       for (int64_t c = 0; c < channels; c++) *to++ = from[c * taps + t];
   if (store.device() != nullptr) {
+    conv.device = store.device()->device();
     conv.packed = store.place_stack({ordered});
     conv.bias = store.place(conv.bias, DType::F32);
     return conv;
@@ -280,6 +282,7 @@ Convolution pack_convolution(const Runtime& runtime, WeightStore& store, const T
 Tensor conv2d(Ctx& ctx, const Tensor& x, Images images, const Convolution& weights, Images* out,
               const ConvolutionOptions& options) {
   expect_input("conv2d", x, weights.in_channels, images.count * images.pixels());
+  expect_packed_for("conv2d", x, weights.device);
   *out = {images.count, weights.y.outputs(images.height), weights.x.outputs(images.width)};
   const Images to = *out;
   Tensor result = make_result(ctx, "conv2d", options, {to.count * to.pixels(), weights.out_channels});
@@ -310,6 +313,7 @@ Ragged convolved(Ctx& ctx, const Ragged& sequences, const Window& window) {
 Tensor conv1d(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Convolution& weights, Ragged* out,
               const ConvolutionOptions& options) {
   expect_matrix("conv1d", "x", x, weights.in_channels);
+  expect_packed_for("conv1d", x, weights.device);
   expect_sequences("conv1d", x, sequences);
   if (weights.y.kernel != 1 || weights.y.padding != 0) fail("conv1d", "a kernel along one axis", "one along two");
   const Ragged to = convolved(ctx, sequences, weights.x);

@@ -25,6 +25,7 @@ struct Convolution {
   Window y, x;
   std::shared_ptr<void> packed;  // groups matrices (out_channels / groups, kernel_y · kernel_x · in_channels / groups)
   Tensor bias;                   // (out_channels), or undefined
+  Device device = {};            // where `packed` is, and x must be
 };
 
 struct ConvolutionShape {

@@ -1,6 +1,7 @@
 #include <caracal/runtime/cuda_device.h>
 
 #include <algorithm>
+#include <cstdio>
 
 #include <caracal/runtime/error.h>
 
@@ -43,8 +44,7 @@ std::shared_ptr<const CudaDevice> CudaDevice::open(int index, bool cublas) {
 CudaDevice::CudaDevice(const kernels::cuda::Cuda& table, int index) : table_(table), index_(index) {
   char name[256] = "";
   int major = 0, minor = 0;
-  size_t memory = 0;
-  check(table_.device_name(index, name, sizeof name, &major, &minor, &memory));
+  check(table_.device_name(index, name, sizeof name, &major, &minor, &memory_), "device_name");
   name_ = name;
   if (major * 10 + minor < 75)
     throw Error(ErrorCode::unsupported, "device",
@@ -52,28 +52,50 @@ CudaDevice::CudaDevice(const kernels::cuda::Cuda& table, int index) : table_(tab
                     std::to_string(major) + "." + std::to_string(minor));
 }
 
-void CudaDevice::fail(int error) const {
-  throw Error(ErrorCode::io, "CUDA", "expected success but got: " + std::string(table_.error_text(error)));
+std::string CudaDevice::text_of(size_t bytes) {
+  if (bytes < 1000) return std::to_string(bytes) + " bytes";
+  const char* units[] = {"kB", "MB", "GB"};
+  double amount = double(bytes) / 1000;
+  int unit = 0;
+  for (; unit < 2 && amount >= 999.95; unit++) amount /= 1000;
+  char text[40];
+  std::snprintf(text, sizeof text, "%.1f %s", amount, units[unit]);
+  return text;
+}
+
+void CudaDevice::fail(int error, const char* call, const std::string& expected) const {
+  throw Error(ErrorCode::io, std::string("cuda.") + call,
+              "expected " + expected + " on " + name_of(device()) + " (" + name_ + ", " + text_of(memory_) +
+                  ") but got " + table_.error_text(error) + " (" + std::to_string(error) + ")");
+}
+
+void expect_cuda_stream(const CudaDevice* device, void* stream) {
+  const char* op = "cuda_stream";
+  if (device == nullptr)
+    throw Error(ErrorCode::invalid_argument, op, "expected no stream, since the device is cpu, but got one");
+  const CudaDevice::Use use(*device);
+  int index = -1;
+  bool capturing = false;
+  device->check(device->table().stream_state(static_cast<kernels::cuda::Stream>(stream), &index, &capturing), op);
+  if (capturing || index != device->device().index)
+    throw Error(ErrorCode::invalid_argument, op,
+                "expected a stream of " + name_of(device->device()) + " that is not being captured but got " +
+                    (capturing ? "one that is" : "one of cuda:" + std::to_string(index)));
 }
 
 std::shared_ptr<void> CudaDevice::allocate(size_t bytes) const {
-  use();
+  const Use use(*this);
   void* memory = nullptr;
-  check(table_.allocate(&memory, std::max<size_t>(bytes, 1)));
-  return {memory, [self = shared_from_this()](void* p) {
-            self->table_.use_device(self->index_);
-            self->table_.release(p);
-          }};
+  check(table_.allocate(&memory, std::max<size_t>(bytes, 1)), "allocate", bytes);
+  return {memory, [self = shared_from_this()](void* p) { self->use_to_release([&] { self->table_.release(p); }); }};
 }
 
 std::shared_ptr<void> CudaDevice::allocate_pinned(size_t bytes) const {
-  use();
+  const Use use(*this);
   void* memory = nullptr;
-  check(table_.allocate_host(&memory, std::max<size_t>(bytes, 1)));
-  return {memory, [self = shared_from_this()](void* p) {
-            self->table_.use_device(self->index_);
-            self->table_.release_host(p);
-          }};
+  check(table_.allocate_host(&memory, std::max<size_t>(bytes, 1)), "allocate_host", bytes);
+  return {memory,
+          [self = shared_from_this()](void* p) { self->use_to_release([&] { self->table_.release_host(p); }); }};
 }
 
 }  // namespace caracal

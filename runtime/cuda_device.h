@@ -23,12 +23,42 @@ class CudaDevice : public std::enable_shared_from_this<CudaDevice> {
   /// "NVIDIA H100 80GB HBM3".
   const std::string& name() const noexcept { return name_; }
 
-  /// Makes it the calling thread's current device, as everything below and in the table needs. A call does so once.
-  void use() const { check(table_.use_device(index_)); }
-  /// Throws io with the driver's text for an error, which 0 is not.
-  void check(int error) const {
-    if (error != 0) fail(error);
+  /// While it lives the device is the calling thread's current one, as the table needs it; then what was current is so
+  /// again. One within another costs nothing to speak of.
+  class Use {
+   public:
+    explicit Use(const CudaDevice& device) : Use(device, 0) { device.check(error_, "use_device"); }
+    ~Use() {
+      if (error_ == 0) table_.restore(before_);
+    }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    friend CudaDevice;
+    Use(const CudaDevice& device, int) noexcept
+        : table_(device.table_), error_(table_.use_device(device.index_, &before_)) {}
+
+    const kernels::cuda::Cuda& table_;
+    kernels::cuda::Context before_ = nullptr;
+    int error_;
+  };
+  /// For destructors: f() with the device current, or nothing where that fails.
+  template <class F>
+  void use_to_release(F f) const noexcept {
+    if (const Use use(*this, 0); use.error_ == 0) f();
   }
+
+  /// Throws io for an error of the driver, which 0 is not: "[cuda.<call>] expected success on cuda:0 (NVIDIA H200,
+  /// 150.1 GB) but got out of memory (2)".
+  void check(int error, const char* call) const {
+    if (error != 0) fail(error, call, "success");
+  }
+  /// The same with what the call was to do: "expected 1.2 GB on …".
+  void check(int error, const char* call, size_t bytes) const {
+    if (error != 0) fail(error, call, text_of(bytes));
+  }
+  [[noreturn]] void fail(int error, const char* call, const std::string& expected) const;
 
   /// Memory on the device, and memory of the CPU that the device can copy from and to while both go on.
   std::shared_ptr<void> allocate(size_t bytes) const;
@@ -39,11 +69,16 @@ class CudaDevice : public std::enable_shared_from_this<CudaDevice> {
 
  private:
   CudaDevice(const kernels::cuda::Cuda& table, int index);
-  [[noreturn]] void fail(int error) const;
+  static std::string text_of(size_t bytes);
 
   const kernels::cuda::Cuda& table_;
   int index_;
   std::string name_;
+  size_t memory_ = 0;  // bytes in all
 };
+
+/// Throws invalid_argument for a stream (cudaStream_t) that no call can use: one without a device (null), of another
+/// device, or one that is being captured, which nobody may wait for.
+void expect_cuda_stream(const CudaDevice* device, void* stream);
 
 }  // namespace caracal

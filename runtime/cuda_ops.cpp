@@ -1,5 +1,6 @@
 #include <caracal/runtime/cuda_ops.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include <caracal/runtime/cuda_arguments.h>
@@ -23,6 +24,16 @@ const int64_t* score_offsets(Ctx& ctx, int64_t heads, const Ragged& queries, con
     *count += heads * (queries.offsets[b + 1] - queries.offsets[b]) * keys.keys[b];
   }
   return integers(ctx, scores);
+}
+
+// relative_bias() sends up a bucket for each distance, and for these at most.
+constexpr int64_t kMostDistance = 1 << 16;
+void expect_near(const Tensor& positions) {
+  const auto [least, most] = std::ranges::minmax_element(positions.values<int64_t>());
+  if (positions.numel() > 0 && *most - *least > kMostDistance)
+    throw Error(ErrorCode::unsupported, "relative_bias",
+                "expected positions at most " + std::to_string(kMostDistance) + " apart on cuda but got " +
+                    std::to_string(*least) + " and " + std::to_string(*most));
 }
 
 const void* columns(const void* x, int64_t begin, DType dtype) {
@@ -97,11 +108,12 @@ Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const Atten
   return out;
 }
 
-Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms) {
-  constexpr int64_t kMostDistance = 1 << 16;  // a table of the buckets goes up with each call
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms, int64_t most_rows) {
   int64_t count = 0;
   const int64_t heads = terms[0].table.size(0), *scores = score_offsets(ctx, heads, sequences, sequences, &count);
-  Tensor out = ctx.empty({ctx.bucket_rows(count)}, DType::F32);
+  // Room for any mix of lengths, so that what is allocated later is where it was.
+  const int64_t longest = sequences.longest <= most_rows ? most_rows : ctx.bucket_rows(sequences.longest);
+  Tensor out = ctx.empty({heads * sequences.tokens * std::min(sequences.tokens, longest)}, DType::F32);
   const Sequences s = on_device(ctx, sequences);
   kernels::cuda::RelativeBiasArgs args{};
   args.out = static_cast<float*>(out.raw());
@@ -112,15 +124,12 @@ Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const Relative
   args.tokens = sequences.tokens;
   args.heads = heads;
   for (const RelativePositions& term : terms) {
-    if (term.max_distance > kMostDistance)
-      throw Error(ErrorCode::unsupported, "relative_bias",
-                  "expected a distance of at most " + std::to_string(kMostDistance) + " on cuda but got " +
-                      std::to_string(term.max_distance));
-    args.most = term.max_distance;
+    args.most = std::min(term.max_distance, kMostDistance);
+    if (args.most < term.max_distance) expect_near(term.positions);
     args.buckets = term.table.size(1);
     Tensor bucket = ctx.empty({2 * args.most + 1}, DType::I64);
     for (int64_t d = -args.most; d <= args.most; d++)
-      bucket.data<int64_t>()[d + args.most] = relative_position_bucket(d, args.buckets, args.most);
+      bucket.data<int64_t>()[d + args.most] = relative_position_bucket(d, args.buckets, term.max_distance);
     args.positions = integers(ctx, term.positions);
     args.table = floats("relative_bias", term.table);
     args.bucket = integers(ctx, bucket);

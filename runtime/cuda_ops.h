@@ -13,7 +13,7 @@ kernels::cuda::Type type_of(DType dtype);
 
 Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOptions& options);
 Tensor attention(Ctx& ctx, const Tensor& x, const Ragged& sequences, const AttentionOptions& options, int64_t width);
-Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms);
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms, int64_t most_rows);
 void layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor& out, Activation activation);
 Tensor embedding_norm(Ctx& ctx, std::initializer_list<Lookup> parts, const LayerNorm& weights);
 /// Rows of the table, written or added to columns column … of out, which is `width` wide.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <caracal/runtime/cuda_ops.h>
+#include <caracal/runtime/error.h>
 
 namespace caracal {
 namespace {
@@ -10,8 +11,6 @@ namespace {
 using kernels::cuda::Cuda;
 using kernels::cuda::Graph;
 using kernels::cuda::Stream;
-
-constexpr size_t kMostGraphs = 512;
 
 // Of launches: 8 bytes at a time.
 uint64_t hash_of(const std::vector<std::byte>& bytes) {
@@ -32,22 +31,21 @@ CudaWorkspace::CudaWorkspace(std::shared_ptr<const CudaDevice> device)
       arena_([d = device_](size_t bytes) { return d->allocate(bytes); }),
       staging_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }),
       fetched_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }) {
-  device_->use();
-  device_->check(device_->table().create_stream(&stream_));
+  device_->check(device_->table().create_stream(&stream_), "create_stream");
 }
 
 CudaWorkspace::~CudaWorkspace() {
-  device_->table().use_device(device_->device().index);
-  drop_graphs();
-  device_->table().destroy_stream(stream_);
+  device_->use_to_release([&] {
+    drop_graphs();
+    device_->table().destroy_stream(stream_);
+  });
 }
 
 void CudaWorkspace::begin(DType numbers) {
-  device_->use();
   numbers_ = numbers;
   launches_.clear();
   places_.clear();
-  receivers_.clear();
+  receivers_.clear();  // before host_, where they may lie
   for (Arena* arena : {&arena_, &host_, &staging_, &fetched_}) arena->reset();
   if (twin_size_ < staging_.size()) {
     twin_ = device_->allocate(staging_.size());
@@ -64,26 +62,30 @@ void CudaWorkspace::note(const Launch& launch, const void* args) {
   std::memcpy(launches_.data() + at + sizeof launch, args, launch.size);
 }
 
+const CudaWorkspace::Work CudaWorkspace::kFillZero{
+    "fill_zero",
+    [](const Cuda& table, Stream stream, const void* raw) {
+      const CopyArgs& a = *static_cast<const CopyArgs*>(raw);
+      return table.fill_zero(stream, a.to, a.bytes);
+    },
+    [](const void* raw) { return "bytes " + std::to_string(static_cast<const CopyArgs*>(raw)->bytes); }};
+
+const CudaWorkspace::Work CudaWorkspace::kCopy{
+    "copy",
+    [](const Cuda& table, Stream stream, const void* raw) {
+      const CopyArgs& a = *static_cast<const CopyArgs*>(raw);
+      return table.copy(stream, a.to, a.from, a.bytes);
+    },
+    [](const void* raw) { return "bytes " + std::to_string(static_cast<const CopyArgs*>(raw)->bytes); }};
+
 void CudaWorkspace::fill_zero(void* memory, size_t bytes) {
   const CopyArgs args{memory, nullptr, bytes};
-  if (bytes == 0) return;
-  note({[](const Cuda& table, Stream stream, const void* raw) {
-          const CopyArgs& a = *static_cast<const CopyArgs*>(raw);
-          return table.fill_zero(stream, a.to, a.bytes);
-        },
-        sizeof args},
-       &args);
+  if (bytes > 0) note({&kFillZero, sizeof args}, &args);
 }
 
 void CudaWorkspace::copy(void* to, const void* from, size_t bytes) {
   const CopyArgs args{to, from, bytes};
-  if (bytes == 0) return;
-  note({[](const Cuda& table, Stream stream, const void* raw) {
-          const CopyArgs& a = *static_cast<const CopyArgs*>(raw);
-          return table.copy(stream, a.to, a.from, a.bytes);
-        },
-        sizeof args},
-       &args);
+  if (bytes > 0) note({&kCopy, sizeof args}, &args);
 }
 
 const int64_t* CudaWorkspace::on_device(const int64_t* values, int64_t count) {
@@ -105,7 +107,7 @@ void* CudaWorkspace::on_device(const void* memory, size_t bytes, size_t room) {
   return inside ? static_cast<char*>(twin_.get()) + (staged - static_cast<char*>(staging_.base())) : nullptr;
 }
 
-void CudaWorkspace::fetch(const Tensor& x, int64_t column, int64_t cols, Receive f) {
+void CudaWorkspace::fetch(const Tensor& x, int64_t column, int64_t cols, Later f) {
   Tensor whole = x;
   const bool integers = x.dtype() == DType::I64;
   const int64_t width = x.rank() > 0 ? x.size(-1) : 1, rows = width > 0 ? x.numel() / width : 0;
@@ -136,18 +138,19 @@ bool CudaWorkspace::settle() const {
   return bases() == bases_;
 }
 
-int CudaWorkspace::start_all() const {
+void CudaWorkspace::start_all(Stream stream) const {
   const Cuda& table = device_->table();
   if (const size_t bytes = staging_.mark().used; bytes > 0)
-    if (const int error = table.copy(stream_, twin_.get(), staging_.base(), bytes); error != 0) return error;
+    device_->check(table.copy(stream, twin_.get(), staging_.base(), bytes), "copy", bytes);
   for (size_t at = 0; at < launches_.size();) {
     Launch launch;
     std::memcpy(&launch, launches_.data() + at, sizeof launch);
     at += sizeof launch;
-    if (const int error = launch.start(table, stream_, launches_.data() + at); error != 0) return error;
+    const std::byte* args = launches_.data() + at;
+    if (const int error = launch.work->start(table, stream, args); error != 0)
+      device_->fail(error, launch.work->name, "a launch with " + launch.work->sizes(args));
     at += launch.size;
   }
-  return 0;
 }
 
 Graph CudaWorkspace::find_or_capture() {
@@ -165,17 +168,22 @@ Graph CudaWorkspace::find_or_capture() {
   }
   std::vector<std::byte> key = launches_;
   launches_.resize(noted);
-  device_->check(table.begin_capture(stream_));
-  const int error = start_all();
+  device_->check(table.begin_capture(stream_), "begin_capture");
+  bool failed = false;
+  try {
+    start_all(stream_);
+  } catch (const Error&) {
+    failed = true;
+  }
   Graph graph = nullptr;
-  const int end_error = table.end_capture(stream_, &graph);
-  if (error != 0 || end_error != 0) {
+  failed = table.end_capture(stream_, &graph) != 0 || failed;
+  if (failed) {
     if (graph != nullptr) table.destroy_graph(graph);
     return nullptr;  // execute() goes on without a graph, and throws what fails there too
   }
   if (graph == nullptr) return nullptr;
   device_->captures++;
-  if (graphs_.size() == kMostGraphs) {
+  if (full()) {
     table.destroy_graph(graphs_.back().graph);
     std::erase_if(by_hash_, [&](const auto& entry) { return entry.second == std::prev(graphs_.end()); });
     graphs_.pop_back();
@@ -186,20 +194,25 @@ Graph CudaWorkspace::find_or_capture() {
 }
 
 void CudaWorkspace::capture() {
-  device_->use();
   find_or_capture();
+  receivers_.clear();
 }
 
-void CudaWorkspace::execute() {
+void CudaWorkspace::execute(void* callers) {
   const Cuda& table = device_->table();
+  const Stream stream = callers != nullptr ? static_cast<Stream>(callers) : stream_;
   if (const Graph graph = find_or_capture(); graph != nullptr) {
-    device_->check(table.launch_graph(stream_, graph));
+    device_->check(table.launch_graph(stream, graph), "launch_graph");
     device_->graph_launches++;
-  } else if (const int error = start_all(); error != 0) {
-    table.synchronize(stream_);  // what has started reads memory that the next call writes
-    device_->check(error);
+  } else {
+    try {
+      start_all(stream);
+    } catch (const Error&) {
+      table.synchronize(stream);  // what has started reads memory that the next call writes
+      throw;
+    }
   }
-  device_->check(table.synchronize(stream_));
+  device_->check(table.synchronize(stream), "synchronize");
   for (const Fetched& fetched : receivers_) fetched.f(fetched.x);
   receivers_.clear();
 }

@@ -1,6 +1,7 @@
 // One call on a CUDA device. Model code runs as it does on the CPU, but its ops only note down the launches they want;
 // then all of them go to the device at once: as a graph that was captured when the same launches were first asked for.
 //
+//   CudaWorkspacePool::Lease workspace(pool);  // makes the device current
 //   workspace.begin(DType::F16);
 //   Ctx ctx(runtime, workspace);
 //   run(ctx, …);                        // allocates, checks, notes launches, computes what is integer on the host
@@ -11,20 +12,21 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include <caracal/runtime/arena.h>
 #include <caracal/runtime/cuda_device.h>
+#include <caracal/runtime/later.h>
 #include <caracal/runtime/tensor.h>
 
 namespace caracal {
 
-/// The memory, stream and graphs of one call at a time.
+/// The memory, stream and graphs of one call at a time. The device must be current (CudaDevice::Use).
 class CudaWorkspace {
  public:
   explicit CudaWorkspace(std::shared_ptr<const CudaDevice> device);
@@ -39,7 +41,7 @@ class CudaWorkspace {
   Arena& arena() noexcept { return arena_; }
   Arena& host() noexcept { return host_; }
 
-  /// Forgets the last call and starts to note launches. Makes the device current.
+  /// Forgets the last call and starts to note launches.
   void begin(DType numbers);
   /// Notes the launch of a kernel: launch<&Cuda::layer_norm>(args).
   template <auto Kernel, class Args>
@@ -53,17 +55,19 @@ class CudaWorkspace {
   const int64_t* on_device(const int64_t* values, int64_t count);
   /// The same for any memory, copied anew each time, with 0s behind it up to `room` bytes.
   void* on_device(const void* memory, size_t bytes, size_t room);
-  /// Calls f with columns [column, column + cols) of x, in the CPU's memory as F32 (integers as they are), when the
-  /// device is done.
-  using Receive = std::function<void(const Tensor& x)>;
-  void fetch(const Tensor& x, int64_t column, int64_t cols, Receive f);
+  /// Calls f, which may lie in host(), with columns [column, column + cols) of x, in the CPU's memory as F32 (integers
+  /// as they are), when the device is done.
+  void fetch(const Tensor& x, int64_t column, int64_t cols, Later f);
 
   /// False when the call did not fit the memory there was: nothing noted can be used, begin() makes room.
   bool settle() const;
   /// Makes sure that there is a graph of what was noted; settle() was true.
   void capture();
-  /// Does what was noted, waits for it and calls the functions given to fetch().
-  void execute();
+  /// As many graphs as it keeps: one more takes the place of the one that was not used for longest.
+  bool full() const noexcept { return graphs_.size() == kMostGraphs; }
+  /// Does what was noted on this stream (cudaStream_t) of the device, by default one of its own, waits for the stream
+  /// and calls the functions given to fetch().
+  void execute(void* stream = nullptr);
 
  private:
   struct CopyArgs {
@@ -71,9 +75,18 @@ class CudaWorkspace {
     const void* from;
     size_t bytes;
   };
+  // What can be noted, and how it is called and described when it fails.
+  struct Work {
+    const char* name;
+    int (*start)(const kernels::cuda::Cuda& table, kernels::cuda::Stream stream, const void* args);
+    std::string (*sizes)(const void* args);
+  };
+  template <auto Kernel, class Args>
+  static const Work kWork;
+  static const Work kFillZero, kCopy;
   // One noted launch, followed by `size` bytes of arguments.
   struct Launch {
-    int (*start)(const kernels::cuda::Cuda& table, kernels::cuda::Stream stream, const void* args);
+    const Work* work;
     size_t size;
   };
   struct Place {
@@ -83,16 +96,18 @@ class CudaWorkspace {
   };
   struct Fetched {
     Tensor x;
-    Receive f;
+    Later f;
   };
   struct Captured {
     std::vector<std::byte> launches;
     kernels::cuda::Graph graph;
   };
 
+  static constexpr size_t kMostGraphs = 1024;
+
   void note(const Launch& launch, const void* args);
   kernels::cuda::Graph find_or_capture();
-  int start_all() const;
+  void start_all(kernels::cuda::Stream stream) const;
   void drop_graphs() noexcept;
 
   std::shared_ptr<const CudaDevice> device_;
@@ -111,14 +126,57 @@ class CudaWorkspace {
   std::unordered_multimap<uint64_t, std::list<Captured>::iterator> by_hash_;
 };
 
+/// "gemm" of &Cuda::gemm.
+template <auto Kernel>
+constexpr const char* kernel_name() {
+  constexpr auto same = []<class T>(T other) {
+    if constexpr (std::is_same_v<T, decltype(Kernel)>) return Kernel == other;
+    return false;
+  };
+#define KERNEL(name, Args) \
+  if (same(&kernels::cuda::Cuda::name)) return #name;
+#include <caracal/kernels/cuda/kernels.def>
+#undef KERNEL
+  return "?";
+}
+
+/// "rows 3, n 4, k 8": those of a kernel's arguments that say how much there is.
+template <class Args>
+std::string sizes_of(const Args& args) {
+  std::string text;
+#define CARACAL_SIZE(name)                        \
+  if constexpr (requires { int64_t{args.name}; }) \
+    text += (text.empty() ? #name " " : ", " #name " ") + std::to_string(args.name);
+  CARACAL_SIZE(batch)
+  CARACAL_SIZE(tokens)
+  CARACAL_SIZE(rows)
+  CARACAL_SIZE(cols)
+  CARACAL_SIZE(n)
+  CARACAL_SIZE(k)
+  CARACAL_SIZE(heads)
+  CARACAL_SIZE(head_dim)
+  CARACAL_SIZE(count)
+  CARACAL_SIZE(channels)
+  CARACAL_SIZE(in_channels)
+  CARACAL_SIZE(out_channels)
+  CARACAL_SIZE(height)
+  CARACAL_SIZE(width)
+#undef CARACAL_SIZE
+  return text;
+}
+
+template <auto Kernel, class Args>
+const CudaWorkspace::Work CudaWorkspace::kWork{
+    kernel_name<Kernel>(),
+    [](const kernels::cuda::Cuda& table, kernels::cuda::Stream stream, const void* args) {
+      return (table.*Kernel)(stream, *static_cast<const Args*>(args));
+    },
+    [](const void* args) { return sizes_of(*static_cast<const Args*>(args)); }};
+
 template <auto Kernel, class Args>
 void CudaWorkspace::launch(const Args& args) {
   static_assert(std::is_trivially_copyable_v<Args> && sizeof(Args) % 8 == 0);
-  note({[](const kernels::cuda::Cuda& table, kernels::cuda::Stream stream, const void* bytes) {
-          return (table.*Kernel)(stream, *static_cast<const Args*>(bytes));
-        },
-        sizeof args},
-       &args);
+  note({&kWork<Kernel, Args>, sizeof args}, &args);
 }
 
 /// The idle workspaces of a model on a device.
@@ -126,16 +184,17 @@ class CudaWorkspacePool {
  public:
   explicit CudaWorkspacePool(std::shared_ptr<const CudaDevice> device) : device_(std::move(device)) {}
 
-  /// Owns one workspace for the length of a call.
+  /// Owns one workspace for the length of a call, and makes the device the thread's current one for as long.
   class Lease {
    public:
-    explicit Lease(CudaWorkspacePool& pool) : pool_(pool), workspace_(pool.take()) {}
+    explicit Lease(CudaWorkspacePool& pool) : use_(*pool.device_), pool_(pool), workspace_(pool.take()) {}
     ~Lease() { pool_.give(std::move(workspace_)); }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
     CudaWorkspace& operator*() const noexcept { return *workspace_; }
 
    private:
+    CudaDevice::Use use_;
     CudaWorkspacePool& pool_;
     std::unique_ptr<CudaWorkspace> workspace_;
   };

@@ -1,6 +1,8 @@
 // Where a tensor's memory lives.
 #pragma once
 
+#include <string>
+
 namespace caracal {
 
 enum class DeviceType { cpu, cuda };
@@ -11,5 +13,10 @@ struct Device {
   int index = 0;
   friend bool operator==(const Device&, const Device&) = default;
 };
+
+/// "cpu", "cuda:1".
+inline std::string name_of(Device device) {
+  return device.type == DeviceType::cpu ? "cpu" : "cuda:" + std::to_string(device.index);
+}
 
 }  // namespace caracal

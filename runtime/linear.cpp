@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include <caracal/runtime/cuda_device.h>
 #include <caracal/runtime/cuda_ops.h>
 #include <caracal/runtime/ops_checks.h>
 
@@ -117,6 +118,7 @@ Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector
   const bool narrow = dtype == DType::F16 || dtype == DType::BF16;
   Linear result = describe("pack_linear", weights, biases, narrow ? dtype : DType::F32);
   if (store.device() != nullptr) {
+    result.device = store.device()->device();
     result.packed = store.place_stack(weights);
     result.bias = store.place(result.bias, DType::F32);
     return result;
@@ -166,6 +168,7 @@ Linear pack_linear(const Runtime& runtime, WeightStore& store, const std::vector
 Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOptions& options) {
   const int64_t k = weights.in_features, n = weights.out_features;
   expect_matrix("linear", "x", x, k);
+  expect_packed_for("linear", x, weights.device);
   const int64_t rows = x.size(0);
   if (options.residual != nullptr && options.residual->shape() != Shape{rows, n})
     fail("linear", "residual of shape " + Shape{rows, n}.str(), options.residual->shape().str());

@@ -90,11 +90,11 @@ std::shared_ptr<void> WeightStore::place_stack(const std::vector<Tensor>& parts)
 void WeightStore::upload(void* to, const Tensor& x, DType dtype) const {
   if (x.numel() == 0) return;
   if (x.dtype() == DType::F64) return upload(to, x.to(DType::F32), dtype);
-  device_->use();
+  const CudaDevice::Use use(*device_);
   const kernels::cuda::Cuda& table = device_->table();
-  if (x.dtype() == dtype) return device_->check(table.upload(to, x.raw(), x.nbytes()));
+  if (x.dtype() == dtype) return device_->check(table.upload(to, x.raw(), x.nbytes()), "upload", x.nbytes());
   const std::shared_ptr<void> as_stored = device_->allocate(x.nbytes());
-  device_->check(table.upload(as_stored.get(), x.raw(), x.nbytes()));
+  device_->check(table.upload(as_stored.get(), x.raw(), x.nbytes()), "upload", x.nbytes());
   kernels::cuda::MatrixArgs args{};
   args.out_type = cuda_ops::type_of(dtype);
   args.type = cuda_ops::type_of(x.dtype());
@@ -102,8 +102,8 @@ void WeightStore::upload(void* to, const Tensor& x, DType dtype) const {
   args.x = as_stored.get();
   args.ldo = args.ldx = args.cols = x.size(-1);
   args.rows = x.numel() / args.cols;
-  device_->check(table.copy_matrix(nullptr, args));
-  device_->check(table.synchronize(nullptr));
+  device_->check(table.copy_matrix(nullptr, args), "copy_matrix", x.nbytes());
+  device_->check(table.synchronize(nullptr), "synchronize");
 }
 
 }  // namespace caracal

@@ -140,7 +140,7 @@ int64_t relative_position_bucket(int64_t distance, int64_t buckets, int64_t max_
   return distance > 0 ? half + bucket : bucket;
 }
 
-Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms) {
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms, int64_t most_rows) {
   if (terms.empty()) fail("relative_bias", "at least one term", "none");
   const int64_t heads = terms[0].table.size(0);
   for (const RelativePositions& term : terms) {
@@ -150,7 +150,7 @@ Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const Relative
       fail("relative_bias", "tables of " + std::to_string(heads) + " heads and at least 4 buckets, within max_distance",
            term.table.shape().str() + " and " + std::to_string(term.max_distance));
   }
-  if (terms[0].table.on_cuda()) return cuda_ops::relative_bias(ctx, sequences, terms);
+  if (terms[0].table.on_cuda()) return cuda_ops::relative_bias(ctx, sequences, terms, most_rows);
   int64_t count = 0;
   Tensor starts = ctx.empty({sequences.batch}, DType::I64);
   int64_t* start = starts.data<int64_t>();
@@ -489,6 +489,12 @@ Tensor to_device(Ctx& ctx, const Tensor& x) {
 Tensor to_device_unchanged(Ctx& ctx, const Tensor& x) {
   if (ctx.cuda() == nullptr) return x;
   return cuda_ops::to_device(ctx, x, x.shape(), /*convert=*/false);
+}
+
+Tensor images_to_device(Ctx& ctx, const Tensor& x) {
+  if (ctx.cuda() == nullptr) return x;
+  return cuda_ops::to_device(ctx, x, {ctx.bucket_images(x.size(0)), x.size(1), x.size(2), x.size(3)},
+                             /*convert=*/false);
 }
 
 Tensor samples_to_device(Ctx& ctx, const Tensor& x, bool unchanged) {

@@ -37,6 +37,7 @@ struct Linear {
   std::shared_ptr<void> packed;
   std::shared_ptr<const NextWeight> next;  // on the CPU
   Tensor bias;                             // (out_features), or undefined
+  Device device = {};                      // where `packed` is, and x must be
 };
 
 /// A weight (out, in) in 8 bits: values I8, and scales (out, 1) F32 to multiply their rows by. It is the weight's rows
@@ -117,7 +118,10 @@ struct RelativePositions {
   int64_t max_distance = 0;
 };
 /// What attention() takes as its bias: the sum over `terms` of table[head, bucket(position of key - position of row)].
-Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms);
+/// Sequences will not often have more than `most_rows` rows: a device then takes the same memory for all mixes of
+/// lengths.
+Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const RelativePositions> terms,
+                     int64_t most_rows = 0);
 
 /// Layer norm of each row, (T, H) -> (T, H), then the activation. `out` receives the result when given (it may be x
 /// itself).
@@ -188,6 +192,8 @@ Tensor to_device(Ctx& ctx, const Tensor& x);
 /// The same in x's own numbers: for the ops that start from images and samples (image_patches, image_rows,
 /// normalized_conv1d).
 Tensor to_device_unchanged(Ctx& ctx, const Tensor& x);
+/// Images (B, C, height, width), unchanged; on a device with others of 0 behind them, as Ctx::bucket_images() says.
+Tensor images_to_device(Ctx& ctx, const Tensor& x);
 /// Samples (N) as rows (N, 1), `unchanged` or not; on a device with others behind them, as Ctx::bucket_rows() says.
 Tensor samples_to_device(Ctx& ctx, const Tensor& x, bool unchanged);
 

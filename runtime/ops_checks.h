@@ -44,6 +44,11 @@ inline void expect_sequences(const char* op, const Tensor& x, const Ragged& sequ
            "sequence " + std::to_string(b) + " beyond them");
 }
 
+// Weights are laid out for the CPU's kernels, or for a device's.
+inline void expect_packed_for(const char* op, const Tensor& x, Device packed) {
+  if (x.device() != packed) fail(op, "weights packed for " + name_of(x.device()) + ", as x is there,", name_of(packed));
+}
+
 inline int64_t row_grain(int64_t cols) { return std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(cols, 1)); }
 
 /// x is an image's rows.

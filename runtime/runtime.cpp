@@ -101,7 +101,12 @@ int available_cpus() {
 }
 
 Runtime::Runtime(const RuntimeOptions& options)
-    : cpu_(&choose_kernels(options)), executor_(options.executor), log_(options.log), cuda_(choose_device(options)) {
+    : cpu_(&choose_kernels(options)),
+      executor_(options.executor),
+      log_(options.log),
+      cuda_(choose_device(options)),
+      cuda_stream_(options.cuda_stream) {
+  if (cuda_stream_ != nullptr) expect_cuda_stream(cuda_.get(), cuda_stream_);
   if (options.threads < 0)
     throw Error(ErrorCode::invalid_argument, "Runtime",
                 "expected threads of at least 0 but got " + std::to_string(options.threads));
@@ -151,8 +156,20 @@ int64_t Ctx::next_power(int64_t n) noexcept {
   return power;
 }
 
-void Ctx::fetch_later(const Tensor& x, int64_t column, int64_t cols, std::function<void(const Tensor&)> f) {
-  if (planning_) f = [](const Tensor&) {};
+int64_t Ctx::next_half_power(int64_t n) noexcept {
+  const int64_t power = next_power(n);
+  return power >= 4 && n <= power / 4 * 3 ? power / 4 * 3 : power;
+}
+
+int64_t Ctx::next_part(int64_t n, int64_t all) noexcept {
+  for (int64_t part : {(all + 1) / 2, all - all / 4})
+    if (n <= part) return part;
+  return all;
+}
+
+Arena& Ctx::later_memory() const noexcept { return cuda_->host(); }
+
+void Ctx::fetch_later(const Tensor& x, int64_t column, int64_t cols, Later f) {
   cuda_->fetch(x, column, cols, std::move(f));
 }
 

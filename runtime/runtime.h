@@ -7,6 +7,7 @@
 
 #include <caracal/kernels/kernels.h>
 #include <caracal/runtime/arena.h>
+#include <caracal/runtime/later.h>
 #include <caracal/runtime/tensor.h>
 #include <caracal/runtime/thread_pool.h>
 
@@ -42,16 +43,19 @@ struct RuntimeOptions {
   bool move_late = true;
   LogCallback log = {};
   /// Where models run: "cpu", "cuda" or "cuda:1"; empty: the environment variable CARACAL_DEVICE, else cpu. Images,
-  /// audio and text are prepared on the CPU always. A call makes the device its thread's current one (cudaSetDevice).
+  /// audio and text are prepared on the CPU always. A thread's current device is after a call what it was before.
   std::string device = {};
+  /// The stream (a cudaStream_t of that device) of calls that name none themselves, such as a pipeline's; null: calls
+  /// use streams of the library. What is promised of it: see ForwardOptions::cuda_stream.
+  void* cuda_stream = nullptr;
 };
 
 /// Shared by as many models and calling threads as you like.
 class Runtime {
  public:
-  /// Throws invalid_argument for an unknown or unsupported tier (the message lists the tiers this machine has) or an
-  /// unknown backend or device, or a backend of the other kind of device; not_built for a backend or device that was not
-  /// linked, unsupported for a CUDA device, or a cuBLASLt, that is not there.
+  /// Throws invalid_argument for an unknown or unsupported tier (the message lists the tiers this machine has), an
+  /// unknown backend or device, a backend of the other kind of device, or a stream that is not of the device; not_built
+  /// for a backend or device that was not linked; unsupported for a CUDA device, or a cuBLASLt, that is not there.
   explicit Runtime(const RuntimeOptions& options = {});
 
   const kernels::Kernels& cpu() const noexcept { return *cpu_; }
@@ -61,6 +65,8 @@ class Runtime {
   const char* backend() const noexcept;
   /// The CUDA device that models run on; null: the CPU.
   const std::shared_ptr<const CudaDevice>& cuda() const noexcept { return cuda_; }
+  /// RuntimeOptions::cuda_stream.
+  void* cuda_stream() const noexcept { return cuda_stream_; }
   int threads() const noexcept { return threads_; }
   Executor& executor() const noexcept { return *executor_; }
   void log(LogLevel level, const std::string& text) const {
@@ -85,6 +91,7 @@ class Runtime {
   int threads_;
   LogCallback log_;
   std::shared_ptr<const CudaDevice> cuda_;
+  void* cuda_stream_;
 };
 
 /// How many CPUs this process may use: its affinity mask, capped by the cgroup's CPU quota; at least 1.
@@ -120,16 +127,22 @@ class Ctx {
   /// replays the launches of an earlier call, if they are the same: few sizes serve all.
   int64_t bucket_rows(int64_t n) const noexcept { return cuda_ == nullptr ? n : next_bucket(n); }
   int64_t bucket_batch(int64_t n) const noexcept { return cuda_ == nullptr ? n : next_power(n); }
-  /// 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, then four to a doubling; 0 for 0. A power of two, or 0.
+  int64_t bucket_images(int64_t n) const noexcept { return cuda_ == nullptr ? n : next_half_power(n); }
+  /// The same for what is left of at most `all` rows: half, three quarters or all of them.
+  int64_t bucket_part(int64_t n, int64_t all) const noexcept { return cuda_ == nullptr ? n : next_part(n, all); }
+  /// 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, then four to a doubling; 0 for 0. A power of two, or 0. 1, 2, 3,
+  /// 4, 6, 8, 12, then two to a doubling; 0 for 0.
   static int64_t next_bucket(int64_t n) noexcept;
   static int64_t next_power(int64_t n) noexcept;
+  static int64_t next_half_power(int64_t n) noexcept;
+  static int64_t next_part(int64_t n, int64_t all) noexcept;
 
   /// Calls f(t, c) with columns [column, column + cols) of x in the CPU's memory, as columns from c on of t: on the CPU
   /// now, on a device when the call is done. Not while planning. What f refers to must live until then.
   template <class F>
   void fetch_columns(const Tensor& x, int64_t column, int64_t cols, F f) {
     if (cuda_ != nullptr)
-      fetch_later(x, column, cols, [f = std::move(f)](const Tensor& t) { f(t, int64_t(0)); });
+      fetch_later(x, column, cols, Later(later_memory(), [f = std::move(f)](const Tensor& t) { f(t, int64_t(0)); }));
     else if (!planning_)
       f(x, column);
   }
@@ -159,7 +172,8 @@ class Ctx {
   };
 
  private:
-  void fetch_later(const Tensor& x, int64_t column, int64_t cols, std::function<void(const Tensor&)> f);
+  Arena& later_memory() const noexcept;
+  void fetch_later(const Tensor& x, int64_t column, int64_t cols, Later f);
 
   const Runtime& runtime_;
   Arena& arena_;  // of the device, if there is one

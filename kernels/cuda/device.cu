@@ -11,13 +11,35 @@ namespace {
 constexpr int kMostDevices = 64;
 constexpr Device kNoDevice = {};
 Device devices[kMostDevices];
+Context contexts[kMostDevices];
 std::atomic<bool> known[kMostDevices];
 std::mutex asking;
 
-/// Forgets the error that a failed call leaves behind for the next one to find.
-int checked(cudaError_t error) {
-  if (error != cudaSuccess) cudaGetLastError();
-  return error;
+/// The thread's current context, by the driver's own functions: unlike cudaSetDevice they can put back whatever was
+/// there, be it no context at all (cudaSetDevice would make one on a device that nobody asked for) or a caller's own.
+struct Driver {
+  int (*get_current)(Context*);
+  int (*set_current)(Context);
+  int (*get_device)(int*, int);
+  int (*retain)(Context*, int);
+} driver;  // found once, the last one last
+
+int find_driver() {
+  if (driver.retain != nullptr) return cudaSuccess;
+  const struct {
+    const char* name;
+    void** function;
+  } wanted[] = {{"cuCtxGetCurrent", reinterpret_cast<void**>(&driver.get_current)},
+                {"cuCtxSetCurrent", reinterpret_cast<void**>(&driver.set_current)},
+                {"cuDeviceGet", reinterpret_cast<void**>(&driver.get_device)},
+                {"cuDevicePrimaryCtxRetain", reinterpret_cast<void**>(&driver.retain)}};
+  for (const auto& [name, function] : wanted) {
+    cudaDriverEntryPointQueryResult found;
+    if (int error = checked(cudaGetDriverEntryPointByVersion(name, function, 12000, cudaEnableDefault, &found)))
+      return error;
+    if (found != cudaDriverEntryPointSuccess) return cudaErrorInsufficientDriver;
+  }
+  return cudaSuccess;
 }
 
 int ask(int index) {
@@ -38,6 +60,10 @@ int ask(int index) {
     if (int error = checked(cudaDeviceGetAttribute(value, attribute, index))) return error;
   }
   device.shared_bytes = size_t(shared);
+  if (int error = find_driver()) return error;
+  int handle = 0;
+  if (int error = driver.get_device(&handle, index)) return error;
+  if (int error = driver.retain(&contexts[index], handle)) return error;
   known[index].store(true, std::memory_order_release);
   return cudaSuccess;
 }
@@ -51,14 +77,16 @@ int device_count(int* count) {
   return error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver ? cudaSuccess : error;
 }
 
-int use_device(int index) {
-  int current = -1;
-  if (cudaGetDevice(&current) == cudaSuccess && current == index && index >= 0 && index < kMostDevices &&
-      known[index].load(std::memory_order_acquire)) {
-    return cudaSuccess;
-  }
-  if (int error = checked(cudaSetDevice(index))) return error;
-  return ask(index);
+int use_device(int index, Context* before) {
+  if (int error = ask(index)) return error;
+  if (int error = driver.get_current(before)) return error;
+  return *before == contexts[index] ? int(cudaSuccess) : driver.set_current(contexts[index]);
+}
+
+int restore(Context before) {
+  Context now = nullptr;
+  if (int error = driver.get_current(&now)) return error;
+  return now == before ? int(cudaSuccess) : driver.set_current(before);
 }
 
 int current_device_index(int* index) { return checked(cudaGetDevice(index)); }
@@ -85,6 +113,12 @@ int upload(void* device, const void* host, size_t bytes) {
 
 int create_stream(Stream* stream) { return checked(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking)); }
 int destroy_stream(Stream stream) { return checked(cudaStreamDestroy(stream)); }
+int stream_state(Stream stream, int* device, bool* capturing) {
+  cudaStreamCaptureStatus status;
+  if (int error = checked(cudaStreamIsCapturing(stream, &status))) return error;
+  *capturing = status != cudaStreamCaptureStatusNone;
+  return *capturing ? int(cudaSuccess) : checked(cudaStreamGetDevice(stream, device));
+}
 int copy(Stream stream, void* to, const void* from, size_t bytes) {
   return checked(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream));
 }
@@ -124,6 +158,7 @@ constexpr Cuda kTable = {
     .error_text = error_text,
     .device_count = device_count,
     .use_device = use_device,
+    .restore = restore,
     .current_device = current_device_index,
     .device_name = device_name,
     .allocate = allocate,
@@ -133,6 +168,7 @@ constexpr Cuda kTable = {
     .upload = upload,
     .create_stream = create_stream,
     .destroy_stream = destroy_stream,
+    .stream_state = stream_state,
     .copy = copy,
     .fill_zero = fill_zero,
     .synchronize = synchronize,

@@ -12,10 +12,12 @@
 #include <caracal/kernels/kernels.h>
 
 struct CUstream_st;
+struct CUctx_st;
 
 namespace caracal::kernels::cuda {
 
 using Stream = CUstream_st*;
+using Context = CUctx_st*;
 /// Numbers of activations and of the matrices they are multiplied with. Vectors (bias, scale and shift of norms), scores'
 /// biases and probabilities are float32 always; so is all arithmetic but the products themselves.
 enum class Type : int64_t { f32, f16, bf16 };
@@ -274,8 +276,10 @@ struct Cuda {
 
   const char* (*error_text)(int error);
   int (*device_count)(int* count);  // 0 devices, and no error, where there is no driver
-  /// Makes the device current for the calling thread; every other function works on the current one.
-  int (*use_device)(int index);
+  /// Makes the device (its primary context) current for the calling thread; every other function works on the current
+  /// one. `before` receives what was current, null for none: restore() puts it back.
+  int (*use_device)(int index, Context* before);
+  int (*restore)(Context before);
   int (*current_device)(int* index);
   int (*device_name)(int index, char* name, size_t size, int* major, int* minor, size_t* memory);
   int (*allocate)(void** memory, size_t bytes);
@@ -285,6 +289,7 @@ struct Cuda {
   int (*upload)(void* device, const void* host, size_t bytes);
   int (*create_stream)(Stream* stream);
   int (*destroy_stream)(Stream stream);
+  int (*stream_state)(Stream stream, int* device, bool* capturing);  // no device while it is capturing
   int (*copy)(Stream stream, void* to, const void* from, size_t bytes);  // any direction; host memory pinned
   int (*fill_zero)(Stream stream, void* memory, size_t bytes);
   int (*synchronize)(Stream stream);

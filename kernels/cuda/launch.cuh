@@ -31,6 +31,12 @@ struct Device {
 };
 const Device& current_device();
 
+/// Forgets the error that a failed call leaves behind for the next one to find.
+inline int checked(cudaError_t error) {
+  if (error != cudaSuccess) cudaGetLastError();
+  return error;
+}
+
 /// Whether wait_for_previous() waits in all that a device of capability 9 or more may run: its PTX is the latest one's.
 #ifdef __CUDA_ARCH_LIST__
 inline constexpr int kArchs[] = {__CUDA_ARCH_LIST__};
@@ -46,8 +52,8 @@ int launch(Stream stream, void (*kernel)(P...), dim3 grid, dim3 block, size_t sh
            const std::type_identity_t<P>&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return cudaSuccess;
   if (shared > 48 * 1024) {
-    cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                             cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
+    const int error = checked(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                   cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)));
     if (error != cudaSuccess) return error;
   }
   cudaLaunchAttribute early = {};
@@ -60,7 +66,7 @@ int launch(Stream stream, void (*kernel)(P...), dim3 grid, dim3 block, size_t sh
   config.stream = stream;
   config.attrs = &early;
   config.numAttrs = kWaits && current_device().major >= 9;
-  return cudaLaunchKernelEx(&config, kernel, arguments...);
+  return checked(cudaLaunchKernelEx(&config, kernel, arguments...));
 }
 
 }  // namespace caracal::kernels::cuda

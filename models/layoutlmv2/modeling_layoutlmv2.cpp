@@ -90,11 +90,12 @@ void append_page(Ctx& ctx, int64_t cells, LayoutLMv2Batch& batch) {
   TextBatch& all = batch.all;
   all.batch = text.batch;
   all.length = text.length + cells;
-  const int64_t tokens = text.sequences.tokens + text.batch * cells, sequences = text.sequences.batch;
+  batch.pages = ctx.bucket_images(text.batch);
+  const int64_t tokens = text.sequences.tokens + batch.pages * cells, sequences = text.sequences.batch;
   Tensor offsets = ctx.empty({sequences + 1}, DType::I64), keys = ctx.empty({sequences}, DType::I64);
   all.rows = ctx.empty({tokens}, DType::I64);
   batch.text_rows = ctx.empty({text.sequences.tokens}, DType::I64);
-  batch.visual_rows = ctx.empty({text.batch * cells}, DType::I64);
+  batch.visual_rows = ctx.empty({batch.pages * cells}, DType::I64);
   if (text.first_rows.defined()) all.first_rows = ctx.empty({sequences}, DType::I64);
   for (int64_t b = 0; b < text.batch; b++) {
     const int64_t begin = text.sequences.offsets[b], end = text.sequences.offsets[b + 1],
@@ -113,7 +114,11 @@ void append_page(Ctx& ctx, int64_t cells, LayoutLMv2Batch& batch) {
     offsets.data<int64_t>()[b] = start;
     keys.data<int64_t>()[b] = count + cells;
   }
-  // Rows of no sequence, and empty sequences, stay behind.
+  // Rows of no sequence, empty sequences, and pages without text, stay behind.
+  for (int64_t i = text.batch * cells; i < batch.pages * cells; i++) {
+    batch.visual_rows.data<int64_t>()[i] = text.sequences.tokens + i;
+    all.rows.data<int64_t>()[text.sequences.tokens + i] = 0;
+  }
   const int64_t left = text.sequences.offsets[text.batch];
   for (int64_t t = left; t < text.sequences.tokens; t++) {
     batch.text_rows.data<int64_t>()[t] = t + text.batch * cells;
@@ -137,7 +142,7 @@ Ragged pages(Ctx& ctx, const LayoutLMv2Batch& batch, bool among_all) {
                                              : b * cells;
     if (b < count) keys.data<int64_t>()[b] = there ? cells : 0;
   }
-  return {count, batch.text.batch * cells, cells, offsets.data<int64_t>(), keys.data<int64_t>()};
+  return {count, batch.pages * cells, cells, offsets.data<int64_t>(), keys.data<int64_t>()};
 }
 
 }  // namespace
@@ -265,7 +270,7 @@ LayoutLMv2Base::LayoutLMv2Base(const Loader& loader, const Weights& w, const Lay
 Tensor LayoutLMv2Base::visual_embeddings(Ctx& ctx, const char* model, const Tensor& image, int64_t batch) const {
   const int64_t cells = visual_positions.size(0);
   Tensor x = linear(ctx, visual.forward(ctx, model, image, batch), visual_proj);  // (B · P, H)
-  embedding(ctx, counting(ctx, cells, batch), visual_positions, &x);
+  embedding(ctx, counting(ctx, cells, x.size(0) / cells), visual_positions, &x);
   return layer_norm(ctx, x, visual_norm, &x);
 }
 
@@ -294,7 +299,8 @@ Tensor LayoutLMv2Base::attention_bias(Ctx& ctx, const char* model, const ModelIn
     terms[count++] = {coordinates(3), rel_pos_y_bias, config.max_rel_2d_pos};  // bottom
   }
   if (count == 0) return {};
-  return relative_bias(ctx, batch.all.sequences, std::span(terms).first(count));
+  return relative_bias(ctx, batch.all.sequences, std::span(terms).first(count),
+                       config.max_position_embeddings + visual_boxes.size(1));
 }
 
 Tensor LayoutLMv2Base::forward(Ctx& ctx, const char* model, const ModelInputs& inputs, bool keep_first,

@@ -16,6 +16,7 @@ struct LayoutLMv2Batch {
   Tensor text_rows, visual_rows;  // (T text), (B · P) I64: where each row lies among those of `all`
   Tensor boxes;                   // (6, T text) I64, see gather_boxes()
   Tensor visual;                  // (B · P, H): the page's embeddings, as they go into the first layer
+  int64_t pages = 0;              // B, or more (Ctx::bucket_images): B in the shapes above; the last belong to no text
 };
 
 /// Word, position, token-type and box embeddings, summed and normalised.

@@ -193,16 +193,16 @@ Tensor LayoutLMv2VisualBackbone::forward(Ctx& ctx, const char* model, const Tens
                 "expected shape (" + std::to_string(batch) + ", " + std::to_string(channels) +
                     ", height, width) U8 or F32 but got " +
                     (image.defined() ? image.shape().str() + " " + std::string(name_of(image.dtype())) : "nothing"));
-  Images images{batch, image.size(2), image.size(3)};
+  Images images{ctx.bucket_images(batch), image.size(2), image.size(3)};
   for (int64_t side : {images.height, images.width})
     if (!doubles(side))
       throw Error(ErrorCode::invalid_argument, std::string(model) + ": image",
                   "expected height and width of 29 to 32 pixels beyond a multiple of 32, such as 224, but got " +
                       std::to_string(images.height) + " and " + std::to_string(images.width));
-  Tensor features = ctx.empty({batch * pool_height * pool_width, config.fpn_out_channels});
+  Tensor features = ctx.empty({images.count * pool_height * pool_width, config.fpn_out_channels});
   Ctx::Scope scope(ctx);
-  Tensor x = image_rows(ctx, to_device_unchanged(ctx, image), pixel_mean, pixel_std);  // (B · height · width, C)
-  x = conv2d(ctx, x, images, stem, &images, {.activation = Activation::relu});  // (B · height/2 · width/2, stem)
+  Tensor x = image_rows(ctx, images_to_device(ctx, image), pixel_mean, pixel_std);  // (B · height · width, C)
+  x = conv2d(ctx, x, images, stem, &images, {.activation = Activation::relu});      // (B · height/2 · width/2, stem)
   const Window pool{.kernel = 3, .stride = 2, .padding = 1};
   x = max_pool_2d(ctx, x, images, pool, pool, &images);  // (B · height/4 · width/4, stem)
   std::array<Tensor, 4> levels;

@@ -99,9 +99,17 @@ Convolution load_positional_convolution(const Loader& loader, const Weights& w, 
 
 Tensor ids(Ctx& ctx, int64_t n) { return ctx.empty({n}, DType::I64); }
 
+// A number for each of `batch` sequences, and 0 for those behind that Ctx::bucket_batch() adds.
+Tensor counts(Ctx& ctx, int64_t batch, int64_t value) {
+  Tensor x = ids(ctx, ctx.bucket_batch(batch));
+  std::fill_n(x.data<int64_t>(), batch, value);
+  std::fill_n(x.data<int64_t>() + batch, x.numel() - batch, int64_t(0));
+  return x;
+}
+
 // How many samples of each row attention_mask (B, N) leaves. With `at_end`, what it masks must be at the end.
 Tensor count_samples(Ctx& ctx, const char* model, const Tensor& mask, int64_t batch, int64_t samples, bool at_end) {
-  Tensor counted = ids(ctx, batch);
+  Tensor counted = counts(ctx, batch, 0);
   Ctx::Scope scope(ctx);
   const ArgumentName where{model, "attention_mask"};
   const TextBatch left = unpad_mask(ctx, where, mask, batch, samples);
@@ -117,11 +125,12 @@ Tensor count_samples(Ctx& ctx, const char* model, const Tensor& mask, int64_t ba
   return counted;
 }
 
-// Sequences of keys[b] rows at the beginning of `each` rows.
-Ragged beginnings(Ctx& ctx, int64_t batch, int64_t each, const int64_t* keys) {
-  int64_t* offsets = ids(ctx, batch + 1).data<int64_t>();
-  for (int64_t b = 0; b <= batch; b++) offsets[b] = b * each;
-  return {batch, ctx.bucket_rows(batch * each), each, offsets, keys};
+// Sequences of keys[b] rows at the beginning of `each` rows, `batch` and empty ones.
+Ragged beginnings(Ctx& ctx, int64_t batch, int64_t each, const Tensor& keys) {
+  const int64_t count = keys.numel();
+  int64_t* offsets = ids(ctx, count + 1).data<int64_t>();
+  for (int64_t b = 0; b <= count; b++) offsets[b] = std::min(b, batch) * each;
+  return {count, ctx.bucket_rows(batch * each), each, offsets, keys.data<int64_t>()};
 }
 
 }  // namespace
@@ -315,34 +324,30 @@ Wav2Vec2Encoded Wav2Vec2Base::forward(Ctx& ctx, const char* model, const ModelIn
 
   Wav2Vec2Encoded result;
   result.masked = inputs.attention_mask.defined() && !options.per_utterance;
-  Tensor counted = ids(ctx, batch);
-  if (inputs.attention_mask.defined()) {
-    counted = count_samples(ctx, model, inputs.attention_mask, batch, samples, options.per_utterance);
-  } else {
-    std::fill_n(counted.data<int64_t>(), batch, samples);
-  }
+  const Tensor all = counts(ctx, batch, samples);
+  const Tensor counted = inputs.attention_mask.defined()
+                             ? count_samples(ctx, model, inputs.attention_mask, batch, samples, options.per_utterance)
+                             : all;
   result.counted_samples = counted;
-  Tensor attended = ids(ctx, batch);  // frames that count
+  Tensor attended = counts(ctx, batch, 0);  // frames that count
   for (int64_t b = 0; b < batch; b++) {
     const int64_t count = counted.data<int64_t>()[b];
     if (options.per_utterance) expect_frames(count);
     attended.data<int64_t>()[b] = config.attended_frames(count, length);
   }
 
-  Tensor all = ids(ctx, batch);
-  std::fill_n(all.data<int64_t>(), batch, samples);
   Ragged frames;
   const Tensor& used = options.per_utterance ? counted : all;
-  Tensor x = feature_extractor.forward(ctx, given.reshape({batch * samples}),
-                                       beginnings(ctx, batch, samples, used.data<int64_t>()), &frames);
+  Tensor x =
+      feature_extractor.forward(ctx, given.reshape({batch * samples}), beginnings(ctx, batch, samples, used), &frames);
   layer_norm(ctx, x, feature_layer_norm, &x);  // (T0, conv_dim)
   result.features = x;
   frames.keys = attended.data<int64_t>();
-  result.feature_frames = padded_at_end(ctx, frames, length);
+  result.feature_frames = padded_at_end(ctx, frames, batch, length);
   result.frames = result.feature_frames;
   const bool keep_masked = use.beyond_mask || adapter;
   if (result.masked && !keep_masked) {
-    result.frames = unpad_lengths(ctx, attended, length);
+    result.frames = unpad_lengths(ctx, attended, batch, length, frames.tokens);
     x = gather_rows(ctx, x, result.frames.rows);  // (T, conv_dim)
   }
   x = linear(ctx, x, feature_projection);  // (T, H)
@@ -353,7 +358,7 @@ Wav2Vec2Encoded Wav2Vec2Base::forward(Ctx& ctx, const char* model, const ModelIn
   if (adapter && use.mix == nullptr) {
     Ragged shorter = with_all_rows(ctx, result.frames.sequences);
     x = adapter->forward(ctx, x, &shorter);  // (T', output_hidden_size)
-    Tensor counting = ids(ctx, batch);
+    Tensor counting = counts(ctx, batch, 0);
     for (int64_t b = 0; b < batch; b++) {
       if (shorter.keys[b] < 1 && !ctx.planning())
         throw Error(ErrorCode::invalid_argument, model,
@@ -362,7 +367,7 @@ Wav2Vec2Encoded Wav2Vec2Base::forward(Ctx& ctx, const char* model, const ModelIn
           result.masked ? config.attended_frames(counted.data<int64_t>()[b], shorter.keys[b], true) : shorter.keys[b];
     }
     shorter.keys = counting.data<int64_t>();
-    result.frames = padded_at_end(ctx, shorter, adapter->outputs(length));
+    result.frames = padded_at_end(ctx, shorter, batch, adapter->outputs(length));
   }
   result.hidden = x;
   return result;

@@ -92,7 +92,7 @@ struct Wav2Vec2Encoded {
   TextBatch frames;          // of `hidden`: keys count, rows beyond are masked frames that are there nevertheless
   Tensor features;           // (T0, conv_dim): normalised features of all frames
   TextBatch feature_frames;  // of `features`, where keys count
-  Tensor counted_samples;    // (B) I64: sums of attention_mask
+  Tensor counted_samples;    // (B, or more) I64: sums of attention_mask
   bool masked = false;       // there is an attention_mask, to be read as transformers does
 };
 

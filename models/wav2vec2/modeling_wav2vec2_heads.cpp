@@ -181,7 +181,7 @@ void Wav2Vec2ForSequenceClassification::run(Ctx& ctx, const ModelInputs& inputs,
                                             const ForwardOptions& options) const {
   const Wav2Vec2Encoded x = wav2vec2_.forward(ctx, kClassName, inputs, output, options, {.mix = or_null(mix_)});
   const Tensor pooled = mean_pool(ctx, linear(ctx, x.hidden, projector_), x.frames.sequences);  // (B, P)
-  copy_out(ctx, linear(ctx, pooled, classifier_), output.logits);                               // (B, C)
+  copy_sequences(ctx, linear(ctx, pooled, classifier_), x.frames, output.logits);               // (B, C)
 }
 
 Wav2Vec2ForAudioFrameClassification::Wav2Vec2ForAudioFrameClassification(const Wav2Vec2Config& config, const Weights& w,
@@ -234,7 +234,8 @@ void Wav2Vec2ForXVector::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& o
     frames = shorter;
   }
   Tensor lengths = ctx.empty({frames.batch}, DType::I64);
-  for (int64_t b = 0; b < frames.batch; b++) {
+  std::fill_n(lengths.data<int64_t>(), frames.batch, int64_t(0));
+  for (int64_t b = 0; b < encoded.frames.batch; b++) {
     if (frames.keys[b] < 1 && !ctx.planning())
       throw Error(ErrorCode::invalid_argument, kClassName,
                   "expected as many frames as the TDNN layers span but got " +
@@ -249,8 +250,8 @@ void Wav2Vec2ForXVector::run(Ctx& ctx, const ModelInputs& inputs, ModelOutput& o
   }
   frames.keys = lengths.data<int64_t>();
   x = linear(ctx, mean_and_deviation(ctx, x, frames), feature_extractor_);  // (B, xvector_output_dim)
-  copy_out(ctx, x, output.embeddings);
-  copy_out(ctx, linear(ctx, x, classifier_), output.logits);
+  copy_sequences(ctx, x, encoded.frames, output.embeddings);
+  copy_sequences(ctx, linear(ctx, x, classifier_), encoded.frames, output.logits);
 }
 
 }  // namespace caracal

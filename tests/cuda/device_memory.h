@@ -31,7 +31,8 @@ namespace caracal::kernels::cuda {
 /// The table, with device 0 current. Where there is none the program exits with 77, which ctest reports as skipped.
 inline const Cuda& table() {
   const Cuda* found = cuda_table();
-  if (found != nullptr && found->use_device(0) == 0) return *found;
+  Context before;
+  if (found != nullptr && found->use_device(0, &before) == 0) return *found;
   int count = 0;
   const int error = found == nullptr ? 0 : found->device_count(&count);
   const bool absent = error == 0 && count == 0;

@@ -24,20 +24,73 @@ TEST(Device, IsCountedNamedAndMadeCurrent) {
   char first[2] = "?";
   EXPECT_CUDA(cuda.device_name(0, first, sizeof first, &major, &minor, &memory));
   EXPECT_EQ(std::string(first), std::string(name, 1));
+  Context before;
   for (int index : {-1, count, 1000}) {
-    EXPECT_NE(cuda.use_device(index), 0);
+    EXPECT_NE(cuda.use_device(index, &before), 0);
     EXPECT_NE(cuda.device_name(index, name, sizeof name, &major, &minor, &memory), 0);
   }
   for (int index : {count - 1, 0}) {
     int current = -1;
-    EXPECT_CUDA(cuda.use_device(index));
+    EXPECT_CUDA(cuda.use_device(index, &before));
     EXPECT_CUDA(cuda.current_device(&current));
     EXPECT_EQ(current, index);
   }
-  std::thread([&] { EXPECT_CUDA(cuda.use_device(0)); }).join();
-  const std::string text = cuda.error_text(cuda.use_device(count));
+  std::thread([&] { EXPECT_CUDA(cuda.use_device(0, &before)); }).join();
+  const std::string text = cuda.error_text(cuda.use_device(count, &before));
   EXPECT_FALSE(text.empty());
   EXPECT_NE(text, cuda.error_text(0));
+}
+
+// Also a thread that had no device gets that back.
+TEST(Device, WhatWasCurrentComesBack) {
+  const Cuda& cuda = table();
+  int count = 0;
+  EXPECT_CUDA(cuda.device_count(&count));
+  std::thread([&] {
+    Context before, inner, again;
+    EXPECT_CUDA(cuda.use_device(count - 1, &before));
+    EXPECT_EQ(before, nullptr);
+    EXPECT_CUDA(cuda.use_device(0, &inner));
+    EXPECT_NE(inner, nullptr);
+    void* memory = nullptr;
+    EXPECT_CUDA(cuda.allocate(&memory, 10));
+    EXPECT_CUDA(cuda.release(memory));
+    EXPECT_CUDA(cuda.restore(inner));
+    EXPECT_CUDA(cuda.use_device(count - 1, &again));
+    EXPECT_EQ(again, inner);
+    EXPECT_CUDA(cuda.restore(again));
+    EXPECT_CUDA(cuda.restore(before));
+    EXPECT_CUDA(cuda.use_device(0, &again));
+    EXPECT_EQ(again, nullptr);
+    EXPECT_CUDA(cuda.restore(again));
+  }).join();
+}
+
+TEST(Device, StreamsKnowTheirDevice) {
+  const Cuda& cuda = table();
+  int count = 0;
+  EXPECT_CUDA(cuda.device_count(&count));
+  for (int index = 0; index < count; index++) {
+    Context before;
+    Stream stream;
+    Graph graph = nullptr;
+    int device = -1;
+    bool capturing = true;
+    EXPECT_CUDA(cuda.use_device(index, &before));
+    EXPECT_CUDA(cuda.create_stream(&stream));
+    EXPECT_CUDA(cuda.restore(before));
+    EXPECT_CUDA(cuda.stream_state(stream, &device, &capturing));
+    EXPECT_EQ(device, index);
+    EXPECT_FALSE(capturing);
+    EXPECT_CUDA(cuda.use_device(index, &before));
+    EXPECT_CUDA(cuda.begin_capture(stream));
+    EXPECT_CUDA(cuda.stream_state(stream, &device, &capturing));
+    EXPECT_TRUE(capturing);
+    EXPECT_CUDA(cuda.end_capture(stream, &graph));
+    EXPECT_CUDA(cuda.destroy_graph(graph));
+    EXPECT_CUDA(cuda.destroy_stream(stream));
+    EXPECT_CUDA(cuda.restore(before));
+  }
 }
 
 TEST(Device, CopiesAndFillsInOrder) {

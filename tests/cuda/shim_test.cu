@@ -619,12 +619,36 @@ TEST(Driver, KnowsTheDeviceAndItsErrors) {
   EXPECT_EQ(10 * major + minor, shim::arch());
   EXPECT_CUDA(cuda.device_name(0, name, 5, &major, &minor, &memory));
   EXPECT_STREQ(name, "shim");
-  EXPECT_EQ(cuda.use_device(1), cudaErrorInvalidDevice);
-  EXPECT_EQ(cuda.use_device(-1), cudaErrorInvalidDevice);
-  EXPECT_EQ(cuda.use_device(1000), cudaErrorInvalidDevice);
+  Context before;
+  for (int index : {1, -1, 1000}) EXPECT_EQ(cuda.use_device(index, &before), cudaErrorInvalidDevice);
   EXPECT_NE(std::string(cuda.error_text(cudaErrorInvalidDevice)), cuda.error_text(cudaErrorInvalidValue));
   EXPECT_STRNE(cuda.error_text(123456), "");
   EXPECT_EQ(current_device().major, major);
+}
+
+TEST(Driver, TheCallersDeviceComesBack) {
+  setenv("CARACAL_SHIM_DEVICES", "2", 1);
+  const Cuda& cuda = table();
+  auto current = [] {
+    int device = -1;
+    EXPECT_CUDA(cudaGetDevice(&device));
+    return device;
+  };
+  for (bool chosen : {false, true})
+    std::thread([&] {
+      const int own = chosen ? 1 : 0, other = 1 - own;
+      if (chosen) EXPECT_CUDA(cudaSetDevice(own));
+      Context before;
+      for (int repeat = 0; repeat < 2; repeat++) {
+        EXPECT_CUDA(cuda.use_device(other, &before));
+        EXPECT_EQ(before != nullptr, chosen);
+        EXPECT_EQ(current(), other);
+        EXPECT_EQ(current_device().major, shim::arch() / 10);
+        EXPECT_CUDA(cuda.restore(before));
+        EXPECT_EQ(current(), own);
+      }
+    }).join();
+  unsetenv("CARACAL_SHIM_DEVICES");
 }
 
 TEST(Driver, CopiesOnlyBetweenMemoryThatItKnows) {

@@ -16,10 +16,9 @@
 
 #include "plain_table.h"
 
-// What the driver's opaque handles point to here.
-struct CUstream_st {
-  bool capturing = false;
-  std::vector<std::function<int()>> captured;
+// A device's primary context.
+struct CUctx_st {
+  int device;
 };
 
 namespace caracal::kernels::cuda {
@@ -442,9 +441,18 @@ void normalized_conv1d(const NormalizedConv1dArgs& a) {
     }
 }
 
-constexpr int kFailure = 2;  // "out of memory"
+constexpr int kFailure = 2;         // "out of memory"
+constexpr int kWrongContext = 201;  // as the driver has it
+
+CUctx_st contexts[] = {{0}, {1}, {2}, {3}};
+thread_local Context current = nullptr;
+
+bool is_current(Stream stream) {
+  return current != nullptr && (stream == nullptr || stream->device == current->device);
+}
 
 int start(Stream stream, std::function<int()> call) {
+  if (!is_current(stream)) return kWrongContext;
   if (stream == nullptr || !stream->capturing) return call();
   stream->captured.push_back(std::move(call));
   return 0;
@@ -452,7 +460,7 @@ int start(Stream stream, std::function<int()> call) {
 
 template <auto Kernel, class Args>
 int launch(Stream stream, const Args& args) {
-  if (plain_counters.fail_launches) return kFailure;
+  if (plain_counters.fail_launches || plain_counters.fail_kernels) return kFailure;
   return start(stream, [args] {
     if (!plain_counters.skip_kernels) Kernel(args);
     return 0;
@@ -468,9 +476,20 @@ Cuda make_table() {
   t.gemm_scratch = [](int64_t, int64_t, int64_t) { return size_t(64); };
   t.group_norm_scratch = [](int64_t, int64_t, int64_t) { return size_t(64); };
   t.normalized_conv1d_scratch = [](int64_t, int64_t, int64_t, int64_t) { return size_t(64); };
-  t.error_text = [](int error) { return error == kFailure ? "out of memory" : "unknown"; };
+  t.error_text = [](int error) {
+    return error == kFailure ? "out of memory" : error == kWrongContext ? "invalid device context" : "unknown";
+  };
   t.device_count = [](int* count) { return *count = plain_counters.devices, 0; };
-  t.use_device = [](int index) { return index < plain_counters.devices ? 0 : 1; };
+  t.use_device = [](int index, Context* before) {
+    if (index < 0 || index >= plain_counters.devices) return 1;
+    *before = current;
+    plain_counters.switches += current != &contexts[index];
+    return current = &contexts[index], 0;
+  };
+  t.restore = [](Context before) {
+    plain_counters.switches += current != before;
+    return current = before, 0;
+  };
   t.current_device = [](int* index) { return *index = 0, 0; };
   t.device_name = [](int, char* name, size_t size, int* major, int* minor, size_t* memory) {
     std::strncpy(name, "plain loops", size);
@@ -479,6 +498,7 @@ Cuda make_table() {
   };
   t.allocate = [](void** memory, size_t bytes) {
     if (plain_counters.fail_allocations) return kFailure;
+    if (current == nullptr) return kWrongContext;
     char* p = static_cast<char*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
     std::memset(p, 0xff, bytes);  // NaN
     plain_counters.blocks++;
@@ -487,29 +507,50 @@ Cuda make_table() {
   };
   t.release = [](void* memory) { return plain_counters.blocks--, std::free(real(memory)), 0; };
   t.allocate_host = [](void** memory, size_t bytes) {
+    if (current == nullptr) return kWrongContext;
     plain_counters.blocks++;
     return *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256), 0;
   };
   t.release_host = [](void* memory) { return plain_counters.blocks--, std::free(memory), 0; };
-  t.upload = [](void* device, const void* host, size_t bytes) { return std::memcpy(real(device), host, bytes), 0; };
-  t.create_stream = [](Stream* stream) { return *stream = new CUstream_st, 0; };
+  t.upload = [](void* device, const void* host, size_t bytes) {
+    if (current == nullptr) return kWrongContext;
+    return std::memcpy(real(device), host, bytes), 0;
+  };
+  t.create_stream = [](Stream* stream) {
+    if (current == nullptr) return kWrongContext;
+    *stream = new CUstream_st;
+    return (*stream)->device = current->device, 0;
+  };
   t.destroy_stream = [](Stream stream) { return delete stream, 0; };
+  t.stream_state = [](Stream stream, int* device, bool* capturing) {
+    return *device = stream->device, *capturing = stream->capturing, 0;
+  };
   t.copy = [](Stream stream, void* to, const void* from, size_t bytes) {
+    if (stream != nullptr) stream->copies++;
     return start(stream, [=] { return std::memcpy(real(to), real(from), bytes), 0; });
   };
   t.fill_zero = [](Stream stream, void* memory, size_t bytes) {
     return start(stream, [=] { return std::memset(real(memory), 0, bytes), 0; });
   };
-  t.synchronize = [](Stream) { return 0; };
-  t.begin_capture = [](Stream stream) { return stream->capturing = true, stream->captured.clear(), 0; };
+  t.synchronize = [](Stream stream) {
+    if (!is_current(stream)) return kWrongContext;
+    if (stream != nullptr) stream->synchronized++;
+    return plain_counters.fail_waiting ? kFailure : 0;
+  };
+  t.begin_capture = [](Stream stream) {
+    if (!is_current(stream)) return kWrongContext;
+    return stream->capturing = true, stream->captured.clear(), 0;
+  };
   t.end_capture = [](Stream stream, Graph* graph) {
     stream->capturing = false;
     plain_counters.graphs++;
     *graph = new CUgraphExec_st{std::move(stream->captured)};
     return 0;
   };
-  t.launch_graph = [](Stream, Graph graph) {
+  t.launch_graph = [](Stream stream, Graph graph) {
     if (plain_counters.fail_launches) return kFailure;
+    if (!is_current(stream)) return kWrongContext;
+    stream->graphs++;
     for (const auto& call : graph->calls)
       if (const int error = call()) return error;
     return 0;

@@ -1,4 +1,5 @@
 #include <caracal/runtime/feature_maps.h>
+#include <caracal/runtime/keys_values.h>
 #include <caracal/tests/counting_executor.h>
 
 #include <cmath>
@@ -351,6 +352,42 @@ TEST_F(Ops, PartsZerosAndRowsBehindKeys) {
   const int64_t offsets[] = {0, 3, 3, 5}, keys[] = {1, 0, 2};
   clear_behind_keys(ctx, {3, 6, 3, offsets, keys}, x);
   expect_close(x, {1, 0, 0, 4, 5, 6});
+}
+
+// Two sequences, 3 positions of earlier calls, 2 of this one; of the second the earlier position 1 and the last are
+// masked.
+TEST_F(Ops, KeysAndValuesOfEarlierCalls) {
+  const int64_t heads = 2, head_dim = 3, width = 6, past = 3;
+  const Tensor keys = random({2, heads, past, head_dim}, 1), values = random({2, heads, past, head_dim}, 2);
+  const Tensor rows = random({3, 3 * width}, 3);
+  const int64_t first[] = {0, 2}, offsets[] = {0, 5, 8}, counts[] = {5, 3};
+  const Tensor places = Tensor::from(std::vector<int64_t>{0, 1, 2, 3, 4, 5, 7, 8}, {8});
+  PastAndFresh parts{2, heads, head_dim, keys, values, &rows, first, width, 2 * width};
+  const Ragged sequences{2, 8, 5, offsets, counts};
+  const KeysValues joined = join_keys_values(ctx, parts, sequences, places, 5);
+  EXPECT_EQ(joined.sequences.offsets, offsets);
+  ASSERT_EQ(joined.rows.shape(), (Shape{8, 2 * width}));
+  int64_t fresh = 0;
+  for (int64_t t = 0; t < 8; t++) {
+    const int64_t b = t / 5, position = places.data<int64_t>()[t] % 5;
+    for (int64_t i = 0; i < 2 * width; i++) {
+      const Tensor& cache = i < width ? keys : values;
+      const int64_t h = i % width / head_dim, at = ((b * heads + h) * past + position) * head_dim + i % head_dim;
+      const float want = position < past ? cache.data<float>()[at] : rows.data<float>()[fresh * 3 * width + width + i];
+      EXPECT_EQ(joined.rows.data<float>()[t * 2 * width + i], want) << t << " " << i;
+    }
+    fresh += position >= past;
+  }
+  parts.values = {};
+  EXPECT_THROW(join_keys_values(ctx, parts, sequences, places, 5), Error);
+  parts.values = random({2, heads, past + 1, head_dim}, 2);
+  EXPECT_THROW(join_keys_values(ctx, parts, sequences, places, 5), Error);
+  parts.values = values;
+  EXPECT_THROW(join_keys_values(ctx, parts, sequences, places.rows(0, 7), 5), Error);
+  for (int64_t column : {-3, 1, 15}) {
+    parts.value_column = column;
+    EXPECT_THROW(join_keys_values(ctx, parts, sequences, places, 5), Error);
+  }
 }
 
 TEST_F(Ops, PlanningComputesNothing) {

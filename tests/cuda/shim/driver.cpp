@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct CUgraph_st {
   std::vector<std::function<cudaError_t()>> nodes;
 };
 struct CUgraphExec_st : CUgraph_st {
+  int device;
+};
+struct CUctx_st {
   int device;
 };
 struct CUstream_st {
@@ -39,8 +43,13 @@ std::map<char*, Memory> memories;
 std::map<const void*, int> shared_limits;
 
 std::atomic<int64_t> launches, graph_launches, captures, copies, synchronizations, allocations, allocated;
-thread_local int current_device = 0;
+thread_local int chosen_device = 0;                      // by cudaSetDevice
+thread_local const CUctx_st* current_context = nullptr;  // if any, it says which device is current
 thread_local std::vector<cudaStream_t> captured_here;
+
+CUctx_st primary_contexts[] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
+
+int current_device() { return current_context != nullptr ? current_context->device : chosen_device; }
 
 int from_environment(const char* name, int otherwise) {
   const char* text = std::getenv(name);
@@ -64,7 +73,7 @@ bool forbidden() {
 
 cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work) {
   if (stream == nullptr) return work();
-  if (stream->device != current_device) return cudaErrorInvalidResourceHandle;
+  if (stream->device != current_device()) return cudaErrorInvalidResourceHandle;
   if (stream->capture == nullptr) return work();
   if (stream->invalid) return cudaErrorStreamCaptureInvalidated;
   stream->capture->nodes.push_back(std::move(work));
@@ -179,11 +188,37 @@ cudaError_t cudaSetDevice(int device) {
   int count;
   if (cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) return error;
   if (device < 0 || device >= count) return cudaErrorInvalidDevice;
-  current_device = device;
+  chosen_device = device;
+  current_context = &primary_contexts[device];
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = current_device;
+  *device = current_device();
+  return cudaSuccess;
+}
+
+// The driver's functions, which CUDA's runtime hands out by name.
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* found) {
+  using Context = CUctx_st*;
+  using Get = int (*)(Context*);
+  using Set = int (*)(Context);
+  using Number = int (*)(int*, int);
+  using Retain = int (*)(Context*, int);
+  const std::string name = symbol;
+  void* it = nullptr;
+  if (name == "cuCtxGetCurrent")
+    it = reinterpret_cast<void*>(
+        Get([](Context* context) { return *context = const_cast<Context>(current_context), 0; }));
+  else if (name == "cuCtxSetCurrent")
+    it = reinterpret_cast<void*>(Set([](Context context) { return current_context = context, 0; }));
+  else if (name == "cuDeviceGet")
+    it = reinterpret_cast<void*>(Number([](int* handle, int device) { return *handle = device, 0; }));
+  else if (name == "cuDevicePrimaryCtxRetain")
+    it = reinterpret_cast<void*>(
+        Retain([](Context* context, int device) { return *context = &primary_contexts[device], 0; }));
+  *found = it != nullptr ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
+  *function = it;
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
@@ -248,12 +283,16 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t work, void* dat
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new CUstream_st{current_device, nullptr, {}};
+  *stream = new CUstream_st{current_device(), nullptr, {}};
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
   delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamGetDevice(cudaStream_t stream, int* device) {
+  *device = stream == nullptr ? current_device() : stream->device;
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
@@ -265,7 +304,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream == nullptr) return cudaErrorStreamCaptureUnsupported;
   if (stream->capture != nullptr) return cudaErrorInvalidValue;
-  if (stream->device != current_device) return cudaErrorInvalidResourceHandle;
+  if (stream->device != current_device()) return cudaErrorInvalidResourceHandle;
   stream->capture = std::make_unique<CUgraph_st>();
   stream->by = std::this_thread::get_id();
   stream->invalid = false;
@@ -292,7 +331,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
   *exec = nullptr;
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  *exec = new CUgraphExec_st{{graph->nodes}, current_device};
+  *exec = new CUgraphExec_st{{graph->nodes}, current_device()};
   return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
@@ -306,7 +345,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   if (exec == nullptr) return cudaErrorInvalidResourceHandle;
-  if (exec->device != current_device) return cudaErrorInvalidResourceHandle;
+  if (exec->device != current_device()) return cudaErrorInvalidResourceHandle;
   graph_launches++;
   return submit(stream, [exec] {
     for (const auto& node : exec->nodes) {
