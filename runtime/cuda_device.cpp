@@ -37,7 +37,7 @@ std::shared_ptr<const CudaDevice> CudaDevice::open(int index, bool cublas) {
     throw Error(ErrorCode::unsupported, "device",
                 "expected cuda:0 to cuda:" + std::to_string(count - 1) + " but got cuda:" + std::to_string(index));
   std::shared_ptr<const CudaDevice> device(new CudaDevice(cublas ? with_cublas() : *table, index));
-  if (cublas) device->use();  // cuBLASLt is made ready for it
+  if (cublas) const Use ready(*device);  // makes cuBLASLt ready for it
   return device;
 }
 

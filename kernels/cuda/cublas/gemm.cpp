@@ -216,8 +216,7 @@ class Product {
 
 std::atomic<Handle> handles[kMostDevices];
 
-int use_device(int index) {
-  if (const int error = cuda_table()->use_device(index); error != 0) return error;
+int make_handle(int index) {
   if (handles[index].load(std::memory_order_acquire) != nullptr) return 0;
   static std::mutex lock;
   const std::lock_guard guard(lock);
@@ -226,6 +225,14 @@ int use_device(int index) {
   const Status status = library().cublasLtCreate(&made);  // of the current device
   if (status == kSuccess) handles[index].store(made, std::memory_order_release);
   return error_of(status);
+}
+
+int use_device(int index, Context* before) {
+  const Cuda& own = *cuda_table();
+  if (const int error = own.use_device(index, before); error != 0) return error;
+  const int error = make_handle(index);
+  if (error != 0) own.restore(*before);
+  return error;
 }
 
 const char* error_text(int error) {

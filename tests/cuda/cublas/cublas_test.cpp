@@ -23,7 +23,8 @@ const Cuda& cublas() {
     std::printf("skipped: %s\n", about == nullptr ? "not linked" : about);
     std::exit(77);
   }
-  const int error = found->use_device(0);
+  Context before;
+  const int error = found->use_device(0, &before);
   EXPECT_EQ(error, 0) << found->error_text(error);
   return *found;
 }
@@ -138,8 +139,9 @@ TEST(Cublas, IsATableOfItsOwn) {
   EXPECT_GE(cublas().gemm_scratch(32, 768, 768), size_t(32) << 20);  // the workspace
   EXPECT_GE(cublas().gemm_scratch(8192, 8192, 65536), table().gemm_scratch(8192, 8192, 65536));
   EXPECT_STREQ(cublas().error_text(1), table().error_text(1));
-  EXPECT_EQ(cublas().use_device(-1), table().use_device(-1));
-  EXPECT_EQ(cublas().use_device(0), 0);
+  Context before;
+  EXPECT_EQ(cublas().use_device(-1, &before), table().use_device(-1, &before));
+  EXPECT_EQ(cublas().use_device(0, &before), 0);
 }
 
 TEST(Cublas, EveryEpilogue) {
@@ -281,7 +283,8 @@ TEST(Cublas, ManyThreads) {
   std::vector<std::thread> threads;
   for (size_t t = 0; t < wrong.size(); t++)
     threads.emplace_back([t, &wrong] {
-      if (cublas().use_device(0) != 0) wrong[t] = "use_device";
+      Context before;
+      if (cublas().use_device(0, &before) != 0) wrong[t] = "use_device";
       for (int64_t n = 100; n < 120 && wrong[t].empty(); n++) {
         const Operands operands({Type::f32, 3, n, int64_t(8 + t)});
         if (const int error = cublas().gemm(nullptr, operands.args()); error != 0)

@@ -12,6 +12,8 @@
 
 namespace caracal::kernels::cuda {
 
+int restored = 0;
+
 // In place of device.cu: this program has no kernels.
 extern const bool kCudaLinked;
 const bool kCudaLinked = true;
@@ -20,7 +22,8 @@ const Cuda* cuda_table() noexcept {
     Cuda t{};
     t.backend = "native";
     t.error_text = [](int) { return "an error of the driver"; };
-    t.use_device = [](int index) { return index == 0 ? 0 : 101; };
+    t.use_device = [](int index, Context* before) { return *before = nullptr, index == 0 ? 0 : 101; };
+    t.restore = [](Context) { return restored++, 0; };
     return t;
   }();
   return &table;
@@ -56,14 +59,16 @@ TEST(CublasLibrary, IsFoundOrSaysWhyNot) {
   ASSERT_NE(table, nullptr) << text;
   EXPECT_EQ(text.find("cuBLASLt 13."), 0u) << text;
   EXPECT_STREQ(table->error_text(101), "an error of the driver");
-  EXPECT_EQ(table->use_device(1), 101);
+  Context before = nullptr;
+  EXPECT_EQ(table->use_device(1, &before), 101);
   if (is == "good") {
-    EXPECT_EQ(table->use_device(0), 0);
+    EXPECT_EQ(table->use_device(0, &before), 0);
     return;
   }
   ASSERT_EQ(is, "broken");
   for (int again = 0; again < 2; again++)
-    EXPECT_STREQ(table->error_text(table->use_device(0)), "cuBLASLt: the library was not initialized");
+    EXPECT_STREQ(table->error_text(table->use_device(0, &before)), "cuBLASLt: the library was not initialized");
+  EXPECT_EQ(restored, 2);
 }
 
 }  // namespace
