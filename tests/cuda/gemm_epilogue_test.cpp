@@ -9,7 +9,7 @@ namespace {
 TEST(GemmEpilogue, IsThatOfProducts) {
   constexpr int64_t kRows = 5, kCols = 43;
   for (Type type : kTypes)
-    for (size_t misalign : {0, 1})
+    for (size_t misaligned : {0, 1, 2, 4})  // none, c, bias, residual
       for (int64_t ld : {kCols, kCols + 5, kCols + 3})
         for (int variant = 0; variant < 16; variant++) {
           const bool has_bias = variant & 1, has_residual = variant & 2, first = variant & 4;
@@ -18,8 +18,8 @@ TEST(GemmEpilogue, IsThatOfProducts) {
           sums[0] = NAN, sums[1] = INFINITY;
           const std::vector<float> bias = random_floats(size_t(kCols), 1.0f, 2),
                                    residual = rounded(type, random_floats(size_t(kRows * ld), 1.0f, 3));
-          const Numbers c(type, sums, misalign), on_residual(type, residual, misalign);
-          const DeviceArray<float> on_bias(bias, misalign);
+          const Numbers c(type, sums, misaligned & 1), on_residual(type, residual, misaligned >> 2);
+          const DeviceArray<float> on_bias(bias, misaligned >> 1 & 1);
           GemmArgs args{};
           args.type = type, args.c = c, args.ldc = args.ldr = ld, args.rows = kRows, args.n = kCols, args.k = 7;
           args.bias = has_bias ? on_bias.data() : nullptr;
@@ -37,7 +37,7 @@ TEST(GemmEpilogue, IsThatOfProducts) {
             expected.push_back(x);
           }
           SCOPED_TRACE(testing::Message()
-                       << name_of(type) << " misalign " << misalign << " ld " << ld << " " << variant);
+                       << name_of(type) << " misaligned " << misaligned << " ld " << ld << " " << variant);
           expect_near(c.download(), expected, 1.25 * tolerance(type));
         }
   GemmArgs nothing{};

@@ -94,6 +94,13 @@ TEST(Cublas, MissingLibraryIsAnError) {
   EXPECT_STREQ(runtime_on("cuda", "native")->backend(), "native");
 }
 
+// ctest runs this alone, with a library that cannot be made ready: Runtime says so, not the first call.
+TEST(Cublas, BrokenLibraryIsAnError) {
+  if (std::getenv("FAKE_CUBLASLT_BROKEN") == nullptr) GTEST_SKIP() << "the library works";
+  const std::string text = message_of([] { runtime_on("cuda", "cublas"); });
+  EXPECT_NE(text.find("cuBLASLt: the library was not initialized"), std::string::npos) << text;
+}
+
 TEST(Cublas, IsOfADevice) {
   EXPECT_EQ(message_of([] { runtime_on("cpu", "cublas"); }),
             "[backend] expected native, onednn or eigen but got 'cublas', which needs a CUDA device");

@@ -247,6 +247,7 @@ TEST(Cublas, ReplaysInAGraph) {
       ASSERT_NE(graph, nullptr);
       for (int run = 0; run < 2; run++) {
         operands.on_a.upload(run == 0 ? std::vector<float>(operands.a.size(), 7.0f) : operands.a);
+        operands.c.upload(std::vector<float>(operands.c.size(), 7.0f));
         EXPECT_CUDA(table().launch_graph(stream, graph));
         EXPECT_CUDA(table().synchronize(stream));
       }
@@ -371,15 +372,22 @@ TEST(CublasFake, EveryDeviceHasItsHandle) {
   int devices = 0;
   EXPECT_CUDA(table().device_count(&devices));
   if (counters == nullptr || devices < 2) GTEST_SKIP() << "the real library, or one device";
-  for (int device : {0, 1, 1, 0}) {
-    EXPECT_EQ(cublas().use_device(device), 0);
-    check({Type::f32, 4, 136, 16});
-  }
-  EXPECT_EQ(cublas().use_device(1), 0);
-  EXPECT_CUDA(table().use_device(0));  // whoever makes it current
-  check({Type::f32, 4, 136, 16});
+  const Cuda &lt = cublas(), &own = table();  // which make device 0 current
+  auto multiply = [&](auto use) {
+    const Operands operands({Type::f32, 4, 136, 16});
+    const GemmArgs args = operands.args();
+    use();
+    const int error = lt.gemm(nullptr, args);
+    EXPECT_EQ(error, 0) << lt.error_text(error);
+    operands.check(4);
+  };
+  for (int device : {0, 1, 1, 0}) multiply([&] { EXPECT_EQ(lt.use_device(device), 0); });
+  multiply([&] {
+    EXPECT_EQ(lt.use_device(1), 0);
+    EXPECT_EQ(own.use_device(0), 0);  // whoever makes it current
+  });
+  multiply([&] { EXPECT_EQ(own.use_device(1), 0); });
   EXPECT_EQ(counters->handles, 2);
-  EXPECT_EQ(cublas().use_device(0), 0);
 }
 
 }  // namespace

@@ -105,8 +105,8 @@ void run(void* data) {
   const bool halves = j.algorithm.data[0] == kHalves;
   char* workspace = const_cast<char*>(real(j.workspace));
   if (halves) {  // all of it, as far as anybody can tell
-    std::memset(workspace, 0xff, kLeastWorkspace);
-    std::memset(workspace + j.workspace_bytes - kLeastWorkspace, 0xff, kLeastWorkspace);
+    std::memset(workspace, 0xee, kLeastWorkspace);
+    std::memset(workspace + j.workspace_bytes - kLeastWorkspace, 0xee, kLeastWorkspace);
   }
   const uint64_t k = j.la.rows, middle = halves ? k / 2 : 0;
   for (uint64_t col = 0; col < j.ld.cols; col++)
