@@ -373,6 +373,7 @@ TEST(CublasFake, EveryDeviceHasItsHandle) {
   EXPECT_CUDA(table().device_count(&devices));
   if (counters == nullptr || devices < 2) GTEST_SKIP() << "the real library, or one device";
   const Cuda &lt = cublas(), &own = table();  // which make device 0 current
+  Context before;
   auto multiply = [&](auto use) {
     const Operands operands({Type::f32, 4, 136, 16});
     const GemmArgs args = operands.args();
@@ -381,12 +382,12 @@ TEST(CublasFake, EveryDeviceHasItsHandle) {
     EXPECT_EQ(error, 0) << lt.error_text(error);
     operands.check(4);
   };
-  for (int device : {0, 1, 1, 0}) multiply([&] { EXPECT_EQ(lt.use_device(device), 0); });
+  for (int device : {0, 1, 1, 0}) multiply([&] { EXPECT_EQ(lt.use_device(device, &before), 0); });
   multiply([&] {
-    EXPECT_EQ(lt.use_device(1), 0);
-    EXPECT_EQ(own.use_device(0), 0);  // whoever makes it current
+    EXPECT_EQ(lt.use_device(1, &before), 0);
+    EXPECT_EQ(own.use_device(0, &before), 0);  // whoever makes it current
   });
-  multiply([&] { EXPECT_EQ(own.use_device(1), 0); });
+  multiply([&] { EXPECT_EQ(own.use_device(1, &before), 0); });
   EXPECT_EQ(counters->handles, 2);
 }
 
