@@ -29,9 +29,9 @@ struct RuntimeOptions {
   std::string isa = {};
   /// Who computes matrix products and convolutions: "native", "onednn" or "eigen"; empty: the environment variable
   /// CARACAL_BACKEND, else native, and eigen where the architecture has no tier of its own (Arm). Results are equal to
-  /// 2e-5. Bits that depend on nothing but the input are promised of native and eigen; onednn allocates in forward. On a
-  /// device: "native", or "cublas" for products (not convolutions) by NVIDIA's cuBLASLt, found at run time, where a row's
-  /// last bits may depend on the batch's size.
+  /// 2e-5. Bits that depend on nothing but the input are promised of native and eigen; onednn allocates in forward. On
+  /// a device: "native", or "cublas" for products (not convolutions) by NVIDIA's cuBLASLt, found at run time, where a
+  /// row's last bits may depend on the batch's size.
   std::string backend = {};
   /// Runs the parallel work instead of an own pool; `threads`, `spin_us` and `move_late` are then unused.
   std::shared_ptr<Executor> executor = {};
@@ -50,8 +50,8 @@ struct RuntimeOptions {
 class Runtime {
  public:
   /// Throws invalid_argument for an unknown or unsupported tier (the message lists the tiers this machine has) or an
-  /// unknown backend or device, or a backend of the other kind of device; not_built for a backend or device that was not
-  /// linked, unsupported for a CUDA device, or a cuBLASLt, that is not there.
+  /// unknown backend or device, or a backend of the other kind of device; not_built for a backend or device that was
+  /// not linked, unsupported for a CUDA device, or a cuBLASLt, that is not there.
   explicit Runtime(const RuntimeOptions& options = {});
 
   const kernels::Kernels& cpu() const noexcept { return *cpu_; }
