@@ -14,8 +14,8 @@ namespace caracal {
 /// Shared by everything that has memory on it. Safe to use from many threads.
 class CudaDevice : public std::enable_shared_from_this<CudaDevice> {
  public:
-  /// Throws not_built where caracal::cuda, or with `cublas` its part for cuBLASLt, was not linked; unsupported where there
-  /// is no device of this number, or no cuBLASLt.
+  /// Throws not_built where caracal::cuda, or with `cublas` its part for cuBLASLt, was not linked; unsupported where
+  /// there is no device of this number, or no cuBLASLt.
   static std::shared_ptr<const CudaDevice> open(int index, bool cublas = false);
 
   const kernels::cuda::Cuda& table() const noexcept { return table_; }

@@ -302,8 +302,8 @@ struct Cuda {
 /// The table, or null where caracal::cuda was not built or linked (absent.cpp).
 const Cuda* cuda_table() noexcept;
 
-/// The same, but for products by cuBLASLt (cublas/gemm.cpp), which is looked for at the first call; *about names it. Null
-/// where it is not there, and *about says what is missing; both null where this was not built or linked.
+/// The same, but for products by cuBLASLt (cublas/gemm.cpp), which is looked for at the first call; *about names it.
+/// Null where it is not there, and *about says what is missing; both null where this was not built or linked.
 const Cuda* cublas_table(const char** about) noexcept;
 
 }  // namespace caracal::kernels::cuda
