@@ -32,8 +32,10 @@ CudaWorkspace::CudaWorkspace(std::shared_ptr<const CudaDevice> device)
       arena_([d = device_](size_t bytes) { return d->allocate(bytes); }),
       staging_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }),
       fetched_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }) {
-  device_->use();
+  const size_t bytes = size_t(kernels::cuda::kGemmCounters) * sizeof(uint32_t);
+  counters_ = device_->allocate(bytes);
   device_->check(device_->table().create_stream(&stream_));
+  device_->check(device_->table().fill_zero(stream_, counters_.get(), bytes));  // once: each kernel leaves them so
 }
 
 CudaWorkspace::~CudaWorkspace() {
@@ -58,10 +60,10 @@ void CudaWorkspace::begin(DType numbers) {
 }
 
 void CudaWorkspace::note(const Launch& launch, const void* args) {
-  const size_t at = launches_.size();
-  launches_.resize(at + sizeof launch + launch.size);
-  std::memcpy(launches_.data() + at, &launch, sizeof launch);
-  std::memcpy(launches_.data() + at + sizeof launch, args, launch.size);
+  last_ = launches_.size();
+  launches_.resize(last_ + sizeof launch + launch.size);
+  std::memcpy(launches_.data() + last_, &launch, sizeof launch);
+  std::memcpy(launches_.data() + last_ + sizeof launch, args, launch.size);
 }
 
 void CudaWorkspace::fill_zero(void* memory, size_t bytes) {

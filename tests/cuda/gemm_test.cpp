@@ -18,7 +18,7 @@ struct Problem {
   int64_t rows, n, k;
   int64_t lda, ldc, ldr;
   size_t misalign = 0;
-  bool bias = true, residual = false, residual_first = false, in_place = false, scratch = true;
+  bool bias = true, residual = false, residual_first = false, in_place = false, scratch = true, counters = true;
   Activation activation = Activation::none;
   std::vector<float> a, w, b, r;
 
@@ -31,15 +31,23 @@ struct Problem {
     r = rounded(type, random_floats(size_t(rows * ldr), 1.0f, 4));
   }
 
-  /// c, whole rows of ldc, as bytes; by the table's own choice without a plan.
-  std::vector<uint8_t> bytes(std::optional<Plan> plan = {}) const {
+  /// Where the norm of the rows of c goes.
+  enum class To { nowhere, apart, c, residual };
+  struct Result {
+    std::vector<uint8_t> c, norm;  // bytes, whole rows of ldc
+  };
+  /// By the table's own choice without a plan; `times` over, with the same counters.
+  Result run(std::optional<Plan> plan, To to, int times = 1) const {
     const Numbers on_a(type, a, misalign), on_w(type, w, misalign);
-    const DeviceArray<float> on_b(b, misalign);
+    const DeviceArray<float> on_b(b, misalign), weight(random_floats(size_t(n), 1.0f, 5), misalign),
+        shift(random_floats(size_t(n), 1.0f, 6), misalign);
     const Numbers on_r(type, r, misalign);
     const Numbers c(type, in_place ? r.size() : size_t(rows * ldc), misalign);
-    if (in_place) c.upload(r);
+    const Numbers apart(type, size_t(rows * ldc), misalign);
     const size_t size = !scratch ? 0 : plan ? planned_scratch(*plan, rows, n, k) : table().gemm_scratch(rows, n, k);
     const DeviceArray<uint8_t> memory(size);
+    const std::vector<uint32_t> zeros(counters ? size_t(kGemmCounters) : 0);
+    const DeviceArray<uint32_t> counts(zeros);
     GemmArgs args{};
     args.type = type, args.c = c, args.a = on_a, args.w = on_w;
     args.bias = bias ? on_b.data() : nullptr;
@@ -47,10 +55,22 @@ struct Problem {
     args.ldc = ldc, args.lda = lda, args.ldr = ldr, args.rows = rows, args.n = n, args.k = k;
     args.activation = act(activation), args.residual_first = residual_first;
     args.scratch = size ? memory.data() : nullptr;
-    EXPECT_CUDA(plan ? gemm_planned(nullptr, args, *plan) : table().gemm(nullptr, args));
-    EXPECT_CUDA(table().synchronize(nullptr));
-    return c.bytes();
+    args.counters = counters ? counts.data() : nullptr;
+    const Numbers& norm = to == To::c ? c : to == To::residual ? on_r : apart;
+    if (to != To::nowhere) args.norm = norm, args.norm_weight = weight, args.norm_bias = shift, args.norm_eps = 1e-5;
+    for (int i = 0; i < times; i++) {
+      if (in_place) c.upload(r);
+      if (to == To::residual) on_r.upload(r);
+      EXPECT_CUDA(plan ? gemm_planned(nullptr, args, *plan) : table().gemm(nullptr, args));
+      EXPECT_CUDA(table().synchronize(nullptr));
+    }
+    EXPECT_EQ(counts.download(), zeros);
+    return {c.bytes(), norm.bytes()};
   }
+  std::vector<uint8_t> bytes(std::optional<Plan> plan = {}) const { return run(plan, To::nowhere).c; }
+
+  /// The same by a product that is not split, of the same instructions, and a layer norm of its own.
+  Result one_after_another(std::optional<Plan> plan) const;
 
   void check(std::optional<Plan> plan = {}) const {
     SCOPED_TRACE(testing::Message() << name_of(type) << " " << rows << "x" << n << "x" << k << " lda " << lda << " ldc "
@@ -100,6 +120,23 @@ std::vector<Plan> plans(Type type, int64_t k) {
     if (type == Type::f32 || tile == 1) add(true, tile, kSimtTiles[tile].slices);
   }
   return all;
+}
+
+Problem::Result Problem::one_after_another(std::optional<Plan> plan) const {
+  Problem alone = *this;
+  alone.scratch = alone.counters = false;
+  if (plan) {
+    for (const Plan& other : plans(type, k)) {
+      if (other.simt == plan->simt && !other.split) plan = other;
+    }
+  }
+  Result result{alone.bytes(plan), {}};
+  const DeviceArray<uint8_t> c(result.c), norm(result.c.size());
+  const DeviceArray<float> weight(random_floats(size_t(n), 1.0f, 5)), shift(random_floats(size_t(n), 1.0f, 6));
+  EXPECT_CUDA(table().layer_norm(nullptr, {type, norm, c, weight, shift, rows, n, 1e-5, act(Activation::none)}));
+  EXPECT_CUDA(table().synchronize(nullptr));
+  result.norm = norm.download();
+  return result;
 }
 
 TEST(Gemm, EveryTileAndItsEdges) {
@@ -243,6 +280,116 @@ TEST(Gemm, EveryPlanGivesTheSameBits) {
   for (const Plan& plan : plans(Type::f32, 16)) ASSERT_EQ(p.bytes(plan), std::vector<uint8_t>(size_t(3 * 5 * 4)));
 }
 
+// Norms of whole rows by the product itself, in place of a kernel of their own: the same bits.
+class GemmNorm : public testing::TestWithParam<Type> {};
+INSTANTIATE_TEST_SUITE_P(Types, GemmNorm, testing::ValuesIn(kTypes),
+                         [](const auto& each) { return std::string(name_of(each.param)); });
+
+void expect_norm(const Problem& p, std::optional<Plan> plan, Problem::To to = Problem::To::apart, int times = 1) {
+  SCOPED_TRACE(testing::Message() << name_of(p.type) << " " << p.rows << "x" << p.n << "x" << p.k
+                                  << (plan ? plan->simt ? " simt " : " mma " : " own ") << (plan ? plan->tile : 0)
+                                  << (plan && plan->split ? " split" : "") << " to " << int(to));
+  const Problem::Result got = p.run(plan, to, times), want = p.one_after_another(plan);
+  if (to != Problem::To::c) {
+    ASSERT_EQ(got.c, want.c);
+  }
+  ASSERT_EQ(got.norm, want.norm);
+}
+
+TEST_P(GemmNorm, EveryPlanAndTheRowsAroundItsTile) {
+  for (const int64_t k : {40, 1032}) {
+    for (Plan plan : plans(GetParam(), k)) {
+      const TileClocks& tile = plan.simt ? kSimtTiles[plan.tile] : kMmaTiles[plan.tile];
+      plan.norm = true;
+      const bool wide = tile.rows > 32 && k > 40;
+      for (const int64_t rows : {int64_t(1), tile.rows - 1, tile.rows, tile.rows + 1, 2 * tile.rows + 3}) {
+        if (wide && rows != tile.rows + 1) continue;
+        Problem p(GetParam(), rows, tile.cols + 8, k);
+        p.residual = true;
+        expect_norm(p, plan, Problem::To::apart, rows == tile.rows + 1 ? 2 : 1);
+      }
+    }
+  }
+}
+
+TEST_P(GemmNorm, EveryWidth) {
+  for (const int64_t n : {8, 64, 200, 248, 256, 264, 504, 520, 768, 1016, 1024}) {
+    Problem p(GetParam(), 5, n, 24);
+    expect_norm(p, {});
+  }
+  for (const int64_t n : {1, 7, 9, 20, 255, 1025, 1032}) expect_norm(Problem(GetParam(), 5, n, 24), {});  // apart
+  Problem odd(GetParam(), 5, 64, 24);
+  odd.misalign = 1;
+  expect_norm(odd, {});
+  odd.misalign = 0, odd.counters = false;
+  expect_norm(odd, {});
+  Problem none(GetParam(), 3, 16, 0);
+  expect_norm(none, {});
+}
+
+TEST_P(GemmNorm, InPlaceAndOverTheResidual) {
+  for (const int64_t k : {64, 2056}) {
+    for (const Problem::To to : {Problem::To::c, Problem::To::residual}) {
+      Problem p(GetParam(), 70, 72, k);
+      p.residual = true, p.activation = Activation::gelu;
+      expect_norm(p, {}, to, 3);
+    }
+  }
+}
+
+TEST_P(GemmNorm, NanAndInfinityStayInTheirRows) {
+  Problem p(GetParam(), 40, 64, 64);
+  p.residual = true;
+  p.r[3] = NAN, p.r[size_t(20 * p.ldr + 5)] = INFINITY, p.r[size_t(39 * p.ldr)] = -INFINITY;
+  const Problem::Result got = p.run({}, Problem::To::apart);
+  for (int64_t row = 0; row < p.rows; row++) {
+    for (int64_t col = 0; col < p.n; col++) {
+      const uint8_t* at = &got.norm[size_t(row * p.n + col) * bytes_of(p.type)];
+      uint16_t narrow;
+      float x;
+      std::memcpy(&narrow, at, 2), std::memcpy(&x, at, bytes_of(p.type) == 4 ? 4 : 2);
+      if (p.type != Type::f32) x = from_bits(p.type, narrow);
+      ASSERT_EQ(std::isnan(x), row == 0 || row == 20 || row == 39) << row << " " << col;
+    }
+  }
+}
+
+TEST_P(GemmNorm, PartsOfABatchAreTheBatch) {
+  for (const int64_t k : {64, 1032}) {
+    Problem p(GetParam(), 129, 64, k);
+    p.residual = true;
+    const std::vector<uint8_t> all = p.run({}, Problem::To::apart).norm;
+    for (const int64_t rows : {100, 33, 1}) {
+      p.rows = rows, p.a.resize(size_t(rows * p.lda)), p.r.resize(size_t(rows * p.ldr));
+      const std::vector<uint8_t> part = p.run({}, Problem::To::apart).norm;
+      ASSERT_TRUE(std::equal(part.begin(), part.end(), all.begin())) << rows;
+    }
+  }
+}
+
+TEST(Gemm, CountersAreEnoughOrNotNeeded) {
+  const Plan split{true, 1, true}, norm{true, 1, false, true}, both{true, 1, true, true};
+  EXPECT_EQ(planned_counters({true, 1, false}, 1000, 1000), 0);
+  EXPECT_EQ(planned_counters(split, 65, 129), 3 * 2 + 2 * 3);
+  EXPECT_EQ(planned_counters(norm, 65, 129), 3 * 2);
+  EXPECT_EQ(planned_counters(both, 65, 129), 3 * 2 + 2 * 3);
+  // A million rows: nobody counts them.
+  const Plan many = plan_product({false, 31, int64_t(1) << 20, 768, 3072}, 132);
+  EXPECT_FALSE(many.split);
+  PlanFor normed{false, 31, int64_t(1) << 20, 768, 768};
+  normed.norm = true;
+  const Plan plan = plan_product(normed, 132);
+  EXPECT_TRUE(plan.tile == -1 || planned_counters(plan, normed.rows, normed.n) <= kGemmCounters);
+  GemmArgs args{};
+  args.type = Type::f32, args.rows = args.n = args.ldc = 64, args.k = 2048;
+  EXPECT_NE(gemm_planned(nullptr, args, split), 0);  // no counters
+  args.counters = &args;
+  args.rows = int64_t(1) << 30;
+  EXPECT_NE(gemm_planned(nullptr, args, both), 0);  // too few
+  args.rows = 64, args.ldc = 65, args.norm = &args;
+  EXPECT_NE(gemm_planned(nullptr, args, {true, 1, false}), 0);
+}
+
 TEST(Gemm, SlicesFollowFromK) {
   for (int64_t k = 0; k < 20000; k += 1 + k / 97) {
     const Slices slices = slices_of(k);
@@ -270,7 +417,7 @@ TEST(Gemm, PlansAreThoseThatTheCommentSays) {
   EXPECT_FALSE(plan(32 * 512, 768, 3072).split);
   // Scratch is there for those that are split, and whoever has none is not.
   EXPECT_EQ(table().gemm_scratch(128, 768, 1024), 0u);
-  EXPECT_EQ(planned_scratch(plan(16, 20, 3072), 16, 20, 3072), size_t(3 * 16 * 24 * 4));
+  EXPECT_EQ(planned_scratch(plan(16, 20, 3072), 16, 20, 3072), size_t(3 * 16 * 32 * 4));
   PlanFor without{false, 31, 16, 768, 3072};
   without.may_split = false;
   EXPECT_FALSE(plan_product(without, 132).split);

@@ -16,6 +16,7 @@
 #include <caracal/tests/cuda/shim/fiber.h>
 #include <caracal/tests/cuda/shim/shim.h>
 #include <caracal/tests/cuda/shim/static_shared.h>
+#include <caracal/tests/cuda/shim/weak_memory.h>
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -221,11 +222,15 @@ cudaError_t run_grid(dim3 grid, dim3 block, size_t shared, const std::function<v
   dynamic.resize(shared);
   while (threads.size() < block_size) threads.push_back(std::make_unique<Thread>(run_thread));
   shuffle_order(blocks, size_t(grid.x) * grid.y * grid.z);
+  weak_memory::begin_grid();
   for (uint64_t i : blocks) {
+    weak_memory::begin_block();
     blockIdx = {unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)};
     run_block();
+    weak_memory::end_block();
     if (error != cudaSuccess) break;
   }
+  weak_memory::end_grid();
   if (error != cudaSuccess) {  // whoever waits will never be run again
     for (auto& thread : threads) thread->fiber.restart();
   }

@@ -12,6 +12,8 @@
 #include <tuple>
 #include <type_traits>
 
+#include <caracal/tests/cuda/shim/weak_memory.h>
+
 // Words.
 #define __global__
 #define __device__
@@ -254,7 +256,7 @@ inline int __syncthreads_or(int x) { return caracal::shim::block_barrier(caracal
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
   caracal::shim::warp_together("__syncwarp", mask, nullptr, [](void* const*, unsigned) {});
 }
-inline void __threadfence() {}
+inline void __threadfence() { caracal::shim::weak_memory::fence(); }
 inline void __threadfence_block() {}
 [[noreturn]] inline void __trap() { caracal::shim::fail(cudaErrorLaunchFailure, "__trap"); }
 
@@ -282,34 +284,48 @@ inline unsigned __ballot_sync(unsigned mask, int x) { return caracal::shim::vote
 inline int __any_sync(unsigned mask, int x) { return caracal::shim::vote("__any_sync", mask, x != 0) != 0; }
 inline int __all_sync(unsigned mask, int x) { return caracal::shim::vote("__all_sync", mask, x != 0) == mask; }
 
+struct caracal_shim_atomic {
+  void* p;
+  size_t bytes;
+  caracal_shim_atomic(void* at, size_t size) : p(at), bytes(size) {
+    caracal::shim::weak_memory::begin_atomic(p, bytes);
+  }
+  ~caracal_shim_atomic() { caracal::shim::weak_memory::end_atomic(p, bytes); }
+};
 // Blocks and threads take turns, so that plain reads and writes are atomic. None of floats: their order would show.
 #define CARACAL_SHIM_ATOMICS(type)                        \
   inline type atomicAdd(type* p, type x) {                \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = old + x;                                         \
     return old;                                           \
   }                                                       \
   inline type atomicMax(type* p, type x) {                \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = x > old ? x : old;                               \
     return old;                                           \
   }                                                       \
   inline type atomicMin(type* p, type x) {                \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = x < old ? x : old;                               \
     return old;                                           \
   }                                                       \
   inline type atomicOr(type* p, type x) {                 \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = old | x;                                         \
     return old;                                           \
   }                                                       \
   inline type atomicExch(type* p, type x) {               \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = x;                                               \
     return old;                                           \
   }                                                       \
   inline type atomicCAS(type* p, type expected, type x) { \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     if (old == expected) *p = x;                          \
     return old;                                           \

@@ -118,6 +118,14 @@ int arch() {
 
 Counters counters() { return {launches, graph_launches, captures, copies, synchronizations, allocations, allocated}; }
 
+std::vector<Range> device_memory() {
+  const std::lock_guard guard(lock);
+  std::vector<Range> found;
+  for (const auto& [begin, memory] : memories)
+    if (!memory.host) found.push_back({begin, memory.bytes});
+  return found;
+}
+
 cudaError_t launch(const void* kernel, const cudaLaunchConfig_t& config, std::function<void()> body) {
   const dim3 grid = config.gridDim, block = config.blockDim;
   const size_t shared = config.dynamicSmemBytes;
