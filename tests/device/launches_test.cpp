@@ -1,0 +1,142 @@
+// How many kernels an encoder layer is, on the real kernels: what the shim is asked to launch by a model of four
+// layers, less what by one of two.
+#include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
+#include <caracal/tests/cuda/shim/shim.h>
+
+#include "models_testing.h"
+
+namespace caracal {
+namespace {
+
+// QKV, attention, its output with the norm, and the two of the MLP, the second with a norm: this layer's, or where
+// norms come first, the next one's.
+constexpr int64_t kKernels = 5;
+
+using Model = AnyModel (*)(int64_t layers, const LoadOptions& options);
+
+void expect_kernels(const char* name, Model make, const ModelInputs& few, const ModelInputs& many) {
+  for (const char* dtype : {"float32", "float16", "bfloat16"}) {
+    for (const ModelInputs* inputs : {&few, &many}) {
+      int64_t launches[2];
+      for (int i : {0, 1}) {
+        const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .device = "cuda"});
+        const AnyModel model = make(2 + 2 * i, {.dtype = dtype, .runtime = runtime});
+        const int64_t before = shim::counters().launches;
+        (*model)(*inputs);  // captures them; batches of one were when the model was made
+        launches[i] = shim::counters().launches - before;
+        EXPECT_GT(launches[i], 2 * kKernels);
+      }
+      EXPECT_EQ(launches[1] - launches[0], 2 * kKernels) << name << " " << dtype << (inputs == &few ? " few" : " many");
+    }
+  }
+}
+
+// The inner width makes products of two slices.
+template <class Config>
+Config sized(const Json& more) {
+  Config config({{"hidden_size", 32}, {"num_attention_heads", 2}, {"intermediate_size", 1088}});
+  config.update(more, "sized");
+  return config;
+}
+
+template <class Config>
+AnyModel made(Config config, int64_t layers, const LoadOptions& options) {
+  config.update(Json::Object{{"num_hidden_layers", layers}}, "layers");
+  return AutoModel::from_config(config, options);
+}
+
+ModelInputs texts(size_t batch, size_t length) {
+  return make_inputs(std::vector(batch, std::vector<int64_t>(length, 7)));
+}
+
+TEST(Launches, Bert) {
+  expect_kernels(
+      "BERT",
+      [](int64_t layers, const LoadOptions& options) {
+        return made(sized<BertConfig>({{"vocab_size", 20}}), layers, options);
+      },
+      texts(2, 3), texts(8, 20));
+}
+
+TEST(Launches, DistilBert) {
+  expect_kernels(
+      "DistilBERT",
+      [](int64_t layers, const LoadOptions& options) {
+        DistilBertConfig config;
+        config.vocab_size = 20, config.dim = 32, config.n_heads = 2, config.hidden_dim = 1088, config.n_layers = layers;
+        return AutoModel::from_config(config, options);
+      },
+      texts(2, 3), texts(8, 20));
+}
+
+TEST(Launches, ViT) {
+  auto images = [](int64_t batch) {
+    ModelInputs inputs;
+    inputs.pixel_values = Tensor::zeros({batch, 3, 16, 16});
+    return inputs;
+  };
+  expect_kernels(
+      "ViT",
+      [](int64_t layers, const LoadOptions& options) {
+        return made(sized<ViTConfig>({{"image_size", 16}, {"patch_size", 4}}), layers, options);
+      },
+      images(2), images(8));
+}
+
+TEST(Launches, Wav2Vec2) {
+  auto sound = [](int64_t samples) {
+    ModelInputs inputs;
+    inputs.input_values = Tensor::zeros({2, samples});
+    return inputs;
+  };
+  const Model models[] = {[](int64_t layers, const LoadOptions& options) {
+                            return made(sized<Wav2Vec2Config>({{"conv_dim", Json::Array{8, 8}},
+                                                               {"conv_kernel", Json::Array{10, 3}},
+                                                               {"conv_stride", Json::Array{5, 2}},
+                                                               {"num_conv_pos_embeddings", 4},
+                                                               {"num_conv_pos_embedding_groups", 4}}),
+                                        layers, options);
+                          },
+                          [](int64_t layers, const LoadOptions& options) {
+                            return made(sized<Wav2Vec2Config>({{"conv_dim", Json::Array{8, 8}},
+                                                               {"conv_kernel", Json::Array{10, 3}},
+                                                               {"conv_stride", Json::Array{5, 2}},
+                                                               {"num_conv_pos_embeddings", 4},
+                                                               {"num_conv_pos_embedding_groups", 4},
+                                                               {"do_stable_layer_norm", true},
+                                                               {"feat_extract_norm", "layer"}}),
+                                        layers, options);
+                          }};
+  for (const Model make : models) expect_kernels("Wav2Vec2", make, sound(200), sound(1500));
+}
+
+TEST(Launches, LayoutLMv2) {
+  auto documents = [](int64_t batch) {
+    ModelInputs inputs = texts(size_t(batch), 30);
+    inputs.bbox = Tensor::zeros({batch, 30, 4}, DType::I64);
+    inputs.image = Tensor::zeros({batch, 3, 32, 32}, DType::U8);
+    return inputs;
+  };
+  expect_kernels(
+      "LayoutLMv2",
+      [](int64_t layers, const LoadOptions& options) {
+        Json backbone = LayoutLMv2Config::default_detectron2_config();
+        backbone.set("MODEL.RESNETS.DEPTH", 50);
+        for (const auto& [key, value] : Json::Object{{"MODEL.RESNETS.NUM_GROUPS", 2},
+                                                     {"MODEL.RESNETS.WIDTH_PER_GROUP", 2},
+                                                     {"MODEL.RESNETS.STEM_OUT_CHANNELS", 4},
+                                                     {"MODEL.RESNETS.RES2_OUT_CHANNELS", 8},
+                                                     {"MODEL.FPN.OUT_CHANNELS", 8}})
+          backbone.set(key, value);
+        return made(sized<LayoutLMv2Config>({{"vocab_size", 20},
+                                             {"coordinate_size", 4},
+                                             {"shape_size", 8},
+                                             {"image_feature_pool_shape", Json::Array{2, 2, 8}},
+                                             {"detectron2_config_args", backbone}}),
+                    layers, options);
+      },
+      documents(2), documents(8));
+}
+
+}  // namespace
+}  // namespace caracal
