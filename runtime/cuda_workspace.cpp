@@ -32,10 +32,10 @@ CudaWorkspace::CudaWorkspace(std::shared_ptr<const CudaDevice> device)
       arena_([d = device_](size_t bytes) { return d->allocate(bytes); }),
       staging_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }),
       fetched_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }) {
-  const size_t bytes = size_t(kernels::cuda::kGemmCounters) * sizeof(uint32_t);
-  counters_ = device_->allocate(bytes);
+  const std::vector<uint32_t> zeros(size_t(kernels::cuda::kGemmCounters));  // as each kernel leaves them
+  counters_ = device_->allocate(zeros.size() * sizeof(uint32_t));
+  device_->check(device_->table().upload(counters_.get(), zeros.data(), zeros.size() * sizeof(uint32_t)));
   device_->check(device_->table().create_stream(&stream_));
-  device_->check(device_->table().fill_zero(stream_, counters_.get(), bytes));  // once: each kernel leaves them so
 }
 
 CudaWorkspace::~CudaWorkspace() {

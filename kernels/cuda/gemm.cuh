@@ -97,7 +97,7 @@ __device__ void finish(const Epilogue<T>& e, float* sums, int row, int col, int 
   if (e.bias) {
     float b[8] = {};
     if (whole) {
-      load8(e.bias + at, b);
+      load_vector(b, e.bias + at);
     } else {
 #pragma unroll
       for (int i = 0; i < 8; i++) {
@@ -114,7 +114,7 @@ __device__ void finish(const Epilogue<T>& e, float* sums, int row, int col, int 
   if (e.residual) {
     const T* from = e.residual + row * e.ldr + at;
     if (whole) {
-      load8(from, r);
+      load_vector(r, from);
     } else {
 #pragma unroll
       for (int i = 0; i < 8; i++) {
@@ -133,7 +133,7 @@ __device__ void finish(const Epilogue<T>& e, float* sums, int row, int col, int 
   }
   T* to = e.c + row * e.ldc + at;
   if (whole) {
-    store8(to, v);
+    store_vector(to, v);
   } else {
 #pragma unroll
     for (int i = 0; i < 8; i++) {

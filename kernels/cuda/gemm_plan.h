@@ -16,17 +16,18 @@
 //   768 -> 2304: 64x64, 72 blocks, 12 steps of 64   (32x32 would be 288 blocks, three of them on some multiprocessors)
 //   768 -> 768:  32x32, 96 blocks, 12 steps         (64x64 would leave 108 multiprocessors idle)
 //   768 -> 3072: 64x64, 96 blocks, 12 steps
-//   3072 -> 768: 64x64, 24 tiles by 3 slices of 1024 and their sums: 9500 clocks (32x32 unsplit: 48 steps, 12000).
-//                With 16 tokens 16x32, 24 tiles by 3 slices, 6000 clocks; unsplit 11600.
+//   3072 -> 768: 64x64, 24 tiles by 3 slices of 1024 and their sums: 9300 clocks (32x32 unsplit: 48 steps, 11800).
+//                With 16 tokens 16x32, 24 tiles by 3 slices, 5800 clocks; unsplit 11800.
 // A norm of the rows of c costs those 1500 clocks and 1000 + 1.6 n for the rows that a warp has at once, four of them;
 // besides the last block of a block of rows, others help that were late too. A kernel of its own would be 2500 clocks
 // and 1000, and c read and written 16 bytes a clock and multiprocessor. By this estimate the norm is never dearer in
 // the product by more than 8 % of both (1 to 32 rows of 1024), cheaper from 100 rows on, 10 % at 512 and 25 % at 8192:
 // so there is no choice, a product normalises what fits a warp's registers (1024 columns, aligned). Wider rows, of
-// which a warp would read each three times, are left to layer_norm(). Few rows stream w: the first thing a block does
-// on sm_90, even before the kernel ahead of it is done, is to ask for all that it will read of w to be brought into L2
-// (prefetch_l2), so that memory is busy from the start and the pipeline of copies, 40 KB in flight a block, only waits
-// for L2.
+// which a warp would read each three times, are left to layer_norm().
+//
+// Few rows stream w: the first thing a block does on sm_90, even before the kernel ahead of it is done, is to ask for
+// all that it will read of w to be brought into L2 (prefetch_l2), so that memory is busy from the start and the
+// pipeline of copies, 40 KB in flight a block, only waits for L2.
 #pragma once
 
 #include <stdint.h>

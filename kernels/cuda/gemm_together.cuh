@@ -85,11 +85,11 @@ __device__ void norm_some_rows(const Norm<T>& norm, const T* c, int cols, int le
   norm_rows(
       x, cols, norm.eps,
       [&](int i, float(&weight)[kPiece], float(&bias)[kPiece]) {
-        load8(norm.weight + first + i * kWarp * kPiece, weight);
-        load8(norm.bias + first + i * kWarp * kPiece, bias);
+        load_vector(weight, norm.weight + first + i * kWarp * kPiece);
+        load_vector(bias, norm.bias + first + i * kWarp * kPiece);
       },
       [&](int r, int i, float(&y)[kPiece]) {
-        if (r < left) store8(norm.to + int64_t(r) * cols + first + i * kWarp * kPiece, y);
+        if (r < left) store_vector(norm.to + int64_t(r) * cols + first + i * kWarp * kPiece, y);
       });
 }
 

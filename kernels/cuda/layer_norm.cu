@@ -59,7 +59,7 @@ __global__ void norm_in_registers(const __grid_constant__ Args args) {
 #pragma unroll
   for (int i = 0; i < pieces; i++) {
     const int c = first + i * kWarp * kPiece;
-    if (c < cols) load8(args.weight + c, weight[i]), load8(args.bias + c, bias[i]);
+    if (c < cols) load_vector(weight[i], args.weight + c), load_vector(bias[i], args.bias + c);
   }
   wait_for_previous();
   start_next();
@@ -82,7 +82,7 @@ __global__ void norm_in_registers(const __grid_constant__ Args args) {
       [&](int, int i, float(&y)[kPiece]) {
 #pragma unroll
         for (int j = 0; j < kPiece; j++) y[j] = activate(y[j], Act(int64_t(activation)));
-        store8(out + first + i * kWarp * kPiece, y);
+        store_vector(out + first + i * kWarp * kPiece, y);
       });
 }
 

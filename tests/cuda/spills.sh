@@ -2,7 +2,7 @@
 # No kernel that a model's time depends on keeps registers in memory, on any architecture.
 # usage: spills.sh REPORT...      what ptxas -v said of each source
 set -euo pipefail
-hot='gemm|attention|layer_?norm|embedding_?norm|convolution|normalized_conv1d_kernel'  # in a kernel's name or its arguments'
+hot='mma_kernel|simt_kernel|attention|layer_?norm|embedding_?norm|normalized_conv1d_kernel'  # in a kernel's name or its arguments'
 cat "$@" | awk -v hot="$hot" '
   /Compiling entry function/ {
     split($0, quoted, "\047")

@@ -1,6 +1,9 @@
 // How many kernels an encoder layer is, on the real kernels: what the shim is asked to launch by a model of four
 // layers, less what by one of two.
+#include <random>
+
 #include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
+#include <caracal/runtime/cuda_workspace.h>
 #include <caracal/tests/cuda/shim/shim.h>
 
 #include "models_testing.h"
@@ -136,6 +139,133 @@ TEST(Launches, LayoutLMv2) {
                     layers, options);
       },
       documents(2), documents(8));
+}
+
+// Products and norms by themselves.
+class Joining : public testing::Test {
+ protected:
+  static constexpr int64_t kRows = 40, kCols = 32, kWide = 1088;
+  std::shared_ptr<Runtime> runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .device = "cuda"});
+  CudaWorkspace workspace{runtime->cuda()};
+  WeightStore store{runtime->cuda(), DType::F32};
+  Linear square = linear_of(kCols), wide = linear_of(kWide);
+  LayerNorm norm{store.place(random({kCols}), DType::F32), store.place(random({kCols}), DType::F32), 1e-5f};
+  int64_t launches = 0;
+
+  static Tensor random(const Shape& shape) {
+    static std::mt19937 engine(1);
+    Tensor x = Tensor::zeros(shape);
+    for (int64_t i = 0; i < x.numel(); i++) x.data<float>()[i] = std::uniform_real_distribution<float>(-1, 1)(engine);
+    return x;
+  }
+  Linear linear_of(int64_t in_features) {
+    return pack_linear(*runtime, store, {random({kCols, in_features})}, {random({kCols})});
+  }
+
+  // What f(ctx) gives, by so many launches.
+  template <class F>
+  std::vector<float> run(const F& f) {
+    std::vector<float> result;
+    Ctx ctx(*runtime, workspace);
+    do {
+      workspace.begin(DType::F32);
+      ctx.fetch(f(ctx), [&](const Tensor& x) { result.assign(x.data<float>(), x.data<float>() + x.numel()); });
+    } while (!workspace.settle());
+    const int64_t before = shim::counters().launches;
+    workspace.execute();
+    launches = shim::counters().launches - before;
+    return result;
+  }
+};
+
+TEST_F(Joining, ANormThatFollowsItsProduct) {
+  const Tensor x = random({kRows, kCols}), wide_x = random({kRows, kWide});
+  const auto apart = run([&](Ctx& ctx) {
+    const Tensor on = to_device(ctx, x), c = linear(ctx, on, square);
+    linear(ctx, on, square);
+    return layer_norm(ctx, c, norm);
+  });
+  EXPECT_EQ(launches, 3);  // the last product is not the norm's
+  EXPECT_EQ(run([&](Ctx& ctx) { return layer_norm(ctx, linear(ctx, to_device(ctx, x), square), norm); }), apart);
+  EXPECT_EQ(launches, 1);
+  EXPECT_EQ(run([&](Ctx& ctx) {
+              Tensor c = linear(ctx, to_device(ctx, x), square);
+              return layer_norm(ctx, c, norm, &c);
+            }),
+            apart);
+  EXPECT_EQ(launches, 1);
+  EXPECT_EQ(run([&](Ctx& ctx) {  // over what the product reads
+              Tensor on = layer_norm(ctx, to_device(ctx, x), norm), copy = linear(ctx, on, square);
+              linear(ctx, to_device(ctx, x), square, {.into = &copy});
+              return layer_norm(ctx, copy, norm, &on);
+            }),
+            apart);
+  EXPECT_EQ(launches, 3);
+  // Scratch is not where the norm goes.
+  const auto wide_apart = run([&](Ctx& ctx) {
+    const Tensor c = linear(ctx, to_device(ctx, wide_x), wide);
+    linear(ctx, to_device(ctx, x), square);
+    return layer_norm(ctx, c, norm);
+  });
+  EXPECT_EQ(launches, 3);
+  EXPECT_EQ(run([&](Ctx& ctx) { return layer_norm(ctx, linear(ctx, to_device(ctx, wide_x), wide), norm); }),
+            wide_apart);
+  EXPECT_EQ(launches, 1);
+  const auto residual = run([&](Ctx& ctx) {
+    Tensor r = linear(ctx, to_device(ctx, x), square), c = linear(ctx, to_device(ctx, wide_x), wide, {.residual = &r});
+    return layer_norm(ctx, c, norm, &r);
+  });
+  EXPECT_EQ(launches, 2);
+  EXPECT_EQ(run([&](Ctx& ctx) {
+              Tensor r = linear(ctx, to_device(ctx, x), square),
+                     c = linear(ctx, to_device(ctx, wide_x), wide, {.residual = &r});
+              layer_norm(ctx, c, norm, nullptr, Activation::gelu);  // it has an end of its own
+              return layer_norm(ctx, c, norm);
+            }),
+            residual);
+  EXPECT_EQ(launches, 4);
+}
+
+TEST_F(Joining, NothingThatWouldBeWrong) {
+  const Tensor x = random({kRows, kCols});
+  auto separately = [&](auto f) {
+    return run([&](Ctx& ctx) {
+      // A product in between keeps them apart.
+      return f(ctx, [&] { linear(ctx, to_device(ctx, x), square); });
+    });
+  };
+  auto together = [&](auto f) { return run([&](Ctx& ctx) { return f(ctx, [] {}); }); };
+  // Two norms of one product: the first one joins it.
+  auto twice = [&](Ctx& ctx, auto between) {
+    const Tensor c = linear(ctx, to_device(ctx, x), square);
+    between();
+    layer_norm(ctx, c, norm);
+    return layer_norm(ctx, c, norm);
+  };
+  EXPECT_EQ(together(twice), separately(twice));
+  // Some of the rows.
+  auto some = [&](Ctx& ctx, auto between) {
+    const Tensor c = linear(ctx, to_device(ctx, x), square);
+    between();
+    return layer_norm(ctx, c.rows(0, kRows - 1), norm);
+  };
+  const auto some_apart = separately(some);
+  EXPECT_EQ(together(some), some_apart);
+  EXPECT_EQ(launches, 2);
+  // Where the product reads other rows.
+  for (const bool residual : {false, true}) {
+    auto shifted = [&](Ctx& ctx, auto between) {
+      Tensor both = ctx.empty({kRows + 1, kCols}), first = both.rows(0, kRows), second = both.rows(1, kRows + 1);
+      linear(ctx, to_device(ctx, x), square, {.into = &first});
+      const Tensor c =
+          residual ? linear(ctx, to_device(ctx, x), square, {.residual = &first}) : linear(ctx, first, square);
+      between();
+      return layer_norm(ctx, c, norm, &second);
+    };
+    const auto apart = separately(shifted);
+    EXPECT_EQ(together(shifted), apart);
+    EXPECT_EQ(launches, 3);
+  }
 }
 
 }  // namespace

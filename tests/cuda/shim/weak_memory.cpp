@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <vector>
 
 #include <caracal/tests/cuda/shim/block.h>
@@ -13,41 +14,46 @@ namespace {
 
 /// One allocation of the device.
 struct Memory {
-  Range seen;               // the memory itself, as the running block sees it
-  std::vector<char> start;  // when the grid began
-  std::vector<char> last;   // as the running block saw it at its last fence
-  std::vector<char> shown;  // with all writes that passed a fence
-  std::vector<char> all;    // with all writes
+  Range seen;                  // the memory itself, as the running block sees it
+  std::vector<char> start;     // when the grid began
+  std::vector<char> last;      // as the running block saw it at its last fence
+  std::vector<char> acquired;  // with what the running block may see after its next fence
+  std::vector<char> all;       // with all writes
 };
 
 bool wanted = std::getenv("CARACAL_SHIM_WEAK_MEMORY") != nullptr;
 bool running_weak, after_atomic;
 std::vector<Memory> memories;
+std::map<void*, std::vector<std::vector<char>>>
+    released;  // at each counter: of each allocation, what was written before
 
 void copy(std::vector<char>& to, const char* from) { std::memcpy(to.data(), from, to.size()); }
 
-/// What the block wrote since its last fence goes to all writes, and with `show` to those shown.
-void note_writes(bool show) {
-  for (Memory& m : memories) {
-    const char* seen = m.seen.begin;
-    if (std::memcmp(seen, m.last.data(), m.seen.bytes) == 0) continue;
-    for (size_t i = 0; i < m.seen.bytes; i++) {
-      if (seen[i] == m.last[i]) continue;
-      m.all[i] = seen[i];
-      if (show) m.shown[i] = seen[i];
-    }
-    copy(m.last, seen);
+/// What `from` has that memory did not have when the grid began.
+void merge(char* to, const std::vector<char>& from, const Memory& m) {
+  if (from == m.start) return;
+  for (size_t i = 0; i < from.size(); i++) {
+    if (from[i] != m.start[i]) to[i] = from[i];
   }
 }
 
-/// Calls f(memory, offset) where p is in the device's memory and a grid runs.
-template <class F>
-void at(void* p, F f) {
-  if (!running_weak) return;
+/// What the block wrote since its last fence.
+void note_writes() {
+  for (Memory& m : memories) {
+    if (std::memcmp(m.seen.begin, m.last.data(), m.seen.bytes) == 0) continue;
+    for (size_t i = 0; i < m.seen.bytes; i++) {
+      if (m.seen.begin[i] != m.last[i]) m.all[i] = m.seen.begin[i];
+    }
+  }
+}
+
+/// The one that p is in, while a grid runs.
+Memory* memory_of(void* p) {
   for (Memory& m : memories) {
     const ptrdiff_t offset = static_cast<char*>(p) - m.seen.begin;
-    if (offset >= 0 && size_t(offset) < m.seen.bytes) f(m, size_t(offset));
+    if (offset >= 0 && size_t(offset) < m.seen.bytes) return &m;
   }
+  return nullptr;
 }
 
 }  // namespace
@@ -58,7 +64,6 @@ namespace weak_memory {
 
 void begin_grid() {
   running_weak = wanted;
-  memories.clear();
   if (!running_weak) return;
   for (const Range& range : device_memory()) {
     const std::vector<char> now(range.begin, range.begin + range.bytes);
@@ -68,37 +73,48 @@ void begin_grid() {
 
 void begin_block() {
   after_atomic = false;
-  for (Memory& m : memories) std::memcpy(m.seen.begin, m.start.data(), m.seen.bytes), m.last = m.start;
+  for (Memory& m : memories) std::memcpy(m.seen.begin, m.start.data(), m.seen.bytes), m.last = m.acquired = m.start;
 }
 
-void end_block() {
-  if (running_weak) note_writes(false);
-}
+void end_block() { note_writes(); }
 
 void end_grid() {
   for (Memory& m : memories) std::memcpy(m.seen.begin, m.all.data(), m.seen.bytes);
   memories.clear();
-  running_weak = false;
+  released.clear();
 }
 
 void fence() {
-  if (!running_weak) return;
-  note_writes(true);
-  if (!after_atomic) return;
-  for (Memory& m : memories) std::memcpy(m.seen.begin, m.shown.data(), m.seen.bytes), m.last = m.shown;
+  note_writes();
+  for (Memory& m : memories) {
+    if (after_atomic) merge(m.seen.begin, m.acquired, m);
+    copy(m.last, m.seen.begin);
+  }
 }
 
 void begin_atomic(void* p, size_t bytes) {
-  at(p, [&](Memory& m, size_t offset) {
-    after_atomic = true;
-    std::memcpy(p, &m.shown[offset], bytes);
-  });
+  Memory* memory = memory_of(p);
+  if (memory == nullptr) return;
+  after_atomic = true;
+  const auto found = released.find(p);
+  for (size_t i = 0; found != released.end() && i < memories.size(); i++) {
+    merge(memories[i].acquired.data(), found->second[i], memories[i]);
+  }
+  std::memcpy(p, &memory->all[size_t(static_cast<char*>(p) - memory->seen.begin)], bytes);
 }
 
 void end_atomic(void* p, size_t bytes) {
-  at(p, [&](Memory& m, size_t offset) {
-    for (std::vector<char>* copy : {&m.last, &m.shown, &m.all}) std::memcpy(&(*copy)[offset], p, bytes);
-  });
+  Memory* memory = memory_of(p);
+  if (memory == nullptr) return;
+  const auto offset = size_t(static_cast<char*>(p) - memory->seen.begin);
+  for (std::vector<char>* copy : {&memory->last, &memory->acquired, &memory->all}) {
+    std::memcpy(&(*copy)[offset], p, bytes);
+  }
+  std::vector<std::vector<char>>& here = released[p];
+  for (size_t i = 0; i < memories.size(); i++) {
+    if (here.size() == i) here.push_back(memories[i].start);
+    merge(here[i].data(), memories[i].last, memories[i]);
+  }
 }
 
 }  // namespace weak_memory

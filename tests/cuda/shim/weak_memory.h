@@ -1,8 +1,8 @@
 // What blocks see of each other's writes while a grid runs, if it is as little as a GPU promises.
 //
-// A block begins with memory as it was when the grid began. What it writes is seen by no other block until it passes a
-// fence, and what others have written it does not see until it passes a fence behind an atomic operation. Atomic
-// operations are seen at once. When the grid is done all is there.
+// A block begins with memory as it was when the grid began. An atomic operation makes what the block had written before
+// a fence before it, and what it had seen, known to whoever does an atomic operation there later, and passes a fence
+// behind that. Atomic operations are seen at once. When the grid is done all is there.
 #pragma once
 
 #include <cstddef>
