@@ -239,10 +239,24 @@ TEST_F(Joining, NothingThatWouldBeWrong) {
   auto twice = [&](Ctx& ctx, auto between) {
     const Tensor c = linear(ctx, to_device(ctx, x), square);
     between();
-    layer_norm(ctx, c, norm);
-    return layer_norm(ctx, c, norm);
+    const Tensor first = layer_norm(ctx, c, norm), second = layer_norm(ctx, c, norm);
+    return concat_columns(ctx, {&first, &second});
   };
-  EXPECT_EQ(together(twice), separately(twice));
+  const auto twice_apart = separately(twice);
+  EXPECT_EQ(together(twice), twice_apart);
+  EXPECT_EQ(launches, 2 + 2);  // columns of each are copied
+  // Where slices are.
+  const Tensor wide_x = random({kRows, kWide});
+  auto in_scratch = [&](Ctx& ctx, auto between) {
+    const Tensor c = linear(ctx, to_device(ctx, wide_x), wide);
+    ctx.empty({kRows, kCols});
+    Tensor out = ctx.empty({kRows, kCols});
+    between();
+    return layer_norm(ctx, c, norm, &out);
+  };
+  const auto in_scratch_apart = separately(in_scratch);
+  EXPECT_EQ(together(in_scratch), in_scratch_apart);
+  EXPECT_EQ(launches, 2);
   // Some of the rows.
   auto some = [&](Ctx& ctx, auto between) {
     const Tensor c = linear(ctx, to_device(ctx, x), square);
