@@ -4,7 +4,11 @@
 // Why it sees what the others wrote: a block's threads write, then meet at a barrier; then one of them passes a fence
 // of the device, which is cumulative, and counts the block. Whoever reads the last count passes a fence too, which also
 // drops what its multiprocessor's L1 had, and meets its own threads at a barrier; what they load after that are the
-// others' numbers. Ordinary loads do, but no ld.global.nc: nothing here may be __restrict__ or go through __ldg.
+// others' numbers. Ordinary loads do, but no ld.global.nc: nothing here may be __restrict__ or go through __ldg. Counters
+// are set to 0 behind a fence too: without one, PTX would let a store that only a branch keeps back be seen early.
+//
+// No static shared memory: tiles ask for all that a block may have, 48 KB without being told or 64 KB of sm_75, and
+// what is static counts.
 //
 // Counters are 0 at first, and 0 again when a kernel is done. The next kernel of the stream, even one that began early,
 // does not touch them before this one's end (wait_for_previous). One that fails takes the whole context with it.
@@ -16,16 +20,17 @@ namespace caracal::kernels::cuda {
 
 /// In all threads of the last of `blocks` blocks to call it: true.
 __device__ inline bool last_to_arrive(unsigned* counter, unsigned blocks) {
-  __shared__ bool last;
+  bool last = false;
   __syncthreads();
   if (threadIdx.x == 0) {
     __threadfence();
     last = atomicAdd(counter, 1u) == blocks - 1;
-    if (last) *counter = 0;
-    __threadfence();
+    if (last) {
+      __threadfence();
+      *counter = 0;
+    }
   }
-  __syncthreads();
-  return last;
+  return __syncthreads_or(last) != 0;
 }
 
 /// `sums`: `Count` numbers of each thread, of slice blockIdx.z. In the block that comes last of a tile they become the
@@ -99,7 +104,7 @@ __device__ void norm_some_rows(const Norm<T>& norm, const T* c, int cols, int le
 template <class T>
 __device__ void norm_whole_rows(const Norm<T>& norm, const T* c, int cols, int row0, int rows, unsigned* counters) {
   constexpr int kPatience = 4;  // reads of a counter, about what the launch of a kernel takes
-  __shared__ bool whole;
+  bool whole = false;
   unsigned *arrived = counters + 3 * blockIdx.x, *taken = arrived + 1, *gone = arrived + 2;
   const int64_t block = blockIdx.x + int64_t(gridDim.x) * (blockIdx.y + int64_t(gridDim.y) * blockIdx.z);
   __syncthreads();
@@ -109,11 +114,10 @@ __device__ void norm_whole_rows(const Norm<T>& norm, const T* c, int cols, int r
     for (int i = block < norm.patient_from ? kPatience : 0; i < kPatience && count < gridDim.y; i++) {
       count = *static_cast<volatile unsigned*>(arrived);
     }
-    __threadfence();
     whole = count == gridDim.y;
+    if (whole) __threadfence();
   }
-  __syncthreads();
-  if (whole) {
+  if (__syncthreads_or(whole) != 0) {
     const bool asks = threadIdx.x % kWarp == 0;
     unsigned next = asks ? atomicAdd(taken, unsigned(kNormRows<T>)) : 0;
     for (;;) {
@@ -129,7 +133,10 @@ __device__ void norm_whole_rows(const Norm<T>& norm, const T* c, int cols, int r
   }
   if (threadIdx.x == 0) {  // the last to go: nobody looks at the counters any more
     __threadfence();
-    if (atomicAdd(gone, 1u) == gridDim.y - 1) *arrived = *taken = *gone = 0;
+    if (atomicAdd(gone, 1u) == gridDim.y - 1) {
+      __threadfence();
+      *arrived = *taken = *gone = 0;
+    }
   }
 }
 
