@@ -4,8 +4,9 @@
 // Why it sees what the others wrote: a block's threads write, then meet at a barrier; then one of them passes a fence
 // of the device, which is cumulative, and counts the block. Whoever reads the last count passes a fence too, which also
 // drops what its multiprocessor's L1 had, and meets its own threads at a barrier; what they load after that are the
-// others' numbers. Ordinary loads do, but no ld.global.nc: nothing here may be __restrict__ or go through __ldg. Counters
-// are set to 0 behind a fence too: without one, PTX would let a store that only a branch keeps back be seen early.
+// others' numbers. Ordinary loads do, but no ld.global.nc: nothing here may be __restrict__ or go through __ldg.
+// Counters are set to 0 behind a fence too: without one, PTX would let a store that only a branch keeps back be seen
+// early.
 //
 // No static shared memory: tiles ask for all that a block may have, 48 KB without being told or 64 KB of sm_75, and
 // what is static counts.
@@ -112,7 +113,7 @@ __device__ void norm_whole_rows(const Norm<T>& norm, const T* c, int cols, int r
     __threadfence();
     unsigned count = atomicAdd(arrived, 1u) + 1;
     for (int i = block < norm.patient_from ? kPatience : 0; i < kPatience && count < gridDim.y; i++) {
-      count = *static_cast<volatile unsigned*>(arrived);
+      count = load_counter(arrived);
     }
     whole = count == gridDim.y;
     if (whole) __threadfence();

@@ -41,6 +41,13 @@ __device__ __forceinline__ void start_next() {
 #endif
 }
 
+/// What other blocks may be adding to, as it is now.
+__device__ __forceinline__ unsigned load_counter(const unsigned* global) {
+  unsigned x;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(x) : "l"(__cvta_generic_to_global(global)) : "memory");
+  return x;
+}
+
 __device__ __forceinline__ uint32_t shared_address(const void* shared) {
   return uint32_t(__cvta_generic_to_shared(shared));
 }

@@ -336,6 +336,21 @@ TEST_P(GemmNorm, InPlaceAndOverTheResidual) {
   }
 }
 
+// Many blocks to a row, of which those that come last share the rows: on the shim, where some run at once.
+TEST_P(GemmNorm, BlocksThatShareTheRows) {
+  for (const int64_t k : {24, 1032}) {
+    for (Plan plan : plans(GetParam(), k)) {
+      const TileClocks& tile = plan.simt ? kSimtTiles[plan.tile] : kMmaTiles[plan.tile];
+      if (k > 24 && (!plan.split || tile.rows > 64)) continue;
+      plan.norm = true;
+      Problem p(GetParam(), tile.rows + 9, std::min<int64_t>(5 * tile.cols, 256), k);
+      p.residual = true;
+      if (k == 24) expect_norm(p, plan, Problem::To::c, 2);
+      expect_norm(p, plan, Problem::To::residual);
+    }
+  }
+}
+
 TEST_P(GemmNorm, NanAndInfinityStayInTheirRows) {
   Problem p(GetParam(), 40, 64, 64);
   p.residual = true;

@@ -185,6 +185,91 @@ TEST(WeakMemory, BlocksSeeWhatFencesAndAtomicsPromise) {
   EXPECT_GT(wrong, 0);
 }
 
+/// Shows a number, and waits for the other block's.
+__global__ void meet(unsigned* flags, unsigned* seen, int patience) {
+  wait_for_previous();
+  if (threadIdx.x != 0) return;
+  atomicExch(flags + blockIdx.x, 1u);
+  for (int i = 0; i < patience && seen[blockIdx.x] != 1; i++) seen[blockIdx.x] = load_counter(flags + 1 - blockIdx.x);
+}
+/// Adds to a counter without an atomic operation, with a fence in the middle.
+__global__ void add_carelessly(unsigned* counter) {
+  wait_for_previous();
+  if (threadIdx.x != 0) return;
+  const unsigned old = *counter;
+  __threadfence();
+  *counter = old + 1;
+}
+/// What its own thread 0 wrote, in shared memory of either kind.
+__global__ void keep_own(unsigned* out) {
+  CARACAL_SHARED(unsigned, mine);
+  __shared__ unsigned also;
+  wait_for_previous();
+  if (threadIdx.x == 0) mine[0] = also = blockIdx.x;
+  for (int i = 0; i < 20; i++) __syncthreads();
+  if (threadIdx.x == 40) out[blockIdx.x] = mine[0] == also ? mine[0] : 999;
+}
+TEST(BlocksAtOnce, TakeTurnsAndKeepTheirOwn) {
+  for (const bool weak : {false, true}) {
+    shim::set_weak_memory(weak);
+    unsigned both = 0, lost = 0;
+    for (int repeat = 0; repeat < 20; repeat++) {
+      const std::vector<unsigned> zeros(2);
+      DeviceArray<unsigned> flags(zeros), seen(zeros), counter(zeros), out(10);
+      shim::set_blocks_at_once(1);
+      EXPECT_CUDA(run(meet, 2, 32, 0, flags, seen, 1000));
+      EXPECT_EQ(seen.download()[0] + seen.download()[1], 1u);  // the first one waited in vain
+      flags.upload(zeros), seen.upload(zeros);
+      shim::set_blocks_at_once(2);
+      EXPECT_CUDA(run(meet, 2, 32, 0, flags, seen, 1000));
+      EXPECT_EQ(seen.download(), (std::vector<unsigned>{1, 1}));
+      flags.upload(zeros), seen.upload(zeros);
+      EXPECT_CUDA(run(meet, 2, 32, 0, flags, seen, 1));
+      both += seen.download()[0] + seen.download()[1] == 2;
+      shim::set_blocks_at_once(3);
+      EXPECT_CUDA(run(add_carelessly, 10, 32, 0, counter));
+      lost += 10 - counter.download()[0];
+      EXPECT_CUDA(run(keep_own, 10, 64, 4, out));
+      const std::vector<unsigned> own = out.download();
+      for (unsigned i = 0; i < 10; i++) EXPECT_EQ(own[i], i);
+    }
+    EXPECT_GT(both, 2u);
+    EXPECT_LT(both, 20u);
+    EXPECT_GT(lost, 10u);
+  }
+  shim::set_weak_memory(false);
+  shim::set_blocks_at_once(1);
+}
+
+__global__ void half_a_barrier_each() {
+  wait_for_previous();
+  if (blockIdx.x == 0 || threadIdx.x < 32) __syncthreads();
+}
+TEST(BlocksAtOnce, ErrorsAreFoundAndForgotten) {
+  shim::set_blocks_at_once(4);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(run(half_a_barrier_each, 6, 64, 0), cudaErrorLaunchTimeout);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("waits at __syncthreads"), std::string::npos);
+  DeviceArray<unsigned> out(10);
+  EXPECT_CUDA(run(keep_own, 10, 64, 4, out));
+  EXPECT_EQ(out.download()[9], 9u);
+  shim::set_blocks_at_once(1);
+}
+
+// Dynamic shared memory together with what is static.
+TEST(SharedMemory, IsNoMoreThanABlockMayHave) {
+  const size_t usual = 48 << 10, most = current_device().shared_bytes, fixed = 100 * sizeof(int);
+  EXPECT_EQ(most, size_t(shim::arch() == 75 ? 64 : shim::arch() == 80 ? 163 : 227) << 10);
+  DeviceArray<int> in(counting(100)), out(100);
+  for (const size_t limit : {usual, most}) {  // launch() asks for more than the usual only if it has to
+    EXPECT_CUDA(run(reverse_static<true>, 1, 100, limit - fixed, in, out));
+    EXPECT_CUDA(run(reverse<true>, 1, 100, limit, in, out));
+    expect_failure(cudaErrorInvalidValue, "static", reverse_static<true>, 100, limit, in, out);
+    expect_failure(cudaErrorInvalidValue, "static", reverse_static<true>, 100, limit - fixed + 4, in, out);
+  }
+  EXPECT_NE(run(reverse<true>, 1, 100, most + 1, in, out), 0);
+}
+
 // What would hang or is not allowed.
 
 __global__ void some_return() {

@@ -21,9 +21,19 @@ struct Memory {
   std::vector<char> all;       // with all writes
 };
 
+/// What a block that waits for its turn has seen, written and acquired, of each allocation.
+struct View {
+  struct Part {
+    std::vector<char> seen, last, acquired;
+  };
+  std::vector<Part> parts;
+  bool after_atomic;
+};
+
 bool wanted = std::getenv("CARACAL_SHIM_WEAK_MEMORY") != nullptr;
 bool running_weak, after_atomic;
 std::vector<Memory> memories;
+std::map<size_t, View> suspended;  // by place
 std::map<void*, std::vector<std::vector<char>>>
     released;  // at each counter: of each allocation, what was written before
 
@@ -76,12 +86,33 @@ void begin_block() {
   for (Memory& m : memories) std::memcpy(m.seen.begin, m.start.data(), m.seen.bytes), m.last = m.acquired = m.start;
 }
 
+void suspend_block(size_t place) {
+  View& view = suspended[place];
+  view.after_atomic = after_atomic;
+  view.parts.resize(memories.size());
+  for (size_t i = 0; i < memories.size(); i++) {
+    Memory& m = memories[i];
+    view.parts[i].seen.assign(m.seen.begin, m.seen.begin + m.seen.bytes);
+    view.parts[i].last = m.last, view.parts[i].acquired = m.acquired;
+  }
+}
+
+void resume_block(size_t place) {
+  View& view = suspended[place];
+  after_atomic = view.after_atomic;
+  for (size_t i = 0; i < memories.size(); i++) {
+    std::memcpy(memories[i].seen.begin, view.parts[i].seen.data(), memories[i].seen.bytes);
+    memories[i].last.swap(view.parts[i].last), memories[i].acquired.swap(view.parts[i].acquired);
+  }
+}
+
 void end_block() { note_writes(); }
 
 void end_grid() {
   for (Memory& m : memories) std::memcpy(m.seen.begin, m.all.data(), m.seen.bytes);
   memories.clear();
   released.clear();
+  suspended.clear();
 }
 
 void fence() {
@@ -103,13 +134,14 @@ void begin_atomic(void* p, size_t bytes) {
   std::memcpy(p, &memory->all[size_t(static_cast<char*>(p) - memory->seen.begin)], bytes);
 }
 
-void end_atomic(void* p, size_t bytes) {
+void end_atomic(void* p, size_t bytes, bool writes) {
   Memory* memory = memory_of(p);
   if (memory == nullptr) return;
   const auto offset = size_t(static_cast<char*>(p) - memory->seen.begin);
   for (std::vector<char>* copy : {&memory->last, &memory->acquired, &memory->all}) {
     std::memcpy(&(*copy)[offset], p, bytes);
   }
+  if (!writes) return;
   std::vector<std::vector<char>>& here = released[p];
   for (size_t i = 0; i < memories.size(); i++) {
     if (here.size() == i) here.push_back(memories[i].start);

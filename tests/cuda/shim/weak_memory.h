@@ -11,11 +11,14 @@ namespace caracal::shim::weak_memory {
 
 void begin_grid();
 void begin_block();
+/// Another block goes on in place of the running one, whose view of memory is kept under its `place`, and back.
+void suspend_block(size_t place);
+void resume_block(size_t place);
 void end_block();
 void end_grid();
 void fence();
-/// Around an atomic operation: memory there is made, and left, everybody's.
+/// Around an atomic operation: memory there is made, and left, everybody's. writes: it is more than a load.
 void begin_atomic(void* p, size_t bytes);
-void end_atomic(void* p, size_t bytes);
+void end_atomic(void* p, size_t bytes, bool writes);
 
 }  // namespace caracal::shim::weak_memory

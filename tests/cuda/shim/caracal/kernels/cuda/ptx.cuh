@@ -13,6 +13,11 @@ inline int arch() { return shim::arch(); }
 inline void wait_for_previous() { shim::waited_for_previous(); }
 inline void start_next() {}
 
+inline unsigned load_counter(const unsigned* global) {
+  const caracal_shim_atomic guard(const_cast<unsigned*>(global), sizeof *global, false);
+  return *global;
+}
+
 inline float fast_exp2(float x) {
   const float y = std::exp2(x);
   return y < 0x1p-126f ? 0.0f : y;
