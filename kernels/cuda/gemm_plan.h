@@ -20,10 +20,23 @@
 //                With 16 tokens 16x32, 24 tiles by 3 slices, 5800 clocks; unsplit 11800.
 // A norm of the rows of c costs those 1500 clocks and 1000 + 1.6 n for the rows that a warp has at once, four of them;
 // besides the last block of a block of rows, others help that were late too. A kernel of its own would be 2500 clocks
-// and 1000, and c read and written 16 bytes a clock and multiprocessor. By this estimate the norm is never dearer in
-// the product by more than 8 % of both (1 to 32 rows of 1024), cheaper from 100 rows on, 10 % at 512 and 25 % at 8192:
-// so there is no choice, a product normalises what fits a warp's registers (1024 columns, aligned). Wider rows, of
-// which a warp would read each three times, are left to layer_norm().
+// and 1000, and c read and written 16 bytes a clock and multiprocessor. What that makes of both together, in the
+// product against apart, in 16 bits on 132 multiprocessors (k -> n, rows):
+//                    1      32    128    512   2048   8192
+//   768 -> 768      +3 %    +3 %   +1 %   -5 %   -3 %   -9 %
+//   3072 -> 768     +2 %    +2 %    0     -2 %   -2 %   -2 %
+//   1024 -> 1024    +8 %    +7 %   +5 %   -3 %  -14 %   -8 %
+//   4096 -> 1024    +6 %    +6 %   +3 %   -1 %   -3 %   -2 %
+// Between these it jumps where tiles just do not fill the multiprocessors once more: 384 -> 384 on 108 is -17 % at 1024
+// rows and +15 % at 8192. So the norm is dearer for few rows, cheaper for many, by little. A product normalises all the
+// same whatever fits a warp's registers (1024 columns, aligned), for one kernel less: an encoder layer is five, where
+// at most six were asked for. A GPU has yet to judge; without the norm in the product an encoder layer would be seven.
+// Making norm_takes() false turns it off, and layer_norm() follows each product: the same bits. Wider rows, of which a
+// warp would read each three times, are left to it anyway.
+//
+// Not done: four rows of four pieces, unrolled, are half of the code of the smaller tiles' kernels; one row at a time
+// would shorten it. And if columns came fastest in the grid, the last blocks of each block of rows would come early and
+// one by one, so that norms spread over the kernel instead of meeting at its end.
 //
 // Few rows stream w: the first thing a block does on sm_90, even before the kernel ahead of it is done, is to ask for
 // all that it will read of w to be brought into L2 (prefetch_l2), so that memory is busy from the start and the
