@@ -102,17 +102,21 @@ size_t planned_scratch(const Plan& plan, int64_t rows, int64_t n, int64_t k) {
   return size_t(slices_of(k).count * tiles.x * tiles.y * tile.rows * tile.cols) * sizeof(float);
 }
 
-size_t gemm_scratch(int64_t rows, int64_t n, int64_t k) {
+size_t most_scratch(int64_t rows, int64_t n, int64_t k, int multiprocessors) {
   if (rows <= 0 || n <= 0 || slices_of(k).count == 1) return 0;
   size_t most = 0;  // of what any type would want
   for (const bool norm : {false, true}) {
     for (PlanFor p : {PlanFor{false, kMmaTileSet, rows, n, k}, PlanFor{true, kSimtTileSet<float>, rows, n, k},
                       PlanFor{true, kSimtTileSet<half>, rows, n, k}}) {
       p.norm = norm;
-      most = std::max(most, planned_scratch(plan_product(p, current_device().multiprocessors), rows, n, k));
+      most = std::max(most, planned_scratch(plan_product(p, multiprocessors), rows, n, k));
     }
   }
   return most;
+}
+
+size_t gemm_scratch(int64_t rows, int64_t n, int64_t k) {
+  return most_scratch(rows, n, k, current_device().multiprocessors);
 }
 
 int gemm_planned(Stream stream, const GemmArgs& args, const Plan& plan) {
@@ -122,20 +126,27 @@ int gemm_planned(Stream stream, const GemmArgs& args, const Plan& plan) {
   if (planned_counters(plan, args.rows, args.n) > (args.counters ? kGemmCounters : 0)) {
     return int(cudaErrorInvalidValue);
   }
+  if ((args.norm && plan.norm && !norm_takes(args)) || (plan.split && !(args.scratch && aligned(args.scratch)))) {
+    return int(cudaErrorInvalidValue);
+  }
   return with_type(args.type, [&]<class T>() { return run<T>(stream, args, plan); });
 }
 
-int gemm(Stream stream, const GemmArgs& args) {
+Plan plan_gemm(const GemmArgs& args, int multiprocessors) {
   PlanFor p{!mma_takes(args), kMmaTileSet, args.rows, args.n, args.k};
   if (p.simt) p.tiles = args.type == Type::f32 ? kSimtTileSet<float> : kSimtTileSet<half>;
   p.may_split = args.scratch && aligned(args.scratch) && args.counters;
   p.norm = args.norm && norm_takes(args);
-  Plan plan = plan_product(p, current_device().multiprocessors);
+  Plan plan = plan_product(p, multiprocessors);
   if (plan.tile < 0) {  // more rows than there are counters for
     p.norm = p.may_split = false;
-    plan = plan_product(p, current_device().multiprocessors);
+    plan = plan_product(p, multiprocessors);
   }
-  return gemm_planned(stream, args, plan);
+  return plan;
+}
+
+int gemm(Stream stream, const GemmArgs& args) {
+  return gemm_planned(stream, args, plan_gemm(args, current_device().multiprocessors));
 }
 
 }  // namespace caracal::kernels::cuda

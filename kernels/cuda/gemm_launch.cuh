@@ -15,8 +15,11 @@ template <class Tile, class T, class Rows>
 int launch_tile(Stream stream, Product<T, Rows> p, int64_t capacity, int64_t depth) {
   const dim3 grid(unsigned((capacity + Tile::kRows - 1) / Tile::kRows),
                   unsigned((p.epilogue.cols + Tile::kCols - 1) / Tile::kCols), unsigned(depth));
-  // Those after which no block waits for a place.
-  p.norm.patient_from = int64_t(grid.x) * grid.y * grid.z - int64_t(current_device().multiprocessors) * Tile::kBlocks;
+  // Only of the last that are on the device at once: before, a block that waits may keep another from its place.
+  const Device& device = current_device();
+  const int64_t present =
+      device.multiprocessors * blocks_at_once(Tile::kBlocks, Tile::kShared, device.shared_bytes, device.major);
+  p.norm.patient_from = int64_t(grid.x) * grid.y * grid.z - present;
   if constexpr (requires { Tile::kStages; }) {
     return launch(stream, mma_kernel<T, Tile, Rows>, grid, dim3(Tile::kThreads), Tile::kShared, p);
   } else {

@@ -8,7 +8,8 @@ namespace caracal::kernels::cuda {
 template <int Rows, int Cols, int WarpRows, int WarpCols, int Depth, int Stages, int Blocks, bool Totals>
 struct MmaTile {
   static constexpr int kRows = Rows, kCols = Cols, kWarpRows = WarpRows, kWarpCols = WarpCols;
-  static constexpr int kDepth = Depth, kStages = Stages, kBlocks = Blocks;  // kBlocks: a multiprocessor at least
+  static constexpr int kDepth = Depth, kStages = Stages;
+  static constexpr int kBlocks = Blocks;  // whose registers a multiprocessor has, if not their shared memory
   static constexpr bool kTotals = Totals;
   static constexpr int kThreads = 32 * (Rows / WarpRows) * (Cols / WarpCols);
   static constexpr int kChunks = Depth / 8, kStep = kThreads / kChunks;  // threads copy kStep rows at once

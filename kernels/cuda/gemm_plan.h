@@ -108,10 +108,22 @@ Plan plan_product(const PlanFor& product, int multiprocessors);
 bool mma_takes(const GemmArgs& args);
 /// Whether a product can normalise the rows of c, if that is asked for; else layer_norm() does it.
 bool norm_takes(const GemmArgs& args);
+/// What gemm() does, and the most scratch that it may want for any type, on a device of so many multiprocessors.
+Plan plan_gemm(const GemmArgs& args, int multiprocessors);
+size_t most_scratch(int64_t rows, int64_t n, int64_t k, int multiprocessors);
+
+/// How many blocks a multiprocessor holds at once, at least: as many as their registers allow (`most`) and shared
+/// memory, of which a block may have most_shared. From sm_80 on the driver takes 1 KB more for each, and has 1 KB more.
+constexpr int64_t blocks_at_once(int64_t most, size_t shared, size_t most_shared, int major) {
+  const size_t own = major >= 8 ? 1024 : 0;
+  const int64_t fit = int64_t((most_shared + own) / (shared + own));
+  return fit < 1 ? 1 : fit < most ? fit : most;
+}
+
 /// Of GemmArgs::counters, how many a plan uses.
 int64_t planned_counters(const Plan& plan, int64_t rows, int64_t n);
 
-/// gemm() by a plan of the caller's, and scratch for it.
+/// gemm() by a plan of the caller's, and scratch for it. A plan that the arguments do not allow is refused.
 int gemm_planned(Stream stream, const GemmArgs& args, const Plan& plan);
 size_t planned_scratch(const Plan& plan, int64_t rows, int64_t n, int64_t k);
 

@@ -68,7 +68,7 @@ struct Norm {
   T* to;  // null: there is none
   const float *weight, *bias;
   double eps;
-  int64_t patient_from;  // blocks from this number on wait for each other a little
+  int64_t patient_from;  // blocks from this number on, the last to be on the device, wait for each other a little
 };
 
 /// Rows that a warp normalises at once: as many as 64 registers hold.

@@ -3,6 +3,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 
 #include <caracal/kernels/cuda/gemm_plan.h>
 #include <caracal/tests/kernels/testing.h>
@@ -32,7 +33,7 @@ struct Problem {
   }
 
   /// Where the norm of the rows of c goes.
-  enum class To { nowhere, apart, c, residual };
+  enum class To { nowhere, apart, c, residual, a };
   struct Result {
     std::vector<uint8_t> c, norm;  // bytes, whole rows of ldc
   };
@@ -56,11 +57,12 @@ struct Problem {
     args.activation = act(activation), args.residual_first = residual_first;
     args.scratch = size ? memory.data() : nullptr;
     args.counters = counters ? counts.data() : nullptr;
-    const Numbers& norm = to == To::c ? c : to == To::residual ? on_r : apart;
+    const Numbers& norm = to == To::c ? c : to == To::residual ? on_r : to == To::a ? on_a : apart;
     if (to != To::nowhere) args.norm = norm, args.norm_weight = weight, args.norm_bias = shift, args.norm_eps = 1e-5;
     for (int i = 0; i < times; i++) {
       if (in_place) c.upload(r);
       if (to == To::residual) on_r.upload(r);
+      if (to == To::a) on_a.upload(a);
       EXPECT_CUDA(plan ? gemm_planned(nullptr, args, *plan) : table().gemm(nullptr, args));
       EXPECT_CUDA(table().synchronize(nullptr));
     }
@@ -334,6 +336,8 @@ TEST_P(GemmNorm, InPlaceAndOverTheResidual) {
       expect_norm(p, {}, to, 3);
     }
   }
+  Problem over_a(GetParam(), 70, 72, 64, 8);  // lda = n
+  expect_norm(over_a, {}, Problem::To::a, 3);
 }
 
 // Many blocks to a row, of which those that come last share the rows: on the shim, where some run at once.
@@ -402,6 +406,79 @@ TEST(Gemm, CountersAreEnoughOrNotNeeded) {
   EXPECT_NE(gemm_planned(nullptr, args, both), 0);  // too few
   args.rows = 64, args.ldc = 65, args.norm = &args;
   EXPECT_NE(gemm_planned(nullptr, args, {true, 1, false}), 0);
+}
+
+TEST(Gemm, PlansThatTheArgumentsDoNotAllowAreRefused) {
+  const DeviceArray<float> numbers(64 * 64), matrix(64 * 2048), vector(64), scratch(2 * 64 * 64);
+  const std::vector<uint32_t> zeros(kGemmCounters);
+  const DeviceArray<uint32_t> counters(zeros);
+  GemmArgs args{};
+  args.type = Type::f32, args.c = numbers, args.a = args.w = matrix;
+  args.rows = args.n = args.ldc = 64, args.k = args.lda = 2048;
+  args.norm = numbers, args.norm_weight = args.norm_bias = vector;
+  args.scratch = scratch, args.counters = counters;
+  const Plan split{true, 1, true}, norm{true, 1, false, true};
+  EXPECT_CUDA(gemm_planned(nullptr, args, split));
+  EXPECT_CUDA(gemm_planned(nullptr, args, norm));
+  auto refused = [&](const Plan& plan, auto change) {
+    GemmArgs other = args;
+    change(other);
+    return gemm_planned(nullptr, other, plan) != 0;
+  };
+  EXPECT_TRUE(refused(split, [](GemmArgs& a) { a.scratch = nullptr; }));
+  EXPECT_TRUE(refused(split, [](GemmArgs& a) { a.scratch = static_cast<float*>(a.scratch) + 1; }));
+  EXPECT_TRUE(refused(split, [](GemmArgs& a) { a.counters = nullptr; }));
+  EXPECT_TRUE(refused(norm, [](GemmArgs& a) { a.norm_bias++; }));
+  EXPECT_TRUE(refused(norm, [](GemmArgs& a) { a.n = a.ldc = 63; }));
+  EXPECT_TRUE(refused(norm, [](GemmArgs& a) { a.n = a.ldc = 1032; }));
+  EXPECT_TRUE(refused(norm, [](GemmArgs& a) { a.counters = nullptr; }));
+  EXPECT_FALSE(refused(norm, [](GemmArgs& a) { a.norm = nullptr, a.norm_bias++; }));  // none is asked for
+  EXPECT_EQ(counters.download(), zeros);
+}
+
+TEST(Gemm, ScratchIsEnoughForWhateverPlanIsTaken) {
+  alignas(16) static char somewhere[32];
+  int64_t split = 0;
+  for (const Type type : kTypes) {
+    for (const bool aligned : {true, false}) {  // else without mma.sync
+      for (const bool norm : {false, true}) {
+        GemmArgs args{};
+        args.type = type, args.c = args.scratch = args.counters = somewhere;
+        args.a = args.w = somewhere + (aligned ? 0 : 4);
+        if (norm) args.norm = somewhere;
+        for (const int64_t rows : {1, 16, 17, 100, 128, 500, 3000, 70000, 1 << 20}) {
+          for (const int64_t n : {8, 20, 384, 768, 1024, 3072}) {
+            for (const int64_t k : {1032, 1536, 3072, 4096, 5003}) {
+              args.rows = rows, args.n = args.ldc = n, args.k = args.lda = k;
+              for (int multiprocessors = 1; multiprocessors <= 200; multiprocessors += 1 + multiprocessors / 12) {
+                const Plan plan = plan_gemm(args, multiprocessors);
+                ASSERT_GE(plan.tile, 0);
+                ASSERT_LE(planned_counters(plan, rows, n), kGemmCounters);
+                ASSERT_GE(most_scratch(rows, n, k, multiprocessors), planned_scratch(plan, rows, n, k))
+                    << name_of(type) << " aligned " << aligned << " norm " << norm << " " << rows << "x" << n << "x"
+                    << k << " on " << multiprocessors;
+                split += plan.split;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(split, 1000);
+}
+
+TEST(Gemm, BlocksOnAMultiprocessor) {
+  auto of = [](int64_t most, size_t shared, int capability) {
+    const int64_t kilobytes = capability == 75 ? 64 : capability == 80 ? 163 : capability == 90 ? 227 : 99;
+    return blocks_at_once(most, shared, size_t(kilobytes) << 10, capability / 10);
+  };
+  for (const auto& [capability, wide, usual] :
+       {std::tuple(75, 1, 1), std::tuple(80, 2, 3), std::tuple(86, 1, 2), std::tuple(89, 1, 2), std::tuple(90, 3, 4)}) {
+    EXPECT_EQ(of(4, 64 << 10, capability), wide) << capability;
+    EXPECT_EQ(of(4, 48 << 10, capability), usual) << capability;
+    EXPECT_EQ(of(2, 8 << 10, capability), 2) << capability;
+  }
 }
 
 TEST(Gemm, SlicesFollowFromK) {
