@@ -167,7 +167,9 @@ Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const Relative
 namespace {
 
 // Whether a norm can be the end of the product before it: it is of what that gives, and where it goes lies apart from
-// what the product still reads when a block of rows is done, or has the same rows in the same place.
+// what the product still reads when a block of rows is done, or has the same rows in the same place. Weights, biases
+// and counters need no look: they are allocations of the model's and the workspace's own, and where a norm goes is the
+// arena's.
 bool joins(const Ctx& ctx, const kernels::cuda::LayerNormArgs& norm, const kernels::cuda::GemmArgs& product) {
   const int64_t rows = product.rows, cols = product.n, size = int64_t(size_of(ctx.cuda()->numbers()));
   if (norm.x != product.c || norm.rows != rows || norm.cols != cols || product.ldc != cols || product.norm != nullptr ||

@@ -266,6 +266,30 @@ TEST_F(Joining, NothingThatWouldBeWrong) {
   const auto some_apart = separately(some);
   EXPECT_EQ(together(some), some_apart);
   EXPECT_EQ(launches, 2);
+  // Whoever takes c before it is normalised in place.
+  auto in_place = [&](Ctx& ctx, auto between) {
+    Tensor c = linear(ctx, to_device(ctx, x), square);
+    between();
+    const Tensor copy = concat_columns(ctx, {&c});
+    layer_norm(ctx, c, norm, &c);
+    return concat_columns(ctx, {&copy, &c});
+  };
+  const auto in_place_apart = separately(in_place);
+  EXPECT_EQ(together(in_place), in_place_apart);
+  EXPECT_EQ(launches, 1 + 1 + 1 + 2);
+  std::vector<float> fetched;
+  auto fetched_first = [&](Ctx& ctx, auto between) {
+    Tensor c = linear(ctx, to_device(ctx, x), square);
+    between();
+    ctx.fetch(c, [&](const Tensor& t) { fetched.assign(t.data<float>(), t.data<float>() + t.numel()); });
+    return layer_norm(ctx, c, norm, &c);
+  };
+  const auto fetched_apart = separately(fetched_first);
+  const std::vector<float> fetched_before = fetched;
+  EXPECT_EQ(together(fetched_first), fetched_apart);
+  EXPECT_EQ(launches, 2);
+  EXPECT_EQ(fetched, fetched_before);
+  EXPECT_NE(fetched, fetched_apart);
   // Where the product reads other rows.
   for (const bool residual : {false, true}) {
     auto shifted = [&](Ctx& ctx, auto between) {
@@ -280,6 +304,53 @@ TEST_F(Joining, NothingThatWouldBeWrong) {
     EXPECT_EQ(together(shifted), apart);
     EXPECT_EQ(launches, 3);
   }
+}
+
+// More columns than a warp's registers hold: gemm() calls layer_norm() itself.
+TEST_F(Joining, WideRows) {
+  const Linear widening = pack_linear(*runtime, store, {random({kWide, kCols})}, {random({kWide})});
+  const LayerNorm wide_norm{store.place(random({kWide}), DType::F32), store.place(random({kWide}), DType::F32), 1e-5f};
+  const Tensor x = random({kRows, kCols});
+  const auto apart = run([&](Ctx& ctx) {
+    const Tensor on = to_device(ctx, x), c = linear(ctx, on, widening);
+    linear(ctx, on, square);
+    return layer_norm(ctx, c, wide_norm);
+  });
+  EXPECT_EQ(launches, 3);
+  EXPECT_EQ(run([&](Ctx& ctx) { return layer_norm(ctx, linear(ctx, to_device(ctx, x), widening), wide_norm); }), apart);
+  EXPECT_EQ(launches, 2);
+}
+
+TEST_F(Joining, OnlyALaunchOfTheKernelThatIsAskedFor) {
+  using kernels::cuda::Cuda;
+  using kernels::cuda::GemmArgs;
+  using kernels::cuda::LayerNormArgs;
+  const auto gemm = [&] { return workspace.last_launch<&Cuda::gemm, GemmArgs>(); };
+  const auto layer_norm = [&] { return workspace.last_launch<&Cuda::layer_norm, LayerNormArgs>(); };
+  workspace.begin(DType::F32);
+  EXPECT_EQ(gemm(), nullptr);
+  GemmArgs product{};
+  product.rows = 5;
+  workspace.launch<&Cuda::gemm>(product);
+  ASSERT_NE(gemm(), nullptr);
+  EXPECT_EQ(gemm()->rows, 5);
+  EXPECT_EQ(layer_norm(), nullptr);
+  LayerNormArgs norm_of_it{};
+  norm_of_it.rows = 6;
+  workspace.launch<&Cuda::layer_norm>(norm_of_it);
+  EXPECT_EQ(gemm(), nullptr);
+  ASSERT_NE(layer_norm(), nullptr);
+  EXPECT_EQ(layer_norm()->rows, 6);
+  workspace.launch<&Cuda::gemm>(product);
+  int there = 0;
+  workspace.copy(&there, &there, sizeof there);
+  EXPECT_EQ(gemm(), nullptr);
+  workspace.launch<&Cuda::gemm>(product);
+  workspace.fill_zero(&there, sizeof there);
+  EXPECT_EQ(gemm(), nullptr);
+  workspace.launch<&Cuda::gemm>(product);
+  workspace.begin(DType::F32);
+  EXPECT_EQ(gemm(), nullptr);
 }
 
 }  // namespace
