@@ -66,7 +66,11 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
   args.k = args.lda = weights.in_features;
   args.rows = x.size(0);
   args.activation = act(options.activation);
-  args.scratch = ctx.scratch(ctx.cuda()->device().table().gemm_scratch(args.rows, args.n, args.k));
+  if (const size_t bytes = ctx.cuda()->device().table().gemm_scratch(args.rows, args.n, args.k); bytes > 0) {
+    ctx.empty({args.rows, args.n});  // where a norm of the result goes may not be scratch: see joins()
+    args.scratch = ctx.scratch(bytes);
+  }
+  args.counters = ctx.cuda()->counters();
   ctx.cuda()->launch<&Cuda::gemm>(args);
   return out;
 }
@@ -139,6 +143,32 @@ Tensor relative_bias(Ctx& ctx, const Ragged& sequences, std::span<const Relative
   return out;
 }
 
+namespace {
+
+// Whether a norm can be the end of the product before it: it is of what that gives, and where it goes lies apart from
+// what the product still reads when a block of rows is done, or has the same rows in the same place. Weights, biases
+// and counters need no look: they are allocations of the model's and the workspace's own, and where a norm goes is the
+// arena's.
+bool joins(const Ctx& ctx, const kernels::cuda::LayerNormArgs& norm, const kernels::cuda::GemmArgs& product) {
+  const int64_t rows = product.rows, cols = product.n, size = int64_t(size_of(ctx.cuda()->numbers()));
+  if (norm.x != product.c || norm.rows != rows || norm.cols != cols || product.ldc != cols || product.norm != nullptr ||
+      norm.type != product.type || norm.activation != act(Activation::none))
+    return false;
+  const auto to = uintptr_t(norm.out);
+  auto apart = [&](const void* p, int64_t bytes) {
+    return p == nullptr || uintptr_t(p) + uintptr_t(bytes) <= to || to + uintptr_t(rows * cols * size) <= uintptr_t(p);
+  };
+  auto apart_or_same = [&](const void* p, int64_t pitch, int64_t width) {
+    return (p == norm.out && pitch == cols) || apart(p, ((rows - 1) * pitch + width) * size);
+  };
+  const size_t scratch =
+      product.scratch != nullptr ? ctx.cuda()->device().table().gemm_scratch(rows, cols, product.k) : 0;
+  return rows > 0 && apart_or_same(product.c, product.ldc, cols) && apart_or_same(product.a, product.lda, product.k) &&
+         apart_or_same(product.residual, product.ldr, cols) && apart(product.scratch, int64_t(scratch));
+}
+
+}  // namespace
+
 void layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor& out, Activation activation) {
   kernels::cuda::LayerNormArgs args{};
   args.type = type_of(ctx);
@@ -150,7 +180,11 @@ void layer_norm(Ctx& ctx, const Tensor& x, const LayerNorm& weights, Tensor& out
   args.cols = x.size(1);
   args.eps = double(weights.eps);
   args.activation = act(activation);
-  ctx.cuda()->launch<&Cuda::layer_norm>(args);
+  auto* product = ctx.cuda()->last_launch<&Cuda::gemm, kernels::cuda::GemmArgs>();
+  if (product == nullptr || !joins(ctx, args, *product)) return ctx.cuda()->launch<&Cuda::layer_norm>(args);
+  product->norm = args.out;
+  product->norm_weight = args.weight, product->norm_bias = args.bias;
+  product->norm_eps = args.eps;
 }
 
 Tensor embedding_norm(Ctx& ctx, std::initializer_list<Lookup> parts, const LayerNorm& weights) {

@@ -31,6 +31,9 @@ CudaWorkspace::CudaWorkspace(std::shared_ptr<const CudaDevice> device)
       arena_([d = device_](size_t bytes) { return d->allocate(bytes); }),
       staging_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }),
       fetched_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }) {
+  const std::vector<uint32_t> zeros(size_t(kernels::cuda::kGemmCounters));  // as each kernel leaves them
+  counters_ = device_->allocate(zeros.size() * sizeof(uint32_t));
+  device_->check(device_->table().upload(counters_.get(), zeros.data(), zeros.size() * sizeof(uint32_t)), "upload");
   device_->check(device_->table().create_stream(&stream_), "create_stream");
 }
 
@@ -56,10 +59,10 @@ void CudaWorkspace::begin(DType numbers) {
 }
 
 void CudaWorkspace::note(const Launch& launch, const void* args) {
-  const size_t at = launches_.size();
-  launches_.resize(at + sizeof launch + launch.size);
-  std::memcpy(launches_.data() + at, &launch, sizeof launch);
-  std::memcpy(launches_.data() + at + sizeof launch, args, launch.size);
+  last_ = launches_.size();
+  launches_.resize(last_ + sizeof launch + launch.size);
+  std::memcpy(launches_.data() + last_, &launch, sizeof launch);
+  std::memcpy(launches_.data() + last_ + sizeof launch, args, launch.size);
 }
 
 const CudaWorkspace::Work CudaWorkspace::kFillZero{

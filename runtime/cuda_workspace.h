@@ -46,6 +46,11 @@ class CudaWorkspace {
   /// Notes the launch of a kernel: launch<&Cuda::layer_norm>(args).
   template <auto Kernel, class Args>
   void launch(const Args& args);
+  /// What was noted last, to be changed by who notes next; null if it was not a launch of this kernel.
+  template <auto Kernel, class Args>
+  Args* last_launch();
+  /// GemmArgs::counters, for all products of the workspace.
+  void* counters() const noexcept { return counters_.get(); }
   /// Notes memory of 0s, and a copy between any two places, of which the CPU's is pinned.
   void fill_zero(void* memory, size_t bytes);
   void copy(void* to, const void* from, size_t bytes);
@@ -119,7 +124,10 @@ class CudaWorkspace {
   std::array<const void*, 4> bases() const { return {arena_.base(), staging_.base(), fetched_.base(), twin_.get()}; }
   std::array<const void*, 4> bases_{};  // of the memory that graphs were captured with
 
+  std::shared_ptr<void> counters_;
+
   std::vector<std::byte> launches_;
+  size_t last_ = 0;  // where the last one of them begins
   std::vector<Place> places_;
   std::vector<Fetched> receivers_;
   std::list<Captured> graphs_;  // last used first
@@ -177,6 +185,14 @@ template <auto Kernel, class Args>
 void CudaWorkspace::launch(const Args& args) {
   static_assert(std::is_trivially_copyable_v<Args> && sizeof(Args) % 8 == 0);
   note({&kWork<Kernel, Args>, sizeof args}, &args);
+}
+
+template <auto Kernel, class Args>
+Args* CudaWorkspace::last_launch() {
+  if (launches_.empty()) return nullptr;
+  const auto* launch = reinterpret_cast<const Launch*>(launches_.data() + last_);
+  return launch->work == &kWork<Kernel, Args> ? reinterpret_cast<Args*>(launches_.data() + last_ + sizeof *launch)
+                                              : nullptr;
 }
 
 /// The idle workspaces of a model on a device.

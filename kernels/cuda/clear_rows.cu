@@ -1,6 +1,6 @@
 // Clears what sequences have behind their lengths: frames that a mask leaves out.
+#include <caracal/kernels/cuda/pieces.cuh>
 #include <caracal/kernels/cuda/sequences.cuh>
-#include <caracal/kernels/cuda/vectors.cuh>
 
 namespace caracal::kernels::cuda {
 namespace {

@@ -1,8 +1,8 @@
-// Convolutions of images and of sequences, as products of windows: the kernels of gemm.cuh over rows that are windows,
+// Convolutions of images and of sequences, as products of windows: the kernels of gemm.cu over rows that are windows,
 // which are never written down. One chain along k: there is no scratch, and no slices.
 #include <algorithm>
 
-#include <caracal/kernels/cuda/gemm.cuh>
+#include <caracal/kernels/cuda/gemm_launch.cuh>
 
 namespace caracal::kernels::cuda {
 
@@ -12,6 +12,7 @@ namespace {
 /// along x first. Where there is no padding beside x and nothing lies between its taps, a line of them is one tap.
 template <class T>
 struct WindowRows {
+  static constexpr bool kTogether = false;
   const T* x;
   const int64_t *in_offsets, *in_lengths, *out_offsets;  // of sequences; null for images
   int batch, rows, height, width, out_width, out_pixels;
@@ -115,10 +116,7 @@ int run(Stream stream, const ConvolutionArgs& args, const Plan& plan) {
   e.activation = args.activation, e.residual_first = args.residual_first != 0;
   e.vector = aligned(args.out) && aligned(args.bias) && aligned(args.residual) && args.out_channels % kNumbers == 0 &&
              (args.groups == 1 || e.cols % kNumbers == 0);
-  if constexpr (!std::is_same_v<T, float>) {
-    if (!plan.simt) return launch_mma<kMmaTileSet>(stream, plan.tile, p, args.rows, args.groups);
-  }
-  return launch_simt<kSimtTileSet<T>>(stream, plan.tile, p, args.rows, args.groups);
+  return launch_plan<kMmaTileSet>(stream, plan, p, args.rows, args.groups);
 }
 
 }  // namespace

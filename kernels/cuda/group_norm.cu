@@ -1,7 +1,7 @@
 // Group norm over the rows of sequences, in place: statistics of the columns of blocks of rows, which are added up for
 // each group, then a scale and a shift for each column.
+#include <caracal/kernels/cuda/pieces.cuh>
 #include <caracal/kernels/cuda/sequences.cuh>
-#include <caracal/kernels/cuda/vectors.cuh>
 
 namespace caracal::kernels::cuda {
 namespace {

@@ -106,7 +106,7 @@ __global__ void image_rows_kernel(const __grid_constant__ ImageRowsArgs a) {
   });
 }
 
-__device__ void load_values(float (&v)[8], const float* p) { load8(p, v); }
+__device__ void load_values(float (&v)[8], const float* p) { load_vector(v, p); }
 __device__ void load_values(float (&v)[8], const uint8_t* p) {
   const uint2 bytes = *reinterpret_cast<const uint2*>(p);
 #pragma unroll
@@ -139,8 +139,7 @@ __global__ void image_rows_of_colors_kernel(const __grid_constant__ ImageRowsArg
 
 template <class T, class Value>
 int image_rows_of(Stream stream, const ImageRowsArgs& a) {
-  if (a.channels == 3 && a.pixels % 8 == 0 && packs_of_8(static_cast<const float*>(a.images), 8) &&
-      packs_of_8(static_cast<const T*>(a.out), 8))
+  if (a.channels == 3 && a.pixels % 8 == 0 && aligned_rows<float>(a.images, 8) && aligned_rows<T>(a.out, 8))
     return launch_images(stream, image_rows_of_colors_kernel<T, Value>, a.pixels / 8, a.batch, a);
   return launch_images(stream, image_rows_kernel<T, Value>, a.pixels, a.batch, a);
 }

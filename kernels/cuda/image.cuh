@@ -1,7 +1,7 @@
 // What the kernels over images of one size share: the grid, an item of work a thread.
 #pragma once
 
-#include <caracal/kernels/cuda/vectors.cuh>
+#include <caracal/kernels/cuda/pieces.cuh>
 
 namespace caracal::kernels::cuda {
 

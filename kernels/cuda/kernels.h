@@ -25,7 +25,10 @@ enum class Type : int64_t { f32, f16, bf16 };
 enum class Act : int64_t {};
 inline Act act(Activation activation) { return Act(int64_t(activation)); }
 
-/// c = act(a · wᵀ + bias) + residual, or act(… + residual) with residual_first.
+/// How many GemmArgs::counters there are.
+inline constexpr int64_t kGemmCounters = 1 << 14;
+/// c = act(a · wᵀ + bias) + residual, or act(… + residual) with residual_first. Then, if `norm` is not null, the layer norm
+/// of each row of c, with the bits of layer_norm().
 struct GemmArgs {
   Type type;
   void* c;                  // (rows, n), rows ldc apart
@@ -35,7 +38,11 @@ struct GemmArgs {
   int64_t ldc, lda, ldr, rows, n, k;
   Act activation;
   int64_t residual_first;
-  void* scratch;  // gemm_scratch(rows, n, k) bytes
+  void* scratch;   // gemm_scratch(rows, n, k) bytes
+  void* counters;  // kGemmCounters of 4 bytes, 0 before and after, of one stream's kernels alone; null: slower, same bits
+  void* norm;      // (rows, n), or null, if ldc = n; may be c, the residual if ldr = n, a if lda = n; else apart from all
+  const float *norm_weight, *norm_bias;  // (n)
+  double norm_eps;
 };
 
 /// Convolution of `batch` images or sequences, channels last. Of images all have one size; sequence b is in_lengths[b]

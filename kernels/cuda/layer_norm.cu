@@ -1,26 +1,27 @@
 // layer_norm: act((x - mean) / sqrt(var + eps) · weight + bias) for each row, var = Σ (x - mean)² / cols in a second
 // pass, as on the CPU. A warp keeps a row in its registers; rows of more than 1024 columns or odd alignment have a
 // block each and are read three times (from L1 but the first time). embedding_norm is the same, of rows that are sums.
-#include <caracal/kernels/cuda/pieces.cuh>
+#include <caracal/kernels/cuda/norm.cuh>
 
 namespace caracal::kernels::cuda {
 namespace {
 
-constexpr int kMostPieces = 4;  // of a lane
-
 /// A row of x.
 template <class T>
 struct RowOf {
+  using Number = T;
   const T* x;
   __device__ RowOf(const LayerNormArgs& args, int64_t row) : x(static_cast<const T*>(args.x) + row * args.cols) {}
   __device__ void load(float (&v)[kPiece], int64_t c, int64_t n, bool aligned) const {
     load_piece(v, x + c, n, aligned);
   }
+  __device__ void load(Piece<T>& piece, int c) const { piece.load(x + c); }
 };
 
 /// A sum of rows of tables. Negative ids, of rows that belong to no sequence, name row 0.
 template <class T>
 struct SumOf {
+  using Number = float;
   const T* of[kEmbeddings];
   __device__ SumOf(const EmbeddingNormArgs& args, int64_t row) {
 #pragma unroll
@@ -40,54 +41,49 @@ struct SumOf {
       for (int j = 0; j < kPiece; j++) v[j] += x[j];
     }
   }
+  __device__ void load(Piece<float>& piece, int c) const {
+    float v[kPiece];
+    load(v, c, kPiece, true);
+#pragma unroll
+    for (int j = 0; j < kPiece; j++) piece.packs[j / 4].x[j % 4] = v[j];
+  }
 };
 
-__device__ float reciprocal_deviation(float squares, int64_t cols, double eps) {
-  return 1.0f / sqrtf(squares / float(cols) + float(eps));
-}
-
-/// Lane l has the pieces l, l + 32, …, `pieces` of them at most.
+/// A warp for each row.
 template <class T, template <class> class Row, int pieces, Activation activation, class Args>
 __global__ void norm_in_registers(const __grid_constant__ Args args) {
   const int64_t row = int64_t(blockIdx.x) * blockDim.y + threadIdx.y;
   const int first = int(threadIdx.x) * kPiece, cols = int(args.cols);
-  float x[pieces][kPiece], weight[pieces][kPiece], bias[pieces][kPiece];
+  float weight[pieces][kPiece], bias[pieces][kPiece];
   // No kernel before this one writes weights: they are on their way while it ends.
 #pragma unroll
   for (int i = 0; i < pieces; i++) {
     const int c = first + i * kWarp * kPiece;
-    if (c < cols) load8(args.weight + c, weight[i]), load8(args.bias + c, bias[i]);
+    if (c < cols) load_vector(weight[i], args.weight + c), load_vector(bias[i], args.bias + c);
   }
   wait_for_previous();
   start_next();
   if (row >= args.rows) return;  // the whole warp
 
   const Row<T> from(args, row);
-  float sum = 0.0f, squares = 0.0f;
+  Piece<typename Row<T>::Number> x[1][pieces];
 #pragma unroll
   for (int i = 0; i < pieces; i++) {
     const int c = first + i * kWarp * kPiece;
-    if (c < cols) from.load(x[i], c, kPiece, true);
+    if (c < cols) from.load(x[0][i], c);
   }
-#pragma unroll
-  for (int i = 0; i < pieces; i++)
-    if (first + i * kWarp * kPiece < cols) sum += sum_piece(x[i]);
-  const float mean = warp_sum(sum) / float(cols);
-#pragma unroll
-  for (int i = 0; i < pieces; i++)
-    if (first + i * kWarp * kPiece < cols) squares += sum_squares_piece(x[i], mean, kPiece);
-  const float scale = reciprocal_deviation(warp_sum(squares), cols, args.eps);
-
   T* out = static_cast<T*>(args.out) + row * args.cols;
+  norm_rows(
+      x, cols, args.eps,
+      [&](int i, float(&w)[kPiece], float(&b)[kPiece]) {
 #pragma unroll
-  for (int i = 0; i < pieces; i++) {
-    const int c = first + i * kWarp * kPiece;
-    if (c >= cols) continue;
+        for (int j = 0; j < kPiece; j++) w[j] = weight[i][j], b[j] = bias[i][j];
+      },
+      [&](int, int i, float(&y)[kPiece]) {
 #pragma unroll
-    for (int j = 0; j < kPiece; j++)
-      x[i][j] = activate(fmaf((x[i][j] - mean) * scale, weight[i][j], bias[i][j]), Act(int64_t(activation)));
-    store8(out + c, x[i]);
-  }
+        for (int j = 0; j < kPiece; j++) y[j] = activate(y[j], Act(int64_t(activation)));
+        store_vector(out + first + i * kWarp * kPiece, y);
+      });
 }
 
 /// The same sums in the same order, of any row.
@@ -139,7 +135,7 @@ template <class T, template <class> class Row, class Args>
 int norm(Stream stream, const Args& args, Act activation, bool aligned) {
   aligned = aligned && aligned_rows<T>(args.out, args.cols) && aligned_rows<float>(args.weight, 0) &&
             aligned_rows<float>(args.bias, 0);
-  if (aligned && args.cols % kPiece == 0 && args.cols <= kMostPieces * kColumnsOfWarp) {
+  if (aligned && fits_registers(args.cols)) {
     if (activation == act(Activation::none)) return in_registers<T, Row, Activation::none>(stream, args);
     if constexpr (std::is_same_v<Args, LayerNormArgs>)
       if (activation == act(Activation::gelu)) return in_registers<T, Row, Activation::gelu>(stream, args);

@@ -4,8 +4,8 @@
 // scale; the products of windows, less the taps' means, and weights, scaled.
 #include <algorithm>
 
+#include <caracal/kernels/cuda/pieces.cuh>
 #include <caracal/kernels/cuda/sequences.cuh>
-#include <caracal/kernels/cuda/vectors.cuh>
 #include <caracal/kernels/cuda/window_sums.cuh>
 
 namespace caracal::kernels::cuda {
@@ -186,8 +186,8 @@ template <class T>
 int normalized_conv1d_of(Stream stream, const NormalizedConv1dArgs& a) {
   const unsigned rows = unsigned(count_blocks<kOutRows>(a.tokens, a.batch));
   auto tiles = [&](int64_t channels) { return unsigned((a.channels + channels - 1) / channels); };
-  if (a.kernel == 10 && a.channels % 8 == 0 && packs_of_8(static_cast<T*>(a.out), 8) &&
-      packs_of_8(static_cast<float*>(a.scratch), 8) && packs_of_8(a.bias, 8)) {
+  if (a.kernel == 10 && a.channels % 8 == 0 && aligned_rows<T>(a.out, 8) && aligned_rows<float>(a.scratch, 8) &&
+      aligned_rows<float>(a.bias, 8)) {
     const dim3 grid(rows, tiles(std::min<int64_t>(8 * kThreads, a.channels)));
     return launch(stream, normalized_conv1d_kernel<T, 10>, grid, dim3(kThreads), 0, a);
   }

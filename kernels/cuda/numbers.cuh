@@ -1,5 +1,4 @@
-// Numbers in kernels: reading and writing float32, float16 and bfloat16, activations, sums and maxima of warps and
-// blocks.
+// Numbers in kernels: reading and writing float32, float16 and bfloat16, activations, sums of warps and blocks.
 #pragma once
 
 #include <math.h>
@@ -55,28 +54,30 @@ __device__ __forceinline__ void store(T* p, float x) {
   *p = from_float<T>(x);
 }
 
-/// N numbers that are read and written at once; N · sizeof(T) = 4, 8 or 16 bytes, at an address that they divide.
+/// N numbers that are read and written at once; N · sizeof(T) = 2, 4, 8 or 16 bytes, at an address that they divide.
 template <class T, int N>
 struct alignas(N * sizeof(T)) Pack {
   T x[N];
 };
 
-/// 8 numbers at a 16-byte aligned address.
-template <class T>
-__device__ __forceinline__ void load8(const T* p, float (&x)[8]) {
-  constexpr int n = 16 / sizeof(T);
+/// V = 8 numbers at a 16-byte aligned address, or 1 at any.
+template <int V, class T>
+__device__ __forceinline__ void load_vector(float (&x)[V], const T* p) {
+  static_assert(V == 8 || V == 1);
+  constexpr int n = V == 1 ? 1 : 16 / sizeof(T);
 #pragma unroll
-  for (int i = 0; i < 8; i += n) {
+  for (int i = 0; i < V; i += n) {
     const Pack<T, n> pack = *reinterpret_cast<const Pack<T, n>*>(p + i);
 #pragma unroll
     for (int j = 0; j < n; j++) x[i + j] = to_float(pack.x[j]);
   }
 }
-template <class T>
-__device__ __forceinline__ void store8(T* p, const float (&x)[8]) {
-  constexpr int n = 16 / sizeof(T);
+template <int V, class T>
+__device__ __forceinline__ void store_vector(T* p, const float (&x)[V]) {
+  static_assert(V == 8 || V == 1);
+  constexpr int n = V == 1 ? 1 : 16 / sizeof(T);
 #pragma unroll
-  for (int i = 0; i < 8; i += n) {
+  for (int i = 0; i < V; i += n) {
     Pack<T, n> pack;
 #pragma unroll
     for (int j = 0; j < n; j++) pack.x[j] = from_float<T>(x[i + j]);
@@ -84,9 +85,10 @@ __device__ __forceinline__ void store8(T* p, const float (&x)[8]) {
   }
 }
 
-/// Whether rows of `ld` numbers from p on can be read by load8; for host functions that choose a kernel.
+/// Whether all rows of a matrix, ld numbers apart, start at a multiple of 16 bytes; for host functions that choose a
+/// kernel.
 template <class T>
-inline bool packs_of_8(const T* p, int64_t ld) {
+inline bool aligned_rows(const void* p, int64_t ld) {
   return reinterpret_cast<uintptr_t>(p) % 16 == 0 && ld * int64_t(sizeof(T)) % 16 == 0;
 }
 
@@ -149,7 +151,7 @@ __host__ __device__ inline float activate(float x, Act act) {
   return x;
 }
 
-// Sums and maxima: one tree, so that equal numbers give equal bits.
+// Sums: one tree, so that equal numbers give equal bits.
 
 /// Of all 32 lanes' x, to all lanes; the warp is whole.
 __device__ __forceinline__ float warp_sum(float x) {
@@ -157,13 +159,6 @@ __device__ __forceinline__ float warp_sum(float x) {
   for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(0xffffffffu, x, distance);
   return x;
 }
-/// NaN if any is.
-__device__ __forceinline__ float warp_max(float x) {
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2) x = max_nan(x, __shfl_xor_sync(0xffffffffu, x, distance));
-  return x;
-}
-
 /// Of all threads of the block (x alone, whole warps), to all threads. Called by all of them.
 __device__ inline float block_sum(float x) {
   __shared__ float warps[32];
@@ -172,14 +167,6 @@ __device__ inline float block_sum(float x) {
   if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
   __syncthreads();
   return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? warps[threadIdx.x % 32] : 0.0f);
-}
-__device__ inline float block_max(float x) {
-  __shared__ float warps[32];
-  x = warp_max(x);
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
-  __syncthreads();
-  return warp_max(threadIdx.x % 32 < blockDim.x / 32 ? warps[threadIdx.x % 32] : -INFINITY);
 }
 
 }  // namespace caracal::kernels::cuda

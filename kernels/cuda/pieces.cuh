@@ -1,6 +1,9 @@
 // Rows in pieces of 8 columns, one piece a thread: 16-byte accesses where every row starts at a multiple of 16 bytes,
-// one number at a time elsewhere and at the end of a row.
+// one number at a time elsewhere and at the end of a row. And for kernels that are compiled for either: vectors of V
+// numbers, 8 or 1.
 #pragma once
+
+#include <initializer_list>
 
 #include <caracal/kernels/cuda/launch.cuh>
 
@@ -9,17 +12,11 @@ namespace caracal::kernels::cuda {
 inline constexpr int kPiece = 8, kWarp = 32;
 inline constexpr int64_t kColumnsOfWarp = kWarp * kPiece;  // in one step
 
-/// Whether all rows of a matrix, ld numbers apart, start at a multiple of 16 bytes.
-template <class T>
-bool aligned_rows(const void* x, int64_t ld) {
-  return packs_of_8(static_cast<const T*>(x), ld);
-}
-
 /// The next 8 of n numbers that are left of a row; 0 beyond.
 template <class T>
 __device__ void load_piece(float (&v)[kPiece], const T* x, int64_t n, bool aligned) {
   if (aligned && n >= kPiece) {
-    load8(x, v);
+    load_vector(v, x);
   } else {
 #pragma unroll
     for (int j = 0; j < kPiece; j++) v[j] = j < n ? load(x + j) : 0.0f;
@@ -28,7 +25,7 @@ __device__ void load_piece(float (&v)[kPiece], const T* x, int64_t n, bool align
 template <class T>
 __device__ void store_piece(T* out, const float (&v)[kPiece], int64_t n, bool aligned) {
   if (aligned && n >= kPiece) {
-    store8(out, v);
+    store_vector(out, v);
   } else {
 #pragma unroll
     for (int j = 0; j < kPiece; j++)
@@ -71,6 +68,35 @@ __device__ inline float sum_squares_piece(const float (&v)[kPiece], float center
     even = fmaf(a, a, even), odd = fmaf(b, b, odd);
   }
   return even + odd;
+}
+
+/// gelu, which everybody asks for, is chosen once for all of them; the others take turns in v[0], since only registers
+/// that are named at compile time are registers.
+template <int V>
+__device__ inline void activate_all(float (&v)[V], Act activation) {
+  constexpr Act kGelu = Act(int64_t(Activation::gelu)), kNone = Act(int64_t(Activation::none));
+  if (activation == kGelu) {
+#pragma unroll
+    for (int k = 0; k < V; k++) v[k] = activate(v[k], kGelu);
+  } else if (activation != kNone) {
+#pragma unroll 1
+    for (int k = 0; k < V; k++) {
+      const float y = activate(v[0], activation);
+#pragma unroll
+      for (int i = 1; i < V; i++) v[i - 1] = v[i];
+      v[V - 1] = y;
+    }
+  }
+}
+
+/// Calls f.operator()<T, 8>() where rows of `cols` numbers at all `pointers` can be read 8 at a time, else
+/// with 1.
+template <class F>
+int with_vectors(Type type, int64_t cols, std::initializer_list<const void*> pointers, F f) {
+  bool vectors = cols % 8 == 0;
+  for (const void* p : pointers) vectors = vectors && aligned_rows<char>(p, 0);
+  return with_type(type,
+                   [&]<class T>() { return vectors ? f.template operator()<T, 8>() : f.template operator()<T, 1>(); });
 }
 
 }  // namespace caracal::kernels::cuda

@@ -41,6 +41,13 @@ __device__ __forceinline__ void start_next() {
 #endif
 }
 
+/// What other blocks may be adding to, as it is now.
+__device__ __forceinline__ unsigned load_counter(const unsigned* global) {
+  unsigned x;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(x) : "l"(__cvta_generic_to_global(global)) : "memory");
+  return x;
+}
+
 __device__ __forceinline__ uint32_t shared_address(const void* shared) {
   return uint32_t(__cvta_generic_to_shared(shared));
 }
@@ -79,36 +86,12 @@ __device__ __forceinline__ void cp_async_wait() {
 #endif
 }
 
-/// Matrices of 8 rows of 16 bytes, each row somewhere in shared memory, 16-byte aligned: lane 8 i + j gives the address
-/// of row j of matrix i. r[i] = numbers 2t and 2t + 1 of row g of matrix i; _trans: of column g, rows 2t and 2t + 1.
-/// In x1 and x2 the addresses of the other lanes are not read from, but must be valid.
-__device__ __forceinline__ void ldmatrix_x1(uint32_t (&r)[1], const void* shared) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];"
-               : "=r"(r[0])
-               : "r"(shared_address(shared))
-               : "memory");
-}
-__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* shared) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(shared))
-               : "memory");
-}
+/// Four matrices of 8 rows of 16 bytes, each row somewhere in shared memory, 16-byte aligned: lane 8 i + j gives the
+/// address of row j of matrix i. r[i] = numbers 2t and 2t + 1 of row g of matrix i; _trans: of column g, rows 2t and
+/// 2t + 1.
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* shared) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(shared))
-               : "memory");
-}
-__device__ __forceinline__ void ldmatrix_x1_trans(uint32_t (&r)[1], const void* shared) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x1.trans.shared.b16 {%0}, [%1];"
-               : "=r"(r[0])
-               : "r"(shared_address(shared))
-               : "memory");
-}
-__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* shared) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
                : "r"(shared_address(shared))
                : "memory");
 }

@@ -3,6 +3,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 
 #include <caracal/kernels/cuda/gemm_plan.h>
 #include <caracal/tests/kernels/testing.h>
@@ -18,7 +19,7 @@ struct Problem {
   int64_t rows, n, k;
   int64_t lda, ldc, ldr;
   size_t misalign = 0;
-  bool bias = true, residual = false, residual_first = false, in_place = false, scratch = true;
+  bool bias = true, residual = false, residual_first = false, in_place = false, scratch = true, counters = true;
   Activation activation = Activation::none;
   std::vector<float> a, w, b, r;
 
@@ -31,15 +32,23 @@ struct Problem {
     r = rounded(type, random_floats(size_t(rows * ldr), 1.0f, 4));
   }
 
-  /// c, whole rows of ldc, as bytes; by the table's own choice without a plan.
-  std::vector<uint8_t> bytes(std::optional<Plan> plan = {}) const {
+  /// Where the norm of the rows of c goes.
+  enum class To { nowhere, apart, c, residual, a };
+  struct Result {
+    std::vector<uint8_t> c, norm;  // bytes, whole rows of ldc
+  };
+  /// By the table's own choice without a plan; `times` over, with the same counters.
+  Result run(std::optional<Plan> plan, To to, int times = 1) const {
     const Numbers on_a(type, a, misalign), on_w(type, w, misalign);
-    const DeviceArray<float> on_b(b, misalign);
+    const DeviceArray<float> on_b(b, misalign), weight(random_floats(size_t(n), 1.0f, 5), misalign),
+        shift(random_floats(size_t(n), 1.0f, 6), misalign);
     const Numbers on_r(type, r, misalign);
     const Numbers c(type, in_place ? r.size() : size_t(rows * ldc), misalign);
-    if (in_place) c.upload(r);
+    const Numbers apart(type, size_t(rows * ldc), misalign);
     const size_t size = !scratch ? 0 : plan ? planned_scratch(*plan, rows, n, k) : table().gemm_scratch(rows, n, k);
     const DeviceArray<uint8_t> memory(size);
+    const std::vector<uint32_t> zeros(counters ? size_t(kGemmCounters) : 0);
+    const DeviceArray<uint32_t> counts(zeros);
     GemmArgs args{};
     args.type = type, args.c = c, args.a = on_a, args.w = on_w;
     args.bias = bias ? on_b.data() : nullptr;
@@ -47,10 +56,23 @@ struct Problem {
     args.ldc = ldc, args.lda = lda, args.ldr = ldr, args.rows = rows, args.n = n, args.k = k;
     args.activation = act(activation), args.residual_first = residual_first;
     args.scratch = size ? memory.data() : nullptr;
-    EXPECT_CUDA(plan ? gemm_planned(nullptr, args, *plan) : table().gemm(nullptr, args));
-    EXPECT_CUDA(table().synchronize(nullptr));
-    return c.bytes();
+    args.counters = counters ? counts.data() : nullptr;
+    const Numbers& norm = to == To::c ? c : to == To::residual ? on_r : to == To::a ? on_a : apart;
+    if (to != To::nowhere) args.norm = norm, args.norm_weight = weight, args.norm_bias = shift, args.norm_eps = 1e-5;
+    for (int i = 0; i < times; i++) {
+      if (in_place) c.upload(r);
+      if (to == To::residual) on_r.upload(r);
+      if (to == To::a) on_a.upload(a);
+      EXPECT_CUDA(plan ? gemm_planned(nullptr, args, *plan) : table().gemm(nullptr, args));
+      EXPECT_CUDA(table().synchronize(nullptr));
+    }
+    EXPECT_EQ(counts.download(), zeros);
+    return {c.bytes(), norm.bytes()};
   }
+  std::vector<uint8_t> bytes(std::optional<Plan> plan = {}) const { return run(plan, To::nowhere).c; }
+
+  /// The same by a product that is not split, of the same instructions, and a layer norm of its own.
+  Result one_after_another(std::optional<Plan> plan) const;
 
   void check(std::optional<Plan> plan = {}) const {
     SCOPED_TRACE(testing::Message() << name_of(type) << " " << rows << "x" << n << "x" << k << " lda " << lda << " ldc "
@@ -100,6 +122,23 @@ std::vector<Plan> plans(Type type, int64_t k) {
     if (type == Type::f32 || tile == 1) add(true, tile, kSimtTiles[tile].slices);
   }
   return all;
+}
+
+Problem::Result Problem::one_after_another(std::optional<Plan> plan) const {
+  Problem alone = *this;
+  alone.scratch = alone.counters = false;
+  if (plan) {
+    for (const Plan& other : plans(type, k)) {
+      if (other.simt == plan->simt && !other.split) plan = other;
+    }
+  }
+  Result result{alone.bytes(plan), {}};
+  const DeviceArray<uint8_t> c(result.c), norm(result.c.size());
+  const DeviceArray<float> weight(random_floats(size_t(n), 1.0f, 5)), shift(random_floats(size_t(n), 1.0f, 6));
+  EXPECT_CUDA(table().layer_norm(nullptr, {type, norm, c, weight, shift, rows, n, 1e-5, act(Activation::none)}));
+  EXPECT_CUDA(table().synchronize(nullptr));
+  result.norm = norm.download();
+  return result;
 }
 
 TEST(Gemm, EveryTileAndItsEdges) {
@@ -243,6 +282,205 @@ TEST(Gemm, EveryPlanGivesTheSameBits) {
   for (const Plan& plan : plans(Type::f32, 16)) ASSERT_EQ(p.bytes(plan), std::vector<uint8_t>(size_t(3 * 5 * 4)));
 }
 
+// Norms of whole rows by the product itself, in place of a kernel of their own: the same bits.
+class GemmNorm : public testing::TestWithParam<Type> {};
+INSTANTIATE_TEST_SUITE_P(Types, GemmNorm, testing::ValuesIn(kTypes),
+                         [](const auto& each) { return std::string(name_of(each.param)); });
+
+void expect_norm(const Problem& p, std::optional<Plan> plan, Problem::To to = Problem::To::apart, int times = 1) {
+  SCOPED_TRACE(testing::Message() << name_of(p.type) << " " << p.rows << "x" << p.n << "x" << p.k
+                                  << (plan ? plan->simt ? " simt " : " mma " : " own ") << (plan ? plan->tile : 0)
+                                  << (plan && plan->split ? " split" : "") << " to " << int(to));
+  const Problem::Result got = p.run(plan, to, times), want = p.one_after_another(plan);
+  if (to != Problem::To::c) {
+    ASSERT_EQ(got.c, want.c);
+  }
+  ASSERT_EQ(got.norm, want.norm);
+}
+
+TEST_P(GemmNorm, EveryPlanAndTheRowsAroundItsTile) {
+  for (const int64_t k : {40, 1032}) {
+    for (Plan plan : plans(GetParam(), k)) {
+      const TileClocks& tile = plan.simt ? kSimtTiles[plan.tile] : kMmaTiles[plan.tile];
+      plan.norm = true;
+      for (const int64_t rows : {int64_t(1), tile.rows - 1, tile.rows, tile.rows + 1, 2 * tile.rows + 3}) {
+        if (k > 40 && rows != tile.rows + 1) continue;
+        Problem p(GetParam(), rows, tile.cols + 8, k);
+        p.residual = true;
+        expect_norm(p, plan, Problem::To::apart, rows == tile.rows + 1 ? 2 : 1);
+      }
+    }
+  }
+}
+
+TEST_P(GemmNorm, EveryWidth) {
+  for (const int64_t n : {8, 64, 200, 248, 256, 264, 504, 520, 768, 1016, 1024}) {
+    Problem p(GetParam(), 5, n, 24);
+    expect_norm(p, {});
+  }
+  for (const int64_t n : {1, 7, 9, 20, 255, 1025, 1032}) expect_norm(Problem(GetParam(), 5, n, 24), {});  // apart
+  Problem odd(GetParam(), 5, 64, 24);
+  odd.misalign = 1;
+  expect_norm(odd, {});
+  odd.misalign = 0, odd.counters = false;
+  expect_norm(odd, {});
+  Problem none(GetParam(), 3, 16, 0);
+  expect_norm(none, {});
+}
+
+TEST_P(GemmNorm, InPlaceAndOverTheResidual) {
+  for (const int64_t k : {64, 2056}) {
+    for (const Problem::To to : {Problem::To::c, Problem::To::residual}) {
+      Problem p(GetParam(), 70, 72, k);
+      p.residual = true, p.activation = Activation::gelu;
+      expect_norm(p, {}, to, 3);
+    }
+  }
+  Problem over_a(GetParam(), 70, 72, 64, 8);  // lda = n
+  expect_norm(over_a, {}, Problem::To::a, 3);
+}
+
+// Many blocks to a row, of which those that come last share the rows: on the shim, where some run at once.
+TEST_P(GemmNorm, BlocksThatShareTheRows) {
+  for (const int64_t k : {24, 1032}) {
+    for (Plan plan : plans(GetParam(), k)) {
+      const TileClocks& tile = plan.simt ? kSimtTiles[plan.tile] : kMmaTiles[plan.tile];
+      if (k > 24 && (!plan.split || tile.rows > 64)) continue;
+      plan.norm = true;
+      Problem p(GetParam(), tile.rows + 9, std::min<int64_t>(5 * tile.cols, 256), k);
+      p.residual = true;
+      if (k == 24) expect_norm(p, plan, Problem::To::c, 2);
+      expect_norm(p, plan, Problem::To::residual);
+    }
+  }
+}
+
+TEST_P(GemmNorm, NanAndInfinityStayInTheirRows) {
+  Problem p(GetParam(), 40, 64, 64);
+  p.residual = true;
+  p.r[3] = NAN, p.r[size_t(20 * p.ldr + 5)] = INFINITY, p.r[size_t(39 * p.ldr)] = -INFINITY;
+  const Problem::Result got = p.run({}, Problem::To::apart);
+  for (int64_t row = 0; row < p.rows; row++) {
+    for (int64_t col = 0; col < p.n; col++) {
+      const uint8_t* at = &got.norm[size_t(row * p.n + col) * bytes_of(p.type)];
+      uint16_t narrow;
+      float x;
+      std::memcpy(&narrow, at, 2), std::memcpy(&x, at, bytes_of(p.type) == 4 ? 4 : 2);
+      if (p.type != Type::f32) x = from_bits(p.type, narrow);
+      ASSERT_EQ(std::isnan(x), row == 0 || row == 20 || row == 39) << row << " " << col;
+    }
+  }
+}
+
+TEST_P(GemmNorm, PartsOfABatchAreTheBatch) {
+  for (const int64_t k : {64, 1032}) {
+    Problem p(GetParam(), 129, 64, k);
+    p.residual = true;
+    const std::vector<uint8_t> all = p.run({}, Problem::To::apart).norm;
+    for (const int64_t rows : {100, 33, 1}) {
+      p.rows = rows, p.a.resize(size_t(rows * p.lda)), p.r.resize(size_t(rows * p.ldr));
+      const std::vector<uint8_t> part = p.run({}, Problem::To::apart).norm;
+      ASSERT_TRUE(std::equal(part.begin(), part.end(), all.begin())) << rows;
+    }
+  }
+}
+
+TEST(Gemm, CountersAreEnoughOrNotNeeded) {
+  const Plan split{true, 1, true}, norm{true, 1, false, true}, both{true, 1, true, true};
+  EXPECT_EQ(planned_counters({true, 1, false}, 1000, 1000), 0);
+  EXPECT_EQ(planned_counters(split, 65, 129), 3 * 2 + 2 * 3);
+  EXPECT_EQ(planned_counters(norm, 65, 129), 3 * 2);
+  EXPECT_EQ(planned_counters(both, 65, 129), 3 * 2 + 2 * 3);
+  // A million rows: nobody counts them.
+  const Plan many = plan_product({false, 31, int64_t(1) << 20, 768, 3072}, 132);
+  EXPECT_FALSE(many.split);
+  PlanFor normed{false, 31, int64_t(1) << 20, 768, 768};
+  normed.norm = true;
+  const Plan plan = plan_product(normed, 132);
+  EXPECT_TRUE(plan.tile == -1 || planned_counters(plan, normed.rows, normed.n) <= kGemmCounters);
+  GemmArgs args{};
+  args.type = Type::f32, args.rows = args.n = args.ldc = 64, args.k = 2048;
+  EXPECT_NE(gemm_planned(nullptr, args, split), 0);  // no counters
+  args.counters = &args;
+  args.rows = int64_t(1) << 30;
+  EXPECT_NE(gemm_planned(nullptr, args, both), 0);  // too few
+  args.rows = 64, args.ldc = 65, args.norm = &args;
+  EXPECT_NE(gemm_planned(nullptr, args, {true, 1, false}), 0);
+}
+
+TEST(Gemm, PlansThatTheArgumentsDoNotAllowAreRefused) {
+  const DeviceArray<float> numbers(64 * 64), matrix(64 * 2048), vector(64), scratch(2 * 64 * 64);
+  const std::vector<uint32_t> zeros(kGemmCounters);
+  const DeviceArray<uint32_t> counters(zeros);
+  GemmArgs args{};
+  args.type = Type::f32, args.c = numbers, args.a = args.w = matrix;
+  args.rows = args.n = args.ldc = 64, args.k = args.lda = 2048;
+  args.norm = numbers, args.norm_weight = args.norm_bias = vector;
+  args.scratch = scratch, args.counters = counters;
+  const Plan split{true, 1, true}, norm{true, 1, false, true};
+  EXPECT_CUDA(gemm_planned(nullptr, args, split));
+  EXPECT_CUDA(gemm_planned(nullptr, args, norm));
+  auto refused = [&](const Plan& plan, auto change) {
+    GemmArgs other = args;
+    change(other);
+    return gemm_planned(nullptr, other, plan) != 0;
+  };
+  EXPECT_TRUE(refused(split, [](GemmArgs& a) { a.scratch = nullptr; }));
+  EXPECT_TRUE(refused(split, [](GemmArgs& a) { a.scratch = static_cast<float*>(a.scratch) + 1; }));
+  EXPECT_TRUE(refused(split, [](GemmArgs& a) { a.counters = nullptr; }));
+  EXPECT_TRUE(refused(norm, [](GemmArgs& a) { a.norm_bias++; }));
+  EXPECT_TRUE(refused(norm, [](GemmArgs& a) { a.n = a.ldc = 63; }));
+  EXPECT_TRUE(refused(norm, [](GemmArgs& a) { a.n = a.ldc = 1032; }));
+  EXPECT_TRUE(refused(norm, [](GemmArgs& a) { a.counters = nullptr; }));
+  EXPECT_FALSE(refused(norm, [](GemmArgs& a) { a.norm = nullptr, a.norm_bias++; }));  // none is asked for
+  EXPECT_EQ(counters.download(), zeros);
+}
+
+TEST(Gemm, ScratchIsEnoughForWhateverPlanIsTaken) {
+  alignas(16) static char somewhere[32];
+  int64_t split = 0;
+  for (const Type type : kTypes) {
+    for (const bool aligned : {true, false}) {  // else without mma.sync
+      for (const bool norm : {false, true}) {
+        GemmArgs args{};
+        args.type = type, args.c = args.scratch = args.counters = somewhere;
+        args.a = args.w = somewhere + (aligned ? 0 : 4);
+        if (norm) args.norm = somewhere;
+        for (const int64_t rows : {1, 16, 17, 100, 128, 500, 3000, 70000, 1 << 20}) {
+          for (const int64_t n : {8, 20, 384, 768, 1024, 3072}) {
+            for (const int64_t k : {1032, 1536, 3072, 4096, 5003}) {
+              args.rows = rows, args.n = args.ldc = n, args.k = args.lda = k;
+              for (int multiprocessors = 1; multiprocessors <= 200; multiprocessors += 1 + multiprocessors / 12) {
+                const Plan plan = plan_gemm(args, multiprocessors);
+                ASSERT_GE(plan.tile, 0);
+                ASSERT_LE(planned_counters(plan, rows, n), kGemmCounters);
+                ASSERT_GE(most_scratch(rows, n, k, multiprocessors), planned_scratch(plan, rows, n, k))
+                    << name_of(type) << " aligned " << aligned << " norm " << norm << " " << rows << "x" << n << "x"
+                    << k << " on " << multiprocessors;
+                split += plan.split;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(split, 1000);
+}
+
+TEST(Gemm, BlocksOnAMultiprocessor) {
+  auto of = [](int64_t most, size_t shared, int capability) {
+    const int64_t kilobytes = capability == 75 ? 64 : capability == 80 ? 163 : capability == 90 ? 227 : 99;
+    return blocks_at_once(most, shared, size_t(kilobytes) << 10, capability / 10);
+  };
+  for (const auto& [capability, wide, usual] :
+       {std::tuple(75, 1, 1), std::tuple(80, 2, 3), std::tuple(86, 1, 2), std::tuple(89, 1, 2), std::tuple(90, 3, 4)}) {
+    EXPECT_EQ(of(4, 64 << 10, capability), wide) << capability;
+    EXPECT_EQ(of(4, 48 << 10, capability), usual) << capability;
+    EXPECT_EQ(of(2, 8 << 10, capability), 2) << capability;
+  }
+}
+
 TEST(Gemm, SlicesFollowFromK) {
   for (int64_t k = 0; k < 20000; k += 1 + k / 97) {
     const Slices slices = slices_of(k);
@@ -270,7 +508,7 @@ TEST(Gemm, PlansAreThoseThatTheCommentSays) {
   EXPECT_FALSE(plan(32 * 512, 768, 3072).split);
   // Scratch is there for those that are split, and whoever has none is not.
   EXPECT_EQ(table().gemm_scratch(128, 768, 1024), 0u);
-  EXPECT_EQ(planned_scratch(plan(16, 20, 3072), 16, 20, 3072), size_t(3 * 16 * 24 * 4));
+  EXPECT_EQ(planned_scratch(plan(16, 20, 3072), 16, 20, 3072), size_t(3 * 16 * 32 * 4));
   PlanFor without{false, 31, 16, 768, 3072};
   without.may_split = false;
   EXPECT_FALSE(plan_product(without, 132).split);

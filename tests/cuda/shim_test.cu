@@ -144,6 +144,132 @@ TEST(Grid, BlocksComeInAnyOrder) {
   EXPECT_GT(different, 5u);
 }
 
+/// Each thread writes a 1 and counts its block; the last one adds all of them up.
+template <bool kBarrier, bool kRelease, bool kAcquire>
+__global__ void sum_by_the_last(int* ones, unsigned* counter, int* sum) {
+  __shared__ bool last;
+  wait_for_previous();
+  ones[blockIdx.x * blockDim.x + threadIdx.x] = 1;
+  if (kBarrier) __syncthreads();
+  if (threadIdx.x == 0) {
+    if (kRelease) __threadfence();
+    last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    if (kAcquire) __threadfence();
+  }
+  __syncthreads();
+  if (!last || threadIdx.x != 0) return;
+  *sum = 0;
+  for (unsigned i = 0; i < gridDim.x * blockDim.x; i++) *sum += ones[i];
+}
+TEST(WeakMemory, BlocksSeeWhatFencesAndAtomicsPromise) {
+  auto sum_of = [](auto kernel, bool weak) {
+    DeviceArray<int> ones(5 * 96), sum(1);
+    DeviceArray<unsigned> counter(std::vector<unsigned>{0});
+    shim::set_weak_memory(weak);
+    EXPECT_CUDA(run(kernel, 5, 96, 0, ones, counter, sum));
+    shim::set_weak_memory(false);
+    EXPECT_EQ(ones.download(), std::vector<int>(5 * 96, 1));
+    EXPECT_EQ(counter.download()[0], 5u);
+    return sum.download()[0];
+  };
+  for (int repeat = 0; repeat < 5; repeat++) {
+    EXPECT_EQ(sum_of(sum_by_the_last<true, true, true>, true), 5 * 96);
+    EXPECT_NE(sum_of(sum_by_the_last<true, false, true>, true), 5 * 96);
+    EXPECT_NE(sum_of(sum_by_the_last<true, true, false>, true), 5 * 96);
+    EXPECT_EQ(sum_of(sum_by_the_last<true, false, false>, false), 5 * 96);  // by luck
+  }
+  int wrong = 0;
+  for (int repeat = 0; repeat < 10; repeat++) {
+    wrong += sum_of(sum_by_the_last<false, true, true>, true) != 5 * 96;
+  }
+  EXPECT_GT(wrong, 0);
+}
+
+/// Shows a number, and waits for the other block's.
+__global__ void meet(unsigned* flags, unsigned* seen, int patience) {
+  wait_for_previous();
+  if (threadIdx.x != 0) return;
+  atomicExch(flags + blockIdx.x, 1u);
+  for (int i = 0; i < patience && seen[blockIdx.x] != 1; i++) seen[blockIdx.x] = load_counter(flags + 1 - blockIdx.x);
+}
+/// Adds to a counter without an atomic operation, with a fence in the middle.
+__global__ void add_carelessly(unsigned* counter) {
+  wait_for_previous();
+  if (threadIdx.x != 0) return;
+  const unsigned old = *counter;
+  __threadfence();
+  *counter = old + 1;
+}
+/// What its own thread 0 wrote, in shared memory of either kind.
+__global__ void keep_own(unsigned* out) {
+  CARACAL_SHARED(unsigned, mine);
+  __shared__ unsigned also;
+  wait_for_previous();
+  if (threadIdx.x == 0) mine[0] = also = blockIdx.x;
+  for (int i = 0; i < 20; i++) __syncthreads();
+  if (threadIdx.x == 40) out[blockIdx.x] = mine[0] == also ? mine[0] : 999;
+}
+TEST(BlocksAtOnce, TakeTurnsAndKeepTheirOwn) {
+  for (const bool weak : {false, true}) {
+    shim::set_weak_memory(weak);
+    unsigned both = 0, lost = 0;
+    for (int repeat = 0; repeat < 20; repeat++) {
+      const std::vector<unsigned> zeros(2);
+      DeviceArray<unsigned> flags(zeros), seen(zeros), counter(zeros), out(10);
+      shim::set_blocks_at_once(1);
+      EXPECT_CUDA(run(meet, 2, 32, 0, flags, seen, 1000));
+      EXPECT_EQ(seen.download()[0] + seen.download()[1], 1u);  // the first one waited in vain
+      flags.upload(zeros), seen.upload(zeros);
+      shim::set_blocks_at_once(2);
+      EXPECT_CUDA(run(meet, 2, 32, 0, flags, seen, 1000));
+      EXPECT_EQ(seen.download(), (std::vector<unsigned>{1, 1}));
+      flags.upload(zeros), seen.upload(zeros);
+      EXPECT_CUDA(run(meet, 2, 32, 0, flags, seen, 1));
+      both += seen.download()[0] + seen.download()[1] == 2;
+      shim::set_blocks_at_once(3);
+      EXPECT_CUDA(run(add_carelessly, 10, 32, 0, counter));
+      lost += 10 - counter.download()[0];
+      EXPECT_CUDA(run(keep_own, 10, 64, 4, out));
+      const std::vector<unsigned> own = out.download();
+      for (unsigned i = 0; i < 10; i++) EXPECT_EQ(own[i], i);
+    }
+    EXPECT_GT(both, 2u);
+    EXPECT_LT(both, 20u);
+    EXPECT_GT(lost, 10u);
+  }
+  shim::set_weak_memory(false);
+  shim::set_blocks_at_once(1);
+}
+
+__global__ void half_a_barrier_each() {
+  wait_for_previous();
+  if (blockIdx.x == 0 || threadIdx.x < 32) __syncthreads();
+}
+TEST(BlocksAtOnce, ErrorsAreFoundAndForgotten) {
+  shim::set_blocks_at_once(4);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(run(half_a_barrier_each, 6, 64, 0), cudaErrorLaunchTimeout);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("waits at __syncthreads"), std::string::npos);
+  DeviceArray<unsigned> out(10);
+  EXPECT_CUDA(run(keep_own, 10, 64, 4, out));
+  EXPECT_EQ(out.download()[9], 9u);
+  shim::set_blocks_at_once(1);
+}
+
+// Dynamic shared memory together with what is static.
+TEST(SharedMemory, IsNoMoreThanABlockMayHave) {
+  const size_t usual = 48 << 10, most = current_device().shared_bytes, fixed = 100 * sizeof(int);
+  EXPECT_EQ(most, size_t(shim::arch() == 75 ? 64 : shim::arch() == 80 ? 163 : 227) << 10);
+  DeviceArray<int> in(counting(100)), out(100);
+  for (const size_t limit : {usual, most}) {  // launch() asks for more than the usual only if it has to
+    EXPECT_CUDA(run(reverse_static<true>, 1, 100, limit - fixed, in, out));
+    EXPECT_CUDA(run(reverse<true>, 1, 100, limit, in, out));
+    expect_failure(cudaErrorInvalidValue, "static", reverse_static<true>, 100, limit, in, out);
+    expect_failure(cudaErrorInvalidValue, "static", reverse_static<true>, 100, limit - fixed + 4, in, out);
+  }
+  EXPECT_NE(run(reverse<true>, 1, 100, most + 1, in, out), 0);
+}
+
 // What would hang or is not allowed.
 
 __global__ void some_return() {
@@ -295,20 +421,18 @@ __global__ void sums(const float* x, float* out) {
   wait_for_previous();
   const float mine = x[threadIdx.x];
   out[threadIdx.x] = block_sum(mine);
-  out[blockDim.x + threadIdx.x] = block_max(mine);
-  out[2 * blockDim.x + threadIdx.x] = warp_sum(mine);
+  out[blockDim.x + threadIdx.x] = warp_sum(mine);
 }
-TEST(Warp, SumsAndMaximaHaveOneTree) {
+TEST(Warp, SumsHaveOneTree) {
   for (size_t n : {32, 96, 1024}) {
     const std::vector<float> x = random_floats(n);
-    DeviceArray<float> in(x), out(3 * n);
+    DeviceArray<float> in(x), out(2 * n);
     EXPECT_CUDA(run(sums, 1, unsigned(n), 0, in, out));
     const std::vector<float> seen = out.download();
     EXPECT_NEAR(seen[0], std::accumulate(x.begin(), x.end(), 0.0), 1e-4);
     for (size_t i = 0; i < n; i++) {
       EXPECT_EQ(seen[i], seen[0]);
-      EXPECT_EQ(seen[n + i], *std::max_element(x.begin(), x.end()));
-      EXPECT_EQ(seen[2 * n + i], seen[2 * n + i / 32 * 32]);
+      EXPECT_EQ(seen[n + i], seen[n + i / 32 * 32]);
     }
   }
 }
@@ -330,8 +454,7 @@ __global__ void one_product(const T* a, const T* b, float* d) {
   for (int i = 0; i < 4; i++) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = rd[i];
 }
 
-/// The same through shared memory: a by ldmatrix_x4, b by ldmatrix_x2 from (8, 16), or, with kTrans, from (16, 8) by
-/// _trans.
+/// The same through shared memory: b, two matrices twice, from (8, 16) or, with kTrans, from (16, 8) by _trans.
 template <class T, bool kTrans>
 __global__ void loaded_product(const T* a, const T* b, float* d) {
   __shared__ __align__(16) T sa[16][24];
@@ -344,13 +467,14 @@ __global__ void loaded_product(const T* a, const T* b, float* d) {
   cp_async_commit();
   cp_async_wait<0>();
   __syncwarp();
-  uint32_t ra[4], rb[2];
+  uint32_t ra[4], both[4];
   ldmatrix_x4(ra, &sa[lane % 16][lane / 16 * 8]);
   if (kTrans) {
-    ldmatrix_x2_trans(rb, &sb[lane % 16][0]);
+    ldmatrix_x4_trans(both, &sb[lane % 16][0]);
   } else {
-    ldmatrix_x2(rb, &sb[lane % rows][lane / 8 % 2 * 8]);
+    ldmatrix_x4(both, &sb[lane % rows][lane / 8 % 2 * 8]);
   }
+  const uint32_t rb[2] = {both[0], both[1]};
   float rd[4] = {};
   mma_16x8x16<T>(rd, ra, rb);
   for (int i = 0; i < 4; i++) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = rd[i];
@@ -390,30 +514,27 @@ __global__ void load_matrices(const uint16_t* in, uint32_t* out) {
   const int lane = int(threadIdx.x);
   for (int i = lane; i < 256; i += 32) rows[i] = in[i];
   __syncwarp();
-  uint32_t one[1], two[2], four[4];
+  uint32_t four[4];
   if (kTrans) {
-    ldmatrix_x1_trans(one, rows + 8 * lane), ldmatrix_x2_trans(two, rows + 8 * lane);
     ldmatrix_x4_trans(four, rows + 8 * lane);
   } else {
-    ldmatrix_x1(one, rows + 8 * lane), ldmatrix_x2(two, rows + 8 * lane), ldmatrix_x4(four, rows + 8 * lane);
+    ldmatrix_x4(four, rows + 8 * lane);
   }
-  out[7 * lane] = one[0], out[7 * lane + 1] = two[0], out[7 * lane + 2] = two[1];
-  for (int i = 0; i < 4; i++) out[7 * lane + 3 + i] = four[i];
+  for (int i = 0; i < 4; i++) out[4 * lane + i] = four[i];
 }
-TEST(Matrix, LoadsOfEveryLayout) {
+TEST(Matrix, LoadsOfBothLayouts) {
   std::vector<uint16_t> numbers(256);
   std::iota(numbers.begin(), numbers.end(), uint16_t(0));
   DeviceArray<uint16_t> in(numbers);
   for (const bool trans : {false, true}) {
-    DeviceArray<uint32_t> out(7 * 32);
+    DeviceArray<uint32_t> out(4 * 32);
     EXPECT_CUDA(run(trans ? load_matrices<true> : load_matrices<false>, 1, 32, 512, in, out));
     const std::vector<uint32_t> seen = out.download();
     for (uint32_t lane = 0; lane < 32; lane++) {
       const uint32_t g = lane / 4, t = lane % 4;
       const uint32_t first = trans ? 16 * t + g : 8 * g + 2 * t, second = trans ? first + 8 : first + 1;
-      const uint32_t matrix[] = {0, 0, 1, 0, 1, 2, 3};
-      for (uint32_t i = 0; i < 7; i++) {
-        EXPECT_EQ(seen[7 * lane + i], (first + 64 * matrix[i]) | (second + 64 * matrix[i]) << 16) << lane << " " << i;
+      for (uint32_t i = 0; i < 4; i++) {
+        EXPECT_EQ(seen[4 * lane + i], (first + 64 * i) | (second + 64 * i) << 16) << lane << " " << i;
       }
     }
   }
@@ -502,9 +623,9 @@ template <class T>
 __global__ void double_packs(const T* in, T* out) {
   wait_for_previous();
   float x[8];
-  load8(in + 8 * threadIdx.x, x);
+  load_vector(x, in + 8 * threadIdx.x);
   for (float& v : x) v *= 2;
-  store8(out + 8 * threadIdx.x, x);
+  store_vector(out + 8 * threadIdx.x, x);
 }
 TEST(Numbers, PacksOfEight) {
   for (Type type : kTypes) {
@@ -513,9 +634,9 @@ TEST(Numbers, PacksOfEight) {
     EXPECT_EQ(with_type(type,
                         [&]<class T>() {
                           const T* from = static_cast<const T*>(in.data());
-                          EXPECT_TRUE(packs_of_8(from, 8));
-                          EXPECT_FALSE(packs_of_8(from + 1, 8));
-                          EXPECT_FALSE(packs_of_8(from, 9));
+                          EXPECT_TRUE(aligned_rows<T>(from, 8));
+                          EXPECT_FALSE(aligned_rows<T>(from + 1, 8));
+                          EXPECT_FALSE(aligned_rows<T>(from, 9));
                           return run(double_packs<T>, 1, 32, 0, from, static_cast<T*>(out.data()));
                         }),
               0);

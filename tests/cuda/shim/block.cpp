@@ -1,4 +1,5 @@
 // Runs grids: the blocks in random order, and of a block, one warp after another up to a barrier, in random order too.
+// Where several blocks run at once, one goes on until it pauses or comes to a barrier, then any other may.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include <caracal/tests/cuda/shim/fiber.h>
 #include <caracal/tests/cuda/shim/shim.h>
 #include <caracal/tests/cuda/shim/static_shared.h>
+#include <caracal/tests/cuda/shim/weak_memory.h>
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -63,11 +65,26 @@ struct SharedMemory {
 
 // One grid runs at a time: a thread of the host takes the lock, and all that follows is its own.
 std::mutex running;
-std::vector<std::unique_ptr<Thread>> threads;  // of a block; kept for the next
+struct Block {
+  explicit Block(size_t number) : place(number) {}
+
+  size_t place;
+  uint3 index = {};
+  bool begun = false;
+  std::vector<std::unique_ptr<Thread>> threads;
+  SharedMemory dynamic;
+  std::vector<char> statics;  // its static shared memory, while another block runs
+};
+std::vector<std::unique_ptr<Block>> places;  // as many as blocks run at once; kept for the next grid
+size_t blocks_at_once = [] {
+  const char* count = std::getenv("CARACAL_SHIM_BLOCKS");
+  return count == nullptr ? size_t(1) : size_t(std::max(1, std::atoi(count)));
+}();
+Block* running_block;
+bool paused;  // the thread that ran last
 const std::function<void()>* body;
 size_t block_size;
 Thread* current;
-SharedMemory dynamic;
 cudaError_t error;
 std::string failure;
 uint64_t random_state = [] {
@@ -93,6 +110,31 @@ void shuffle_order(std::vector<T>& order, size_t n) {
 // Not instrumented: what is overwritten may be AddressSanitizer's own space around variables.
 __attribute__((no_sanitize("address", "thread", "undefined"))) void poison(char* begin, size_t bytes) {
   for (size_t i = 0; i < bytes; i++) static_cast<volatile char*>(begin)[i] = char(0xff);
+}
+
+// What is static of a block that others take turns with: kept, put back; how much of it is not as poison() left it.
+__attribute__((no_sanitize("address", "thread", "undefined"))) void keep_statics(std::vector<char>& to) {
+  to.clear();
+  for (const Range& range : static_shared()) {
+    for (size_t i = 0; i < range.bytes; i++) to.push_back(char(static_cast<volatile char*>(range.begin)[i]));
+  }
+}
+__attribute__((no_sanitize("address", "thread", "undefined"))) void put_statics_back(const std::vector<char>& from) {
+  size_t at = 0;
+  for (const Range& range : static_shared()) {
+    for (size_t i = 0; i < range.bytes; i++) static_cast<volatile char*>(range.begin)[i] = from[at++];
+  }
+}
+__attribute__((no_sanitize("address", "thread", "undefined"))) size_t statics_used() {
+  size_t used = 0;
+  for (const Range& range : static_shared()) {
+    for (size_t i = 0; i < range.bytes; i++) {
+      if (static_cast<volatile char*>(range.begin)[i] == char(0xff)) continue;
+      used += range.bytes;
+      break;
+    }
+  }
+  return used;
 }
 
 size_t index_of(const Thread& thread) {
@@ -127,8 +169,9 @@ void run(Thread& thread) {
   thread.fiber.enter();
 }
 
-/// Until all its lanes are at a barrier or done; false: they wait for each other, or one failed.
+/// Until all its lanes are at a barrier or done; false: they wait for each other, one failed, or one paused.
 bool run_warp(size_t first) {
+  const std::vector<std::unique_ptr<Thread>>& threads = running_block->threads;
   const size_t lanes = std::min<size_t>(32, block_size - first);
   for (;;) {
     bool ran = false;
@@ -137,7 +180,7 @@ bool run_warp(size_t first) {
       Thread& thread = *threads[first + (start + i * step) % lanes];
       if (thread.state != State::ready) continue;
       run(thread);
-      if (error != cudaSuccess) return false;
+      if (error != cudaSuccess || paused) return false;
       ran = true;
     }
     if (!ran) break;
@@ -165,6 +208,7 @@ bool run_warp(size_t first) {
 
 /// Lets all threads go on that are at the barrier; false if none is.
 bool release_barrier() {
+  const std::vector<std::unique_ptr<Thread>>& threads = running_block->threads;
   size_t waiting = 0;
   const Thread *at = nullptr, *done = nullptr;
   int64_t nonzero = 0;
@@ -190,46 +234,103 @@ bool release_barrier() {
   return true;
 }
 
-void run_block() {
-  static std::vector<uint32_t> warps;
-  poison(dynamic.begin, dynamic.bytes);
+void begin_block() {
+  Block& block = *running_block;
+  block.begun = true;
+  poison(block.dynamic.begin, block.dynamic.bytes);
   for (const Range& range : static_shared()) poison(range.begin, range.bytes);
   for (size_t i = 0; i < block_size; i++) {
-    Thread& thread = *threads[i];
+    Thread& thread = *block.threads[i];
     thread.state = State::ready, thread.waited = false;
     thread.copies.clear(), thread.group = 0;
     const unsigned x = blockDim.x, y = blockDim.y;
     thread.index = {unsigned(i % x), unsigned(i / x % y), unsigned(i / x / y)};
   }
+  weak_memory::begin_block();
+}
+
+/// Makes it the one that goes on. The one before is done, or will go on later (`later`).
+void switch_to(Block& block, bool later) {
+  if (&block == running_block && block.begun) return;
+  if (later) {
+    keep_statics(running_block->statics);
+    weak_memory::suspend_block(running_block->place);
+  }
+  running_block = &block;
+  blockIdx = block.index;
+  if (!block.begun) return begin_block();
+  put_statics_back(block.statics);
+  weak_memory::resume_block(block.place);
+}
+
+/// Until it is done, or failed; false: it goes on later, if it is its turn again.
+bool run_block() {
+  constexpr uint64_t kBarriers = 4;  // for each at which others may go on
+  static std::vector<uint32_t> warps;
+  const bool alone = blocks_at_once == 1;
   do {
     shuffle_order(warps, (block_size + 31) / 32);
     for (uint32_t warp : warps) {
-      if (!run_warp(32 * size_t(warp))) return;
+      paused = false;
+      if (!run_warp(32 * size_t(warp))) return error != cudaSuccess;
     }
-  } while (release_barrier());
+    if (!release_barrier()) return true;
+  } while (alone || random_below(kBarriers) != 0);
+  return false;
 }
 
 }  // namespace
 
-cudaError_t run_grid(dim3 grid, dim3 block, size_t shared, const std::function<void()>& kernel) {
+cudaError_t run_grid(dim3 grid, dim3 block, size_t shared, size_t most_shared, const std::function<void()>& kernel) {
   const std::lock_guard lock(running);
   static std::vector<uint64_t> blocks;
+  static std::vector<Block*> present, idle;
   body = &kernel;
   error = cudaSuccess;
   blockDim = block, gridDim = grid;
   block_size = size_t(block.x) * block.y * block.z;
-  dynamic.resize(shared);
-  while (threads.size() < block_size) threads.push_back(std::make_unique<Thread>(run_thread));
   shuffle_order(blocks, size_t(grid.x) * grid.y * grid.z);
-  for (uint64_t i : blocks) {
-    blockIdx = {unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)};
-    run_block();
-    if (error != cudaSuccess) break;
+  const size_t count = std::min(blocks_at_once, blocks.size());
+  present.clear(), idle.clear();
+  while (places.size() < count) places.push_back(std::make_unique<Block>(places.size()));
+  for (size_t i = 0; i < count; i++) {
+    Block& one = *places[i];
+    one.dynamic.resize(shared);
+    while (one.threads.size() < block_size) one.threads.push_back(std::make_unique<Thread>(run_thread));
+    idle.push_back(&one);
   }
-  if (error != cudaSuccess) {  // whoever waits will never be run again
-    for (auto& thread : threads) thread->fiber.restart();
+  running_block = nullptr;
+  weak_memory::begin_grid();
+  for (size_t next = 0; error == cudaSuccess;) {
+    for (; !idle.empty() && next < blocks.size(); next++) {
+      const uint64_t i = blocks[next];
+      idle.back()->index = {unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)};
+      idle.back()->begun = false;
+      present.push_back(idle.back());
+      idle.pop_back();
+    }
+    if (present.empty()) break;
+    const size_t turn = present.size() == 1 ? 0 : random_below(present.size());
+    const bool later = running_block != nullptr && running_block->begun && present[turn] != running_block;
+    switch_to(*present[turn], later);
+    if (!run_block() || error != cudaSuccess) continue;
+    weak_memory::end_block();
+    if (const size_t used = statics_used(); shared + used > most_shared) {
+      record(cudaErrorInvalidValue, "a block has " + std::to_string(shared) + " bytes of shared memory and " +
+                                        std::to_string(used) + " static ones; it may have " +
+                                        std::to_string(most_shared));
+    }
+    running_block->begun = false;
+    idle.push_back(running_block);
+    present.erase(present.begin() + std::ptrdiff_t(turn));
   }
-  dynamic.resize(0);
+  weak_memory::end_grid();
+  for (size_t i = 0; i < count; i++) {
+    if (error != cudaSuccess) {  // whoever waits will never be run again
+      for (auto& thread : places[i]->threads) thread->fiber.restart();
+    }
+    places[i]->dynamic.resize(0);
+  }
   return error;
 }
 
@@ -243,13 +344,24 @@ void seed(uint64_t value) {
   random_state = value;
 }
 
+void set_blocks_at_once(int count) {
+  const std::lock_guard lock(running);
+  blocks_at_once = size_t(std::max(1, count));
+}
+
+void pause() {
+  if (blocks_at_once == 1) return;
+  paused = true;
+  current->fiber.leave();
+}
+
 void fail(cudaError_t code, const char* who, const char* what) {
   record(code, place(*current) + " " + who + what);
   current->fiber.leave();  // and with it all that is on the fiber's stack, so nothing there may own memory
   std::abort();            // it is not entered again
 }
 
-void* dynamic_shared() { return dynamic.begin; }
+void* dynamic_shared() { return running_block->dynamic.begin; }
 
 int lane() { return int(index_of(*current) % 32); }
 
@@ -263,6 +375,7 @@ int block_barrier(Barrier kind, int value) {
 
 void warp_together(const char* name, unsigned mask, void* mine, Act act) {
   Thread& thread = *current;
+  const std::vector<std::unique_ptr<Thread>>& threads = running_block->threads;
   const size_t index = index_of(thread), first = index - index % 32;
   if ((mask >> index % 32 & 1) == 0) fail(cudaErrorLaunchFailure, "is not in the mask that it gives");
   thread.together = name, thread.mask = mask, thread.mine = mine;
@@ -292,7 +405,7 @@ void waited_for_previous() { current->waited = true; }
 void check_shared(const void* p, size_t bytes, const char* what) {
   const char* begin = static_cast<const char*>(p);
   auto within = [&](const char* from, size_t size) { return begin >= from && begin + bytes <= from + size; };
-  bool found = within(dynamic.begin, dynamic.bytes);
+  bool found = within(running_block->dynamic.begin, running_block->dynamic.bytes);
   for (const Range& range : static_shared()) found = found || within(range.begin, range.bytes);
   if (!found) fail(cudaErrorIllegalAddress, what, ": not in shared memory");
   if (reinterpret_cast<uintptr_t>(p) % bytes != 0) fail(cudaErrorMisalignedAddress, what, ": address not aligned");

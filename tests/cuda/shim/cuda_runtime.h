@@ -1,6 +1,7 @@
 // CUDA's own header as far as kernels/cuda/*.cu need it, for g++: a block's threads are fibers of one thread of the
-// host, blocks run one after another, in an order that changes from block to block, so that what lacks a barrier fails.
-// Memory is NaN until written: device memory, and shared memory of each block. Kernels of all host threads take turns.
+// host, blocks run one after another, in an order that changes from block to block, so that what lacks a barrier fails;
+// or several at once, taking turns at barriers, fences and atomic operations (set_blocks_at_once). Memory is NaN until
+// written: device memory, and shared memory of each block. Kernels of all host threads take turns.
 #pragma once
 
 #include <stddef.h>
@@ -11,6 +12,8 @@
 #include <functional>
 #include <tuple>
 #include <type_traits>
+
+#include <caracal/tests/cuda/shim/weak_memory.h>
 
 // Words.
 #define __global__
@@ -195,6 +198,9 @@ using Act = void (*)(void* const* operands, unsigned mask);
 void warp_together(const char* name, unsigned mask, void* mine, Act act);
 int lane();
 
+/// Where another block may go on, if several run at once.
+void pause();
+
 /// wait_for_previous() was called by the running thread. One that ends without is an error.
 void waited_for_previous();
 
@@ -265,7 +271,10 @@ inline int __syncthreads_or(int x) { return caracal::shim::block_barrier(caracal
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
   caracal::shim::warp_together("__syncwarp", mask, nullptr, [](void* const*, unsigned) {});
 }
-inline void __threadfence() {}
+inline void __threadfence() {
+  caracal::shim::pause();
+  caracal::shim::weak_memory::fence();
+}
 inline void __threadfence_block() {}
 [[noreturn]] inline void __trap() { caracal::shim::fail(cudaErrorLaunchFailure, "__trap"); }
 
@@ -293,34 +302,53 @@ inline unsigned __ballot_sync(unsigned mask, int x) { return caracal::shim::vote
 inline int __any_sync(unsigned mask, int x) { return caracal::shim::vote("__any_sync", mask, x != 0) != 0; }
 inline int __all_sync(unsigned mask, int x) { return caracal::shim::vote("__all_sync", mask, x != 0) == mask; }
 
+struct caracal_shim_atomic {
+  void* p;
+  size_t bytes;
+  bool writes;
+  caracal_shim_atomic(void* at, size_t size, bool changes = true) : p(at), bytes(size), writes(changes) {
+    caracal::shim::pause();
+    caracal::shim::weak_memory::begin_atomic(p, bytes);
+  }
+  ~caracal_shim_atomic() {
+    caracal::shim::weak_memory::end_atomic(p, bytes, writes);
+    caracal::shim::pause();
+  }
+};
 // Blocks and threads take turns, so that plain reads and writes are atomic. None of floats: their order would show.
 #define CARACAL_SHIM_ATOMICS(type)                        \
   inline type atomicAdd(type* p, type x) {                \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = old + x;                                         \
     return old;                                           \
   }                                                       \
   inline type atomicMax(type* p, type x) {                \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = x > old ? x : old;                               \
     return old;                                           \
   }                                                       \
   inline type atomicMin(type* p, type x) {                \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = x < old ? x : old;                               \
     return old;                                           \
   }                                                       \
   inline type atomicOr(type* p, type x) {                 \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = old | x;                                         \
     return old;                                           \
   }                                                       \
   inline type atomicExch(type* p, type x) {               \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     *p = x;                                               \
     return old;                                           \
   }                                                       \
   inline type atomicCAS(type* p, type expected, type x) { \
+    caracal_shim_atomic guard(p, sizeof(type));           \
     type old = *p;                                        \
     if (old == expected) *p = x;                          \
     return old;                                           \

@@ -127,14 +127,24 @@ int arch() {
 
 Counters counters() { return {launches, graph_launches, captures, copies, synchronizations, allocations, allocated}; }
 
+std::vector<Range> device_memory() {
+  const std::lock_guard guard(lock);
+  std::vector<Range> found;
+  for (const auto& [begin, memory] : memories)
+    if (!memory.host) found.push_back({begin, memory.bytes});
+  return found;
+}
+
 cudaError_t launch(const void* kernel, const cudaLaunchConfig_t& config, std::function<void()> body) {
   const dim3 grid = config.gridDim, block = config.blockDim;
   const size_t shared = config.dynamicSmemBytes;
-  size_t limit = 48 << 10;
+  size_t limit = 48 << 10, most = limit;  // of what is dynamic, and of all
   {
     const std::lock_guard guard(lock);
     auto raised = shared_limits.find(kernel);
-    if (raised != shared_limits.end()) limit = std::max(limit, size_t(raised->second));
+    if (raised != shared_limits.end() && size_t(raised->second) > limit) {
+      limit = size_t(raised->second), most = shared_limit();
+    }
   }
   const size_t threads = size_t(block.x) * block.y * block.z;
   if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
@@ -144,8 +154,8 @@ cudaError_t launch(const void* kernel, const cudaLaunchConfig_t& config, std::fu
   if (shared > limit) return cudaErrorInvalidValue;
   if (config.numAttrs > 0 && arch() < 90) return cudaErrorNotSupported;
   launches++;
-  return submit(config.stream, [grid, block, shared, body = std::move(body)] {
-    const cudaError_t error = run_grid(grid, block, shared, body);
+  return submit(config.stream, [grid, block, shared, most, body = std::move(body)] {
+    const cudaError_t error = run_grid(grid, block, shared, most, body);
     if (error != cudaSuccess) std::fprintf(stderr, "cuda shim: %s\n", last_failure().c_str());
     return error;
   });

@@ -13,6 +13,11 @@ inline int arch() { return shim::arch(); }
 inline void wait_for_previous() { shim::waited_for_previous(); }
 inline void start_next() {}
 
+inline unsigned load_counter(const unsigned* global) {
+  const caracal_shim_atomic guard(const_cast<unsigned*>(global), sizeof *global, false);
+  return *global;
+}
+
 inline float fast_exp2(float x) {
   const float y = std::exp2(x);
   return y < 0x1p-126f ? 0.0f : y;
@@ -31,18 +36,17 @@ void cp_async_wait() {
   if (arch() >= 80) shim::finish_copies(N);
 }
 
-template <int N, bool kTrans>
-void ldmatrix(uint32_t (&r)[N], const void* shared) {
+template <bool kTrans>
+void ldmatrix(uint32_t (&r)[4], const void* shared) {
   struct Operand {
     const uint16_t* row;
     uint32_t* r;
   } mine = {static_cast<const uint16_t*>(shared), r};
-  if (shim::lane() < 8 * N) shim::check_shared(shared, 16, "ldmatrix");
-  const char* names[] = {"ldmatrix_x1", "ldmatrix_x2", "", "ldmatrix_x4"};
-  shim::warp_together(names[N - 1], 0xffffffffu, &mine, [](void* const* operands, unsigned) {
+  shim::check_shared(shared, 16, "ldmatrix");
+  shim::warp_together("ldmatrix_x4", 0xffffffffu, &mine, [](void* const* operands, unsigned) {
     for (int lane = 0; lane < 32; lane++) {
       const int g = lane / 4, t = lane % 4;
-      for (int i = 0; i < N; i++) {
+      for (int i = 0; i < 4; i++) {
         uint32_t pair[2];
         for (int high = 0; high < 2; high++) {
           const int row = kTrans ? 2 * t + high : g, column = kTrans ? g : 2 * t + high;
@@ -53,12 +57,8 @@ void ldmatrix(uint32_t (&r)[N], const void* shared) {
     }
   });
 }
-inline void ldmatrix_x1(uint32_t (&r)[1], const void* shared) { ldmatrix<1, false>(r, shared); }
-inline void ldmatrix_x2(uint32_t (&r)[2], const void* shared) { ldmatrix<2, false>(r, shared); }
-inline void ldmatrix_x4(uint32_t (&r)[4], const void* shared) { ldmatrix<4, false>(r, shared); }
-inline void ldmatrix_x1_trans(uint32_t (&r)[1], const void* shared) { ldmatrix<1, true>(r, shared); }
-inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* shared) { ldmatrix<2, true>(r, shared); }
-inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* shared) { ldmatrix<4, true>(r, shared); }
+inline void ldmatrix_x4(uint32_t (&r)[4], const void* shared) { ldmatrix<false>(r, shared); }
+inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* shared) { ldmatrix<true>(r, shared); }
 
 /// Registers of 16 x 8 x 8 · (kHalves of k): a[2 · half + (row of 8)], b[half]. Sums are exact (double), rounded at the
 /// end.
