@@ -71,6 +71,7 @@ struct Block {
   size_t place;
   uint3 index = {};
   bool begun = false;
+  uint64_t asleep = 0;  // for so many turns of others
   std::vector<std::unique_ptr<Thread>> threads;
   SharedMemory dynamic;
   std::vector<char> statics;  // its static shared memory, while another block runs
@@ -263,6 +264,20 @@ void switch_to(Block& block, bool later) {
   weak_memory::resume_block(block.place);
 }
 
+/// Whose turn it is. Some sleep for long now and then, so that others get far ahead.
+size_t next_turn(const std::vector<Block*>& present) {
+  if (present.size() == 1) return 0;
+  if (random_below(16) == 0) present[random_below(present.size())]->asleep = random_below(200);
+  std::vector<size_t> awake;
+  for (size_t i = 0; i < present.size(); i++) {
+    if (present[i]->asleep == 0)
+      awake.push_back(i);
+    else
+      present[i]->asleep--;
+  }
+  return awake.empty() ? random_below(present.size()) : awake[random_below(awake.size())];
+}
+
 /// Until it is done, or failed; false: it goes on later, if it is its turn again.
 bool run_block() {
   constexpr uint64_t kBarriers = 4;  // for each at which others may go on
@@ -305,12 +320,12 @@ cudaError_t run_grid(dim3 grid, dim3 block, size_t shared, size_t most_shared, c
     for (; !idle.empty() && next < blocks.size(); next++) {
       const uint64_t i = blocks[next];
       idle.back()->index = {unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / grid.x / grid.y)};
-      idle.back()->begun = false;
+      idle.back()->begun = false, idle.back()->asleep = 0;
       present.push_back(idle.back());
       idle.pop_back();
     }
     if (present.empty()) break;
-    const size_t turn = present.size() == 1 ? 0 : random_below(present.size());
+    const size_t turn = next_turn(present);
     const bool later = running_block != nullptr && running_block->begun && present[turn] != running_block;
     switch_to(*present[turn], later);
     if (!run_block() || error != cudaSuccess) continue;
