@@ -30,9 +30,9 @@ struct RuntimeOptions {
   std::string isa = {};
   /// Who computes matrix products and convolutions: "native", "onednn" or "eigen"; empty: the environment variable
   /// CARACAL_BACKEND, else native, and eigen where the architecture has no tier of its own (Arm). Results are equal to
-  /// 2e-5. Bits that depend on nothing but the input are promised of native and eigen; onednn allocates in forward. On a
-  /// device: "native", or "cublas" for products (not convolutions) by NVIDIA's cuBLASLt, found at run time, where a row's
-  /// last bits may depend on the batch's size.
+  /// 2e-5. Bits that depend on nothing but the input are promised of native and eigen; onednn allocates in forward. On
+  /// a device: "native", or "cublas" for products (not convolutions) by NVIDIA's cuBLASLt, found at run time, where a
+  /// row's last bits may depend on the batch's size.
   std::string backend = {};
   /// Runs the parallel work instead of an own pool; `threads`, `spin_us` and `move_late` are then unused.
   std::shared_ptr<Executor> executor = {};

@@ -108,7 +108,8 @@ int allocate_host(void** memory, size_t bytes) { return checked(cudaHostAlloc(me
 int release_host(void* memory) { return checked(cudaFreeHost(memory)); }
 int upload(void* device, const void* host, size_t bytes) {
   const int error = checked(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice));
-  return error != 0 ? error : checked(cudaStreamSynchronize(nullptr));  // from pageable memory it may be still on its way
+  return error != 0 ? error
+                    : checked(cudaStreamSynchronize(nullptr));  // from pageable memory it may be still on its way
 }
 
 int create_stream(Stream* stream) { return checked(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking)); }

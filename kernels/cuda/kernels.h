@@ -2,8 +2,9 @@
 // to read it: pointers are to device memory unless their comment says otherwise.
 //
 // Every member of every Args is 8 bytes wide, so that there is no padding and equal calls are equal bytes: a captured
-// graph is replayed if, and only if, the launches of a call are the bytes of those that it was captured from. So nothing
-// that changes from call to call of one shape may be in them by value; what does (offsets, ids) is in device memory.
+// graph is replayed if, and only if, the launches of a call are the bytes of those that it was captured from. So
+// nothing that changes from call to call of one shape may be in them by value; what does (offsets, ids) is in device
+// memory.
 #pragma once
 
 #include <stddef.h>
@@ -18,8 +19,8 @@ namespace caracal::kernels::cuda {
 
 using Stream = CUstream_st*;
 using Context = CUctx_st*;
-/// Numbers of activations and of the matrices they are multiplied with. Vectors (bias, scale and shift of norms), scores'
-/// biases and probabilities are float32 always; so is all arithmetic but the products themselves.
+/// Numbers of activations and of the matrices they are multiplied with. Vectors (bias, scale and shift of norms),
+/// scores' biases and probabilities are float32 always; so is all arithmetic but the products themselves.
 enum class Type : int64_t { f32, f16, bf16 };
 /// kernels::Activation, 8 bytes wide.
 enum class Act : int64_t {};
@@ -27,20 +28,21 @@ inline Act act(Activation activation) { return Act(int64_t(activation)); }
 
 /// How many GemmArgs::counters there are.
 inline constexpr int64_t kGemmCounters = 1 << 14;
-/// c = act(a · wᵀ + bias) + residual, or act(… + residual) with residual_first. Then, if `norm` is not null, the layer norm
-/// of each row of c, with the bits of layer_norm().
+/// c = act(a · wᵀ + bias) + residual, or act(… + residual) with residual_first. Then, if `norm` is not null, the layer
+/// norm of each row of c, with the bits of layer_norm().
 struct GemmArgs {
   Type type;
-  void* c;                  // (rows, n), rows ldc apart
-  const void *a, *w;        // (rows, k), rows lda apart; (n, k)
-  const float* bias;        // (n), or null
-  const void* residual;     // (rows, n), rows ldr apart, or null; may be c
+  void* c;               // (rows, n), rows ldc apart
+  const void *a, *w;     // (rows, k), rows lda apart; (n, k)
+  const float* bias;     // (n), or null
+  const void* residual;  // (rows, n), rows ldr apart, or null; may be c
   int64_t ldc, lda, ldr, rows, n, k;
   Act activation;
   int64_t residual_first;
-  void* scratch;   // gemm_scratch(rows, n, k) bytes
-  void* counters;  // kGemmCounters of 4 bytes, 0 before and after, of one stream's kernels alone; null: slower, same bits
-  void* norm;      // (rows, n), or null, if ldc = n; may be c, the residual if ldr = n, a if lda = n; else apart from all
+  void* scratch;  // gemm_scratch(rows, n, k) bytes
+  void*
+      counters;  // kGemmCounters of 4 bytes, 0 before and after, of one stream's kernels alone; null: slower, same bits
+  void* norm;    // (rows, n), or null, if ldc = n; may be c, the residual if ldr = n, a if lda = n; else apart from all
   const float *norm_weight, *norm_bias;  // (n)
   double norm_eps;
 };
@@ -50,10 +52,10 @@ struct GemmArgs {
 /// kernels::WindowArgs.
 struct ConvolutionArgs {
   Type type;
-  void* out;            // (rows, out_channels)
-  const void *x, *w;    // (…, in_channels); (out_channels, kernel_y · kernel_x · in_channels / groups)
-  const float* bias;    // (out_channels), or null
-  const void* residual; // (rows, out_channels), or null; may be out
+  void* out;             // (rows, out_channels)
+  const void *x, *w;     // (…, in_channels); (out_channels, kernel_y · kernel_x · in_channels / groups)
+  const float* bias;     // (out_channels), or null
+  const void* residual;  // (rows, out_channels), or null; may be out
   const int64_t *in_offsets, *in_lengths, *out_offsets;  // (batch), (batch), (batch + 1); null for images
   int64_t batch, rows, in_channels, out_channels, groups;
   int64_t height, width, out_height, out_width;  // of images; sequences: 1
@@ -68,10 +70,10 @@ struct AttentionArgs {
   Type type;
   void* out;  // (tokens, heads · head_dim), rows ldo apart
   const void *q, *k, *v;
-  int64_t ldo, ldq, ldk;  // rows of k and of v are ldk apart
+  int64_t ldo, ldq, ldk;                             // rows of k and of v are ldk apart
   const int64_t *q_offsets, *k_offsets, *k_lengths;  // (batch + 1), (batch), (batch)
-  const int64_t* q_lengths;  // causal: (batch): row r < q_lengths[b] sees keys up to k_lengths[b] - q_lengths[b] + r, later
-                             // rows none; else null: all rows see all keys
+  const int64_t* q_lengths;  // causal: (batch): row r < q_lengths[b] sees keys up to k_lengths[b] - q_lengths[b] + r,
+                             // later rows none; else null: all rows see all keys
   int64_t batch, heads, head_dim, tokens;  // tokens: rows of q; those of no sequence are left alone
   double scale;
   const float* bias;      // (heads, rows, keys) of each sequence, those of sequence b from scores[b] on; or null
@@ -143,8 +145,9 @@ struct PrependTokenArgs {
   int64_t rows, length, cols;  // rows of out
 };
 
-/// The first lengths[b] rows from offsets[b] on -> row b of out: their mean; their largest, column by column; or mean and
-/// unbiased standard deviation side by side, (batch, 2 cols), NaN where there are too few rows. mean, most: 0 for none.
+/// The first lengths[b] rows from offsets[b] on -> row b of out: their mean; their largest, column by column; or mean
+/// and unbiased standard deviation side by side, (batch, 2 cols), NaN where there are too few rows. mean, most: 0 for
+/// none.
 enum class PoolKind : int64_t { mean, most, mean_and_deviation };
 struct PoolArgs {
   Type type;
@@ -173,8 +176,8 @@ struct ArgmaxArgs {
   int64_t rows, cols, groups;
 };
 
-/// out (heads, rows, keys) of each sequence from scores[b] on, = or += table[head, bucket[clamp(position of key - position
-/// of row)]]. Rows and keys of sequence b as in AttentionArgs, positions (tokens).
+/// out (heads, rows, keys) of each sequence from scores[b] on, = or += table[head, bucket[clamp(position of key -
+/// position of row)]]. Rows and keys of sequence b as in AttentionArgs, positions (tokens).
 struct RelativeBiasArgs {
   float* out;
   const int64_t *offsets, *lengths, *scores, *positions;
@@ -257,8 +260,8 @@ struct GroupNormArgs {
 /// in_lengths[b] from in_offsets[b] on; results out_offsets[b] to out_offsets[b + 1].
 struct NormalizedConv1dArgs {
   Type type;
-  void* out;             // (tokens, channels)
-  const float *x, *w;    // w (channels, kernel)
+  void* out;                   // (tokens, channels)
+  const float *x, *w;          // w (channels, kernel)
   const float *weight, *bias;  // of the norm
   const int64_t *in_offsets, *in_lengths, *out_offsets;
   int64_t batch, tokens, channels, kernel, stride;
@@ -296,7 +299,7 @@ struct Cuda {
   int (*upload)(void* device, const void* host, size_t bytes);
   int (*create_stream)(Stream* stream);
   int (*destroy_stream)(Stream stream);
-  int (*stream_state)(Stream stream, int* device, bool* capturing);  // no device while it is capturing
+  int (*stream_state)(Stream stream, int* device, bool* capturing);      // no device while it is capturing
   int (*copy)(Stream stream, void* to, const void* from, size_t bytes);  // any direction; host memory pinned
   int (*fill_zero)(Stream stream, void* memory, size_t bytes);
   int (*synchronize)(Stream stream);

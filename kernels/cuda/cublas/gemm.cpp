@@ -272,7 +272,8 @@ int multiply(Stream stream, const GemmArgs& args) {
   }
   char* workspace = scratch + round_up(size_t(args.n) * sizeof(uint16_t));
   if (const Status status = product.start(handle, workspace, stream); status != kSuccess) return error_of(status);
-  if (const int error = activates ? own.gemm_epilogue(stream, args) : 0; error != 0 || args.norm == nullptr) return error;
+  if (const int error = activates ? own.gemm_epilogue(stream, args) : 0; error != 0 || args.norm == nullptr)
+    return error;
   return own.layer_norm(stream, {args.type, args.norm, args.c, args.norm_weight, args.norm_bias, args.rows, args.n,
                                  args.norm_eps, act(Activation::none)});
 }
