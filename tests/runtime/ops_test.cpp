@@ -230,9 +230,9 @@ TEST_F(Ops, AttentionOverRaggedSequences) {
 
 // Fewer heads than threads: the rows of each sequence are cut into blocks. The same bits as on one thread.
 TEST_F(Ops, AttentionOfFewHeads) {
-  const int64_t offsets[] = {0, 70, 71, 200}, keys[] = {70, 1, 100};
-  const Ragged sequences{3, 200, 129, offsets, keys};
-  const Tensor qkv = random({200, 3 * 32}, 1);
+  const int64_t offsets[] = {0, 70, 71, 200, 210}, keys[] = {70, 1, 100, 10};
+  const Ragged sequences{4, 210, 129, offsets, keys};
+  const Tensor qkv = random({210, 3 * 32}, 1);
   const Runtime alone({.threads = 1}), many({.threads = 8});
   Arena other, another;
   Ctx one(alone, other), eight(many, another);
