@@ -31,7 +31,7 @@ CudaWorkspace::CudaWorkspace(std::shared_ptr<const CudaDevice> device)
       arena_([d = device_](size_t bytes) { return d->allocate(bytes); }),
       staging_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }),
       fetched_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }) {
-  const std::vector<uint32_t> zeros(size_t(kernels::cuda::kGemmCounters));  // as each kernel leaves them
+  const auto zeros = std::vector<uint32_t>(size_t(kernels::cuda::kGemmCounters));  // as each kernel leaves them
   counters_ = device_->allocate(zeros.size() * sizeof(uint32_t));
   device_->check(device_->table().upload(counters_.get(), zeros.data(), zeros.size() * sizeof(uint32_t)), "upload");
   device_->check(device_->table().create_stream(&stream_), "create_stream");
