@@ -173,7 +173,7 @@ struct Weights::State {
               std::function<Tensor()> load) {
     const DType kept = options.dtype.value_or(dtype);
     if (kept != dtype) {
-      load = [load = std::move(load), dtype, kept] {
+      load = [load = std::move(load), kept] {
         const Tensor values = load();
         return values.dtype() == kept ? values : values.to(kept);
       };
