@@ -104,6 +104,7 @@ void PreTrainedModel::forward_on_cuda(const ModelInputs& inputs, ModelOutput& ou
 
 void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const {
   const ForwardOptions asked = with_defaults(options.forward);
+  const CudaDevice::Use use(*runtime().cuda());  // leases do not end in the order that puts back what was current
   std::deque<CudaWorkspacePool::Lease> leases;  // held together, so that each is another workspace
   for (int i = 0; i < options.callers; i++) {
     CudaWorkspace& workspace = *leases.emplace_back(*cuda_workspaces_);

@@ -161,6 +161,8 @@ TEST(CurrentDevice, IsWhatItWasBefore) {
         EXPECT_EQ(current(), own);
         model->prepare(100, 4);
         EXPECT_EQ(current(), own);
+        model->prepare(100, 4, {.callers = 2});
+        EXPECT_EQ(current(), own);
         plain_counters.fail_launches = true;
         EXPECT_NE(message_of([&] { (*model)(some_text()); }), "no error");
         plain_counters.fail_launches = false;
