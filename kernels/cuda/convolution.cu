@@ -122,7 +122,8 @@ int run(Stream stream, const ConvolutionArgs& args, const Plan& plan) {
 }  // namespace
 
 bool mma_takes(const ConvolutionArgs& args) {
-  return mma_knows(args.type) && aligned(args.x) && aligned(args.w) && args.in_channels / args.groups % 8 == 0;
+  return mma_knows(args.type, args.tf32 != 0) && aligned(args.x) && aligned(args.w) &&
+         args.in_channels / args.groups % piece_of(args.type) == 0;
 }
 
 int convolution_planned(Stream stream, const ConvolutionArgs& args, const Plan& plan) {
@@ -132,6 +133,7 @@ int convolution_planned(Stream stream, const ConvolutionArgs& args, const Plan& 
                              args.height * args.width * args.batch, args.out_height * args.out_width}) {
     if (size > INT32_MAX - 1024) return int(cudaErrorInvalidValue);
   }
+  if (!plan.simt && !mma_takes(args)) return int(cudaErrorInvalidValue);
   return with_type(args.type, [&]<class T>() { return run<T>(stream, args, plan); });
 }
 
@@ -140,6 +142,7 @@ int convolution(Stream stream, const ConvolutionArgs& args) {
   const int64_t k = args.kernel_y * args.kernel_x * (args.in_channels / args.groups);
   PlanFor p{!mma_takes(args), kMmaTileSet, args.rows, n, k, args.groups};
   if (p.simt) p.tiles = args.type == Type::f32 ? kSimtTileSet<float> : kSimtTileSet<half>;
+  p.tf32 = !p.simt && args.type == Type::f32;
   p.sliced = p.may_split = false;
   return convolution_planned(stream, args, plan_product(p, current_device().multiprocessors));
 }

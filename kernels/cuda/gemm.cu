@@ -55,7 +55,8 @@ Plan plan_product(const PlanFor& p, int multiprocessors) {
       const int64_t blocks = tiles * (split ? cut.count : 1), on_one = (blocks - 1) / multiprocessors + 1;
       const double per_k = std::max(double(on_one) * tile.per_k, kLatencyClocks);
       const double traffic = double(blocks * (tile.rows + tile.cols)) / multiprocessors;  // between equals, the least
-      double clocks = double(split ? cut.length : p.k) * (per_k + 0.01 * traffic) + double(on_one) * kBlockClocks;
+      double clocks = double(split ? cut.length : p.k) * (p.tf32 ? 2 : 1) * (per_k + 0.01 * traffic) +
+                      double(on_one) * kBlockClocks;
       if (split) {
         const double bytes = double(cut.count * tile.rows * tile.cols) * sizeof(float);  // of a tile's slices
         const int64_t last = (tiles - 1) / multiprocessors + 1;
@@ -74,7 +75,9 @@ Plan plan_product(const PlanFor& p, int multiprocessors) {
 }
 
 bool mma_takes(const GemmArgs& args) {
-  return mma_knows(args.type) && aligned(args.a) && aligned(args.w) && args.lda % 8 == 0 && args.k % 8 == 0;
+  const int64_t piece = piece_of(args.type);
+  return mma_knows(args.type, args.tf32 != 0) && aligned(args.a) && aligned(args.w) && args.lda % piece == 0 &&
+         args.k % piece == 0;
 }
 
 bool norm_takes(const GemmArgs& args) {
@@ -109,7 +112,11 @@ size_t most_scratch(int64_t rows, int64_t n, int64_t k, int multiprocessors) {
     for (PlanFor p : {PlanFor{false, kMmaTileSet, rows, n, k}, PlanFor{true, kSimtTileSet<float>, rows, n, k},
                       PlanFor{true, kSimtTileSet<half>, rows, n, k}}) {
       p.norm = norm;
-      most = std::max(most, planned_scratch(plan_product(p, multiprocessors), rows, n, k));
+      for (const bool tf32 : {false, true}) {
+        if (tf32 && p.simt) continue;
+        p.tf32 = tf32;
+        most = std::max(most, planned_scratch(plan_product(p, multiprocessors), rows, n, k));
+      }
     }
   }
   return most;
@@ -122,7 +129,9 @@ size_t gemm_scratch(int64_t rows, int64_t n, int64_t k) {
 int gemm_planned(Stream stream, const GemmArgs& args, const Plan& plan) {
   if (args.rows <= 0 || args.n <= 0) return 0;
   const bool too_large = args.rows > INT32_MAX - 128 || args.n > INT32_MAX - 128 || args.k > INT32_MAX - 1024;
-  if (too_large || (args.norm && args.ldc != args.n)) return int(cudaErrorInvalidValue);
+  if (too_large || (args.norm && args.ldc != args.n) || (!plan.simt && !mma_takes(args))) {
+    return int(cudaErrorInvalidValue);
+  }
   if (planned_counters(plan, args.rows, args.n) > (args.counters ? kGemmCounters : 0)) {
     return int(cudaErrorInvalidValue);
   }
@@ -135,6 +144,7 @@ int gemm_planned(Stream stream, const GemmArgs& args, const Plan& plan) {
 Plan plan_gemm(const GemmArgs& args, int multiprocessors) {
   PlanFor p{!mma_takes(args), kMmaTileSet, args.rows, args.n, args.k};
   if (p.simt) p.tiles = args.type == Type::f32 ? kSimtTileSet<float> : kSimtTileSet<half>;
+  p.tf32 = !p.simt && args.type == Type::f32;
   p.may_split = args.scratch && aligned(args.scratch) && args.counters;
   p.norm = args.norm && norm_takes(args);
   Plan plan = plan_product(p, multiprocessors);

@@ -48,16 +48,17 @@ inline constexpr unsigned kSimtTileSet = std::is_same_v<T, float> ? 7 : 2;
 /// The same by a plan, with the mma tiles of `MmaSet`.
 template <unsigned MmaSet, class T, class Rows>
 int launch_plan(Stream stream, const Plan& plan, const Product<T, Rows>& p, int64_t capacity, int64_t depth) {
-  if constexpr (!std::is_same_v<T, float>) {
-    if (!plan.simt) return launch_product<MmaSet>(MmaTiles{}, stream, plan.tile, p, capacity, depth);
-  }
-  if (!plan.simt) return int(cudaErrorInvalidValue);
+  if (!plan.simt) return launch_product<MmaSet>(MmaTiles{}, stream, plan.tile, p, capacity, depth);
   return launch_product<kSimtTileSet<T>>(SimtTiles{}, stream, plan.tile, p, capacity, depth);
 }
 
 inline bool aligned(const void* p) { return uintptr_t(p) % 16 == 0; }
 
-/// Whether the device's tensor cores multiply a type and add in float32: sm_75 knows no bfloat16.
-inline bool mma_knows(Type type) { return type == Type::f16 || (type == Type::bf16 && current_device().major >= 8); }
+/// Whether the device's tensor cores may multiply a type and add in float32: sm_75 knows no bfloat16 and no TF32.
+inline bool mma_knows(Type type, bool tf32) {
+  return type == Type::f16 || ((type == Type::bf16 || tf32) && current_device().major >= 8);
+}
+/// Numbers in 16 bytes, of which mma tiles want rows to be made.
+inline int64_t piece_of(Type type) { return type == Type::f32 ? 4 : 8; }
 
 }  // namespace caracal::kernels::cuda

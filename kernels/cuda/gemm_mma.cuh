@@ -1,29 +1,30 @@
-// A product on tensor cores.
+// A product on tensor cores: of 16-bit numbers, or of float32 rounded to TF32. Everything is counted in pieces of 16
+// bytes, eight numbers or four: ldmatrix lays out two pieces a row as a step of mma.sync takes them, either way.
 #pragma once
 
 #include <caracal/kernels/cuda/gemm.cuh>
 
 namespace caracal::kernels::cuda {
 
-template <int Rows, int Cols, int WarpRows, int WarpCols, int Depth, int Stages, int Blocks, bool Totals>
+template <int Rows, int Cols, int WarpRows, int WarpCols, int Chunks, int Stages, int Blocks, bool Totals>
 struct MmaTile {
   static constexpr int kRows = Rows, kCols = Cols, kWarpRows = WarpRows, kWarpCols = WarpCols;
-  static constexpr int kDepth = Depth, kStages = Stages;
+  static constexpr int kChunks = Chunks, kStages = Stages;  // pieces of a row that are copied in one step
   static constexpr int kBlocks = Blocks;  // whose registers a multiprocessor has, if not their shared memory
   static constexpr bool kTotals = Totals;
   static constexpr int kThreads = 32 * (Rows / WarpRows) * (Cols / WarpCols);
-  static constexpr int kChunks = Depth / 8, kStep = kThreads / kChunks;  // threads copy kStep rows at once
-  static constexpr int kStage = (Rows + Cols) * Depth;                   // numbers
-  static constexpr int kPitch = WarpCols + 8;                            // of 16 rows of sums on their way out
-  static constexpr size_t kCopies = Stages * kStage * 2, kSums = kThreads / 32 * 16 * kPitch * sizeof(float);
+  static constexpr int kStep = kThreads / kChunks;        // threads copy kStep rows at once
+  static constexpr int kStage = (Rows + Cols) * kChunks;  // pieces
+  static constexpr int kPitch = WarpCols + 8;             // of 16 rows of sums on their way out
+  static constexpr size_t kCopies = Stages * kStage * 16, kSums = kThreads / 32 * 16 * kPitch * sizeof(float);
   static constexpr size_t kShared = kCopies > kSums ? kCopies : kSums;
   static_assert(Rows % kStep == 0 && Cols % kStep == 0 && kStep % 8 == 0);
 };
-using Mma128x128 = MmaTile<128, 128, 64, 64, 32, 3, 2, false>;
-using Mma128x64 = MmaTile<128, 64, 64, 32, 32, 4, 2, true>;
-using Mma64x64 = MmaTile<64, 64, 32, 32, 64, 4, 3, true>;
-using Mma32x32 = MmaTile<32, 32, 16, 16, 64, 6, 4, true>;
-using Mma16x32 = MmaTile<16, 32, 16, 16, 64, 8, 4, true>;
+using Mma128x128 = MmaTile<128, 128, 64, 64, 4, 3, 2, false>;
+using Mma128x64 = MmaTile<128, 64, 64, 32, 4, 4, 2, true>;
+using Mma64x64 = MmaTile<64, 64, 32, 32, 8, 4, 3, true>;
+using Mma32x32 = MmaTile<32, 32, 16, 16, 8, 6, 4, true>;
+using Mma16x32 = MmaTile<16, 32, 16, 16, 8, 8, 4, true>;
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
 template <class T>
@@ -33,13 +34,43 @@ template <class T>
 inline constexpr bool kHasMma = true;
 #endif
 
+/// d += a · b over two pieces of k. float: the operands are as they were loaded, and rounded here; by each warp, since
+/// on its way to shared memory a copy passes no register.
+template <class T, int Ms, int Ns>
+__device__ void multiply(float (&d)[Ms][Ns][4], uint32_t (&a)[Ms][4], uint32_t (&b)[Ns][2]) {
+  if constexpr (std::is_same_v<T, float>) {
+#pragma unroll
+    for (int m = 0; m < Ms; m++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) a[m][i] = to_tf32(a[m][i]);
+    }
+#pragma unroll
+    for (int n = 0; n < Ns; n++) {
+#pragma unroll
+      for (int i = 0; i < 2; i++) b[n][i] = to_tf32(b[n][i]);
+    }
+  }
+#pragma unroll
+  for (int m = 0; m < Ms; m++) {
+#pragma unroll
+    for (int n = 0; n < Ns; n++) {
+      if constexpr (std::is_same_v<T, float>) {
+        mma_16x8x8_tf32(d[m][n], a[m], b[n]);
+      } else {
+        mma_16x8x16<T>(d[m][n], a[m], b[n]);
+      }
+    }
+  }
+}
+
 /// One tile of c on tensor cores. Rows of both operands are cut into steps of kDepth numbers; a step's copies are in
 /// flight kStages - 1 steps ahead.
 template <class T, class Tile, class Rows>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     mma_kernel(const __grid_constant__ Product<T, Rows> p) {
   if constexpr (kHasMma<T>) {
-    constexpr int kChunks = Tile::kChunks, kStep = Tile::kStep, kSteps = Tile::kDepth / 16;
+    constexpr int kNumbers = 16 / sizeof(T);  // of a piece
+    constexpr int kChunks = Tile::kChunks, kDepth = kChunks * kNumbers, kStep = Tile::kStep, kSteps = kChunks / 2;
     constexpr int kMs = Tile::kWarpRows / 16, kNs = Tile::kWarpCols / 8;
     CARACAL_SHARED(T, shared);
     const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
@@ -58,27 +89,27 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     const typename Rows::template Walk<Tile::kRows / kStep, kStep> a(p.rows, row0 + copied_row, group);
     const typename MatrixRows<T>::template Walk<Tile::kCols / kStep, kStep> b({w, p.k, p.epilogue.cols},
                                                                               col0 + copied_row, 0);
-    T* const copied = shared + swizzled<kChunks>(copied_row, chunk) * 8;
+    T* const copied = shared + swizzled<kChunks>(copied_row, chunk) * kNumbers;
     auto copy = [&](int stage, int k) {
-      T* to = copied + stage * Tile::kStage;
-      const bool inside = k + chunk * 8 < end;
+      T* to = copied + stage * Tile::kStage * kNumbers;
+      const bool inside = k + chunk * kNumbers < end;
       const T* from;
-      const auto tap = a.seek(k + chunk * 8);
+      const auto tap = a.seek(k + chunk * kNumbers);
 #pragma unroll
       for (int i = 0; i < Tile::kRows / kStep; i++) {
         const bool valid = a.at(i, tap, from) && inside;
-        cp_async_16(to + i * kStep * kChunks * 8, from, valid);
+        cp_async_16(to + i * kStep * kDepth, from, valid);
       }
-      to += Tile::kRows * Tile::kDepth;
+      to += Tile::kRows * kDepth;
 #pragma unroll
       for (int i = 0; i < Tile::kCols / kStep; i++) {
-        const bool valid = b.at(i, k + chunk * 8, from) && inside;
-        cp_async_16(to + i * kStep * kChunks * 8, from, valid);
+        const bool valid = b.at(i, k + chunk * kNumbers, from) && inside;
+        cp_async_16(to + i * kStep * kDepth, from, valid);
       }
     };
 
-    // Fragments: A 16x16 as ldmatrix lays out {rows 0-7, rows 8-15} x {k 0-7, k 8-15}; B two 8x16 as {k 0-7, k 8-15} x
-    // {columns 0-7, 8-15}. w is (n, k): already the column-major B that mma.sync takes.
+    // Fragments of two pieces of k: A as ldmatrix lays out {rows 0-7, rows 8-15} x {first piece, second}; B two as
+    // {first, second} x {columns 0-7, 8-15}. w is (n, k): already the column-major B that mma.sync takes.
     constexpr int kWarpsAcross = Tile::kCols / Tile::kWarpCols;
     const int warp_row = warp / kWarpsAcross * Tile::kWarpRows, warp_col = warp % kWarpsAcross * Tile::kWarpCols;
     const int a_row = warp_row + lane % 16, a_chunk = lane / 16;
@@ -87,47 +118,41 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     float totals[Tile::kTotals ? kMs : 1][Tile::kTotals ? kNs : 1][4] = {};
     uint32_t fa[2][kMs][4], fb[2][kNs][2];
     auto fragments = [&](int stage, int step) {
-      const T *at = shared + stage * Tile::kStage, *bt = at + Tile::kRows * Tile::kDepth;
+      const T *at = shared + stage * Tile::kStage * kNumbers, *bt = at + Tile::kRows * kDepth;
 #pragma unroll
       for (int m = 0; m < kMs; m++) {
-        ldmatrix_x4(fa[step % 2][m], at + swizzled<kChunks>(a_row + m * 16, step * 2 + a_chunk) * 8);
+        ldmatrix_x4(fa[step % 2][m], at + swizzled<kChunks>(a_row + m * 16, step * 2 + a_chunk) * kNumbers);
       }
 #pragma unroll
       for (int n = 0; n < kNs; n += 2) {
         uint32_t two[4];
-        ldmatrix_x4(two, bt + swizzled<kChunks>(b_row + n * 8, step * 2 + b_chunk) * 8);
+        ldmatrix_x4(two, bt + swizzled<kChunks>(b_row + n * 8, step * 2 + b_chunk) * kNumbers);
         fb[step % 2][n][0] = two[0], fb[step % 2][n][1] = two[1];
         fb[step % 2][n + 1][0] = two[2], fb[step % 2][n + 1][1] = two[3];
       }
     };
 
-    const int copies = (end - begin + Tile::kDepth - 1) / Tile::kDepth;
+    const int copies = (end - begin + kDepth - 1) / kDepth;
 #pragma unroll
     for (int i = 0; i < Tile::kStages - 1; i++) {
-      if (i < copies) copy(i, begin + i * Tile::kDepth);
+      if (i < copies) copy(i, begin + i * kDepth);
       cp_async_commit();
     }
     int stage = 0, free_stage = Tile::kStages - 1, slice_end = begin + p.slice;
 #pragma unroll 1
-    for (int i = 0, k = begin; i < copies; i++, k += Tile::kDepth) {
+    for (int i = 0, k = begin; i < copies; i++, k += kDepth) {
       cp_async_wait<Tile::kStages - 2>();
       __syncthreads();
-      if (i + Tile::kStages - 1 < copies) copy(free_stage, k + (Tile::kStages - 1) * Tile::kDepth);
+      if (i + Tile::kStages - 1 < copies) copy(free_stage, k + (Tile::kStages - 1) * kDepth);
       cp_async_commit();
       fragments(stage, 0);
 #pragma unroll
       for (int step = 0; step < kSteps; step++) {
         if (step + 1 < kSteps) fragments(stage, step + 1);
-#pragma unroll
-        for (int m = 0; m < kMs; m++) {
-#pragma unroll
-          for (int n = 0; n < kNs; n++) {
-            mma_16x8x16<T>(sums[m][n], fa[step % 2][m], fb[step % 2][n]);
-          }
-        }
+        multiply<T>(sums, fa[step % 2], fb[step % 2]);
       }
       if constexpr (Tile::kTotals) {
-        if (k + Tile::kDepth == slice_end || i + 1 == copies) {
+        if (k + kDepth == slice_end || i + 1 == copies) {
           slice_end += p.slice;
 #pragma unroll
           for (int m = 0; m < kMs; m++) {

@@ -12,6 +12,8 @@
 // a chain of mma.sync, 35 clocks every 16 numbers, a barrier and the first ldmatrix, 100 clocks every 64. Slices cost
 // their writing, 16 bytes a clock and multiprocessor; 1500 clocks for a fence, a count and a read, one after another;
 // and what the last block reads, 64 bytes a clock from L2, 16 from beyond. None of this has been measured yet.
+// TF32 has twice the bytes and half the products a clock, and a step of latency is half as many numbers: all that a
+// tile costs for each k counts twice.
 // BERT-base, 128 tokens, on 132 multiprocessors:
 //   768 -> 2304: 64x64, 72 blocks, 12 steps of 64   (32x32 would be 288 blocks, three of them on some multiprocessors)
 //   768 -> 768:  32x32, 96 blocks, 12 steps         (64x64 would leave 108 multiprocessors idle)
@@ -99,12 +101,14 @@ struct PlanFor {
   bool sliced = true;     // k is cut into slices; else one chain
   bool may_split = true;  // there are scratch and counters
   bool norm = false;
+  bool tf32 = false;  // by mma, of float32
 };
 
 /// The plan that the estimate above likes best.
 Plan plan_product(const PlanFor& product, int multiprocessors);
 
-/// Whether mma.sync can take a product: 16-bit numbers, rows of a and w of whole 16-byte pieces.
+/// Whether mma.sync can take a product: 16-bit numbers, or float32 that may be rounded to TF32; rows of a and w of
+/// whole 16-byte pieces. What it cannot take is multiplied exactly.
 bool mma_takes(const GemmArgs& args);
 /// Whether a product can normalise the rows of c, if that is asked for; else layer_norm() does it.
 bool norm_takes(const GemmArgs& args);

@@ -39,6 +39,7 @@ struct GemmArgs {
   int64_t ldc, lda, ldr, rows, n, k;
   Act activation;
   int64_t residual_first;
+  int64_t tf32;   // 1: float32 operands may be rounded to TF32 (10 bits of mantissa) for tensor cores that know it
   void* scratch;  // gemm_scratch(rows, n, k) bytes
   void*
       counters;  // kGemmCounters of 4 bytes, 0 before and after, of one stream's kernels alone; null: slower, same bits
@@ -62,6 +63,7 @@ struct ConvolutionArgs {
   int64_t kernel_y, kernel_x, stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x;
   Act activation;
   int64_t residual_first;
+  int64_t tf32;  // as of GemmArgs
 };
 
 /// Softmax(scale · Q Kᵀ + bias) V, for each head of each sequence. Rows of queries of sequence b: q_offsets[b] to

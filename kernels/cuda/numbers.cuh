@@ -45,6 +45,13 @@ __host__ __device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(floa
   return __float2bfloat16_rn(x);
 }
 
+/// The bits of a float, of which the upper 19 are it in TF32 (10 bits of mantissa), rounded to the nearest, ties away
+/// from 0, as cvt.rna.tf32 does: that is these two instructions and a third, which clears the lower bits that mma.sync
+/// does not read (so it is in CUTLASS, too: round_half_ulp_truncate).
+__device__ __forceinline__ uint32_t to_tf32(uint32_t bits) {
+  return fabsf(__uint_as_float(bits)) < INFINITY ? bits + 0x1000 : bits;  // a NaN would become -0
+}
+
 template <class T>
 __device__ __forceinline__ float load(const T* p) {
   return to_float(*p);

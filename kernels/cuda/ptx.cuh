@@ -7,6 +7,8 @@
 //   a[1]: row g + 8, k 2t, 2t + 1      a[3]: row g + 8, k 2t + 8, 2t + 9
 //   b[0]: column g,  k 2t, 2t + 1      b[1]: column g,  k 2t + 8, 2t + 9
 //   d[0], d[1]: row g, columns 2t, 2t + 1;   d[2], d[3]: row g + 8, likewise
+// Of TF32, one number a register, the same registers hold k t in place of 2t, 2t + 1 and k t + 4 in place of 2t + 8,
+// 2t + 9: what ldmatrix loads when it takes a float for two 16-bit numbers.
 #pragma once
 
 #include <stdint.h>
@@ -133,6 +135,20 @@ __device__ __forceinline__ void mma_16x8x16<__nv_bfloat16>(float (&d)[4], const 
 #if __CUDA_ARCH__ >= 800
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  __trap();
+#endif
+}
+
+/// d += a · b, 16 x 8 x 8 in TF32: of each register the upper 19 bits count, see to_tf32(). sm_80 and up: below, it
+/// stops the kernel.
+__device__ __forceinline__ void mma_16x8x8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
       "{%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));

@@ -11,7 +11,7 @@ namespace {
 
 /// Sequence lengths, or none: images. Sequences lie `gap` rows apart.
 struct Problem {
-  Type type;
+  Precision type;
   int64_t batch, channels, out_channels, groups = 1;
   int64_t height = 1, width = 1;
   int64_t kernel_y = 1, kernel_x = 1, stride_y = 1, stride_x = 1, pad_y = 0, pad_x = 0, dilation_y = 1, dilation_x = 1;
@@ -75,14 +75,23 @@ struct Problem {
     }
     args.kernel_y = kernel_y, args.kernel_x = kernel_x, args.stride_y = stride_y, args.stride_x = stride_x;
     args.pad_y = pad_y, args.pad_x = pad_x, args.dilation_y = dilation_y, args.dilation_x = dilation_x;
-    args.activation = act(activation), args.residual_first = residual_first;
+    args.activation = act(activation), args.residual_first = residual_first, args.tf32 = type.tf32;
     EXPECT_CUDA(plan ? convolution_planned(nullptr, args, *plan) : table().convolution(nullptr, args));
     EXPECT_CUDA(table().synchronize(nullptr));
     return out.bytes();
   }
 
-  std::vector<double> expected() const {
-    const std::vector<float> on_x = x(), on_w = w(), on_b = b(), on_r = r();
+  /// Whether the operands are rounded to TF32: where that is allowed, and tensor cores take them.
+  bool is_rounded(std::optional<Plan> plan) const {
+    if (!type.tf32 || capability() < 80) return false;
+    return plan ? !plan->simt : channels / groups % 4 == 0 && misalign % 4 == 0;
+  }
+
+  std::vector<double> expected(bool rounds) const {
+    std::vector<float> on_x = x(), on_w = w(), on_b = b(), on_r = r();
+    for (std::vector<float>* operand : {&on_x, &on_w}) {
+      for (float& each : *operand) each = rounds ? rounded_to_tf32(each) : each;
+    }
     const std::vector<int64_t> in = starts(false), out = starts(true);
     const int64_t of_group = channels / groups, outs = out_channels / groups;
     std::vector<double> values;
@@ -119,7 +128,7 @@ struct Problem {
                                     << (images() ? " images " : " sequences ") << height << "x" << width
                                     << (plan ? plan->simt ? " simt " : " mma " : " own ") << (plan ? plan->tile : 0));
     const std::vector<uint8_t> raw = bytes(plan);
-    const std::vector<double> reference = expected();
+    const std::vector<double> reference = expected(is_rounded(plan));
     ASSERT_EQ(raw.size(), (reference.size() + size_t(spare * out_channels)) * bytes_of(type));
     std::vector<float> values;
     for (size_t i = 0; i < reference.size(); i++) {
@@ -128,15 +137,15 @@ struct Problem {
       std::memcpy(&narrow, &raw[i * bytes_of(type)], 2), std::memcpy(&wide, &raw[i * bytes_of(type)], bytes_of(type));
       values.push_back(type == Type::f32 ? wide : from_bits(type, narrow));
     }
-    expect_near(values, reference, 1.25 * tolerance(type));
+    expect_near(values, reference, 1.25 * (is_rounded(plan) ? kTf32Tolerance : tolerance(type)));
     if (in_place) return;
     for (size_t i = reference.size() * bytes_of(type); i < raw.size(); i++) ASSERT_EQ(raw[i], 0xff) << "a spare row";
   }
 };
 
-std::vector<Plan> plans(Type type, bool whole_eights) {
+std::vector<Plan> plans(Precision type, bool whole_pieces) {
   std::vector<Plan> all;
-  const bool mma = whole_eights && (type == Type::f16 || (type == Type::bf16 && capability() >= 80));
+  const bool mma = whole_pieces && (type == Type::f16 || ((type == Type::bf16 || type.tf32) && capability() >= 80));
   for (int64_t tile = 1; mma && tile <= 3; tile++) all.push_back({false, tile, false});
   for (int64_t tile = 0; tile < 3; tile++) {
     if (type == Type::f32 || tile == 1) all.push_back({true, tile, false});
@@ -145,12 +154,13 @@ std::vector<Plan> plans(Type type, bool whole_eights) {
 }
 
 void by_every_plan(const Problem& p) {
-  for (const Plan& plan : plans(p.type, p.channels / p.groups % 8 == 0)) p.check(plan);
+  const int64_t piece = p.type == Type::f32 ? 4 : 8;
+  for (const Plan& plan : plans(p.type, p.channels / p.groups % piece == 0)) p.check(plan);
   p.check();
 }
 
 TEST(Convolution, Images) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const int64_t channels : {1, 3, 4, 8, 24}) {
       Problem p{type, 2, channels, 9};
       p.height = 5, p.width = 7, p.kernel_y = p.kernel_x = 3, p.pad_y = p.pad_x = 1;
@@ -175,7 +185,7 @@ TEST(Convolution, Images) {
 }
 
 TEST(Convolution, Groups) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const int64_t of_group : {1, 4, 8, 16}) {
       Problem p{type, 2, 4 * of_group, 4 * of_group, 4};  // as ResNeXt's
       p.height = 5, p.width = 4, p.kernel_y = p.kernel_x = 3, p.stride_y = p.stride_x = 2, p.pad_y = p.pad_x = 1;
@@ -190,7 +200,7 @@ TEST(Convolution, Groups) {
 }
 
 TEST(Convolution, Sequences) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const int64_t channels : {1, 2, 8, 40}) {
       Problem p{type, 5, channels, 17};
       p.lengths = {40, 0, 3, 2, 71}, p.kernel_x = 3, p.stride_x = 2, p.gap = 3, p.spare = 7;  // two give no row
@@ -211,7 +221,7 @@ TEST(Convolution, Sequences) {
 }
 
 TEST(Convolution, EveryEpilogue) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu, Activation::silu}) {
       for (const int residual : {0, 1, 2}) {
         for (const bool bias : {false, true}) {
@@ -237,7 +247,7 @@ TEST(Convolution, EveryEpilogue) {
 
 // What a sequence becomes depends on no other, nor on where it lies, nor on the tile.
 TEST(Convolution, OneSequenceIsThatOfABatch) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const int64_t groups : {1, 4}) {
       Problem p{type, 3, 32, 40, groups};
       p.lengths = {150, 5, 33}, p.kernel_x = 5, p.pad_x = 2, p.activation = Activation::gelu;
@@ -258,6 +268,22 @@ TEST(Convolution, OneSequenceIsThatOfABatch) {
         }
       }
     }
+  }
+}
+
+TEST(Convolution, Tf32IsTakenOnlyWhereItIsAllowed) {
+  for (const int64_t channels : {3, 4, 8}) {
+    Problem p{Type::f32, 2, channels, 24};
+    p.height = p.width = 5, p.kernel_y = p.kernel_x = 3;
+    const std::vector<uint8_t> exact = p.bytes();
+    for (const Plan& plan : plans(p.type, true)) {
+      EXPECT_TRUE(plan.simt);
+      EXPECT_EQ(p.bytes(plan), exact) << channels;
+    }
+    p.type.tf32 = true;
+    EXPECT_EQ(p.bytes() == exact, !p.is_rounded({})) << channels;
+    p.misalign = 1;
+    EXPECT_EQ(p.bytes(), exact) << channels;
   }
 }
 

@@ -147,6 +147,26 @@ inline std::vector<float> rounded(Type type, std::vector<float> values) {
   return values;
 }
 
+/// What TF32 leaves of a float: 10 bits of mantissa, to the nearest, ties away from 0.
+inline float rounded_to_tf32(float x) {
+  if (!std::isfinite(x) || x == 0) return x;
+  const int exponent = std::max(-126, std::ilogb(x)) - 10;  // of the last bit
+  return std::ldexp(std::round(std::ldexp(x, -exponent)), exponent);
+}
+
+/// What a product may be computed in: a Type, and whether float32 may be rounded to TF32.
+struct Precision {
+  Type type;
+  bool tf32;
+  constexpr Precision(Type type_, bool tf32_ = false) : type(type_), tf32(tf32_) {}
+  constexpr operator Type() const { return type; }
+};
+inline constexpr Precision kPrecisions[] = {Type::f32, {Type::f32, true}, Type::f16, Type::bf16};
+/// Tensor cores cut sums off in place of rounding them; operands that were not rounded, or not to the nearest, are ten
+/// times as far off.
+inline constexpr double kTf32Tolerance = 5e-5;
+inline const char* name_of(Precision precision) { return precision.tf32 ? "tf32" : name_of(precision.type); }
+
 /// An array of numbers of a Type known at run time, as floats on the host.
 class Numbers {
  public:

@@ -15,7 +15,7 @@ namespace {
 
 /// A product on the device; what the tests vary is public.
 struct Problem {
-  Type type;
+  Precision type;
   int64_t rows, n, k;
   int64_t lda, ldc, ldr;
   size_t misalign = 0;
@@ -23,7 +23,7 @@ struct Problem {
   Activation activation = Activation::none;
   std::vector<float> a, w, b, r;
 
-  Problem(Type type_, int64_t rows_, int64_t n_, int64_t k_, int64_t extra_a = 0, int64_t extra_c = 0,
+  Problem(Precision type_, int64_t rows_, int64_t n_, int64_t k_, int64_t extra_a = 0, int64_t extra_c = 0,
           int64_t extra_r = 0)
       : type(type_), rows(rows_), n(n_), k(k_), lda(k_ + extra_a), ldc(n_ + extra_c), ldr(n_ + extra_r) {
     a = rounded(type, random_floats(size_t(rows * lda), 1.0f, 1));
@@ -54,7 +54,7 @@ struct Problem {
     args.bias = bias ? on_b.data() : nullptr;
     args.residual = in_place ? c.data() : residual ? on_r.data() : nullptr;
     args.ldc = ldc, args.lda = lda, args.ldr = ldr, args.rows = rows, args.n = n, args.k = k;
-    args.activation = act(activation), args.residual_first = residual_first;
+    args.activation = act(activation), args.residual_first = residual_first, args.tf32 = type.tf32;
     args.scratch = size ? memory.data() : nullptr;
     args.counters = counters ? counts.data() : nullptr;
     const Numbers& norm = to == To::c ? c : to == To::residual ? on_r : to == To::a ? on_a : apart;
@@ -71,6 +71,12 @@ struct Problem {
   }
   std::vector<uint8_t> bytes(std::optional<Plan> plan = {}) const { return run(plan, To::nowhere).c; }
 
+  /// Whether the operands are rounded to TF32: where that is allowed, and tensor cores take them.
+  bool is_rounded(std::optional<Plan> plan) const {
+    if (!type.tf32 || capability() < 80) return false;
+    return plan ? !plan->simt : k % 4 == 0 && lda % 4 == 0 && misalign % 4 == 0;
+  }
+
   /// The same by a product that is not split, of the same instructions, and a layer norm of its own.
   Result one_after_another(std::optional<Plan> plan) const;
 
@@ -81,6 +87,8 @@ struct Problem {
                                     << (plan && plan->split ? " split" : ""));
     const std::vector<uint8_t> raw = bytes(plan);
     ASSERT_EQ(raw.size(), size_t(rows * ldc) * bytes_of(type));
+    const bool rounds = is_rounded(plan);
+    auto number = [&](float x) { return double(rounds ? rounded_to_tf32(x) : x); };
     std::vector<float> values;
     std::vector<double> expected;
     for (int64_t i = 0; i < rows; i++) {
@@ -95,27 +103,28 @@ struct Problem {
         std::memcpy(&narrow, at, 2), std::memcpy(&wide, at, bytes_of(type) == 4 ? 4 : 2);
         values.push_back(type == Type::f32 ? wide : from_bits(type, narrow));
         double sum = bias ? double(b[size_t(j)]) : 0;
-        for (int64_t l = 0; l < k; l++) sum += double(a[size_t(i * lda + l)]) * double(w[size_t(j * k + l)]);
+        for (int64_t l = 0; l < k; l++) sum += number(a[size_t(i * lda + l)]) * number(w[size_t(j * k + l)]);
         const double other = residual || in_place ? double(r[size_t(i * ldr + j)]) : 0;
         if (residual_first) sum += other;
         sum = reference_activation(sum, activation);
         expected.push_back(residual_first ? sum : sum + other);
       }
     }
-    expect_near(values, expected, 1.25 * tolerance(type));
+    expect_near(values, expected, 1.25 * (rounds ? kTf32Tolerance : tolerance(type)));
   }
 };
 
 /// The plans that a product can be forced to: those compiled for its type, and those that its slices allow.
-std::vector<Plan> plans(Type type, int64_t k) {
+std::vector<Plan> plans(Precision type, int64_t k) {
   std::vector<Plan> all;
   const bool many = slices_of(k).count > 1;
   auto add = [&](bool simt, int64_t tile, bool slices) {
     if (!many || slices) all.push_back({simt, tile, false});
     if (many) all.push_back({simt, tile, true});
   };
-  const bool mma = type == Type::f16 || (type == Type::bf16 && capability() >= 80);
-  for (int64_t tile = 0; mma && tile < int64_t(std::size(kMmaTiles)) && k % 8 == 0; tile++) {
+  const bool mma = type == Type::f16 || ((type == Type::bf16 || type.tf32) && capability() >= 80);
+  const int64_t piece = type == Type::f32 ? 4 : 8;
+  for (int64_t tile = 0; mma && tile < int64_t(std::size(kMmaTiles)) && k % piece == 0; tile++) {
     add(false, tile, kMmaTiles[tile].slices);
   }
   for (int64_t tile = 0; tile < int64_t(std::size(kSimtTiles)); tile++) {
@@ -142,7 +151,7 @@ Problem::Result Problem::one_after_another(std::optional<Plan> plan) const {
 }
 
 TEST(Gemm, EveryTileAndItsEdges) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const Plan& plan : plans(type, 8)) {
       const TileClocks& tile = plan.simt ? kSimtTiles[plan.tile] : kMmaTiles[plan.tile];
       Problem(type, 1, tile.cols - 1, 8).check(plan);
@@ -150,12 +159,14 @@ TEST(Gemm, EveryTileAndItsEdges) {
       Problem(type, tile.rows, tile.cols, 64).check(plan);
       Problem(type, tile.rows + 1, 8, 136, 8, 8).check(plan);
       Problem(type, 3, 2 * tile.cols + 7, 200, 16, 3).check(plan);  // more steps than are in flight
+      if (!type.tf32) continue;
+      for (const int64_t k : {4, 12, 76}) Problem(type, 5, 24, k, 4).check(plan);  // half a step of mma.sync is left
     }
   }
 }
 
 TEST(Gemm, SizesAroundEverything) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const int64_t k : {1, 7, 8, 24, 63, 64, 65, 768}) {
       Problem(type, 7, 9, k).check();
       Problem(type, 33, 31, k).check();
@@ -166,7 +177,7 @@ TEST(Gemm, SizesAroundEverything) {
 }
 
 TEST(Gemm, EveryEpilogue) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const Activation activation : kActivations) {
       for (const int residual : {0, 1, 2}) {
         for (const bool bias : {false, true}) {
@@ -193,7 +204,7 @@ TEST(Gemm, EveryEpilogue) {
 }
 
 TEST(Gemm, Unaligned) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const size_t misalign : {0, 1, 3}) {
       for (const int64_t extra : {0, 1, 2, 4}) {
         Problem p(type, 9, 20, 24, extra, extra, extra);
@@ -208,7 +219,7 @@ TEST(Gemm, Unaligned) {
 }
 
 TEST(Gemm, NothingToDo) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const auto& [rows, n] : {std::pair<int64_t, int64_t>{0, 8}, {8, 0}, {0, 0}}) {
       EXPECT_EQ(Problem(type, rows, n, 16).bytes().size(), 0u);
     }
@@ -221,7 +232,7 @@ TEST(Gemm, NothingToDo) {
 }
 
 TEST(Gemm, NanAndInfinityStayInTheirRowsAndColumns) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const Plan& plan : plans(type, 64)) {
       Problem p(type, 37, 40, 64);
       p.residual = true;
@@ -239,7 +250,7 @@ TEST(Gemm, NanAndInfinityStayInTheirRowsAndColumns) {
 
 // What a row becomes depends on no other row, nor on the plan that the number of rows leads to.
 TEST(Gemm, PartsOfABatchAreTheBatch) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const int64_t k : {1, 8, 63, 64, 65, 768, 1025, 1032, 3072}) {
       SCOPED_TRACE(testing::Message() << name_of(type) << " k " << k);
       const int64_t most = k > 1000 ? 129 : 300;
@@ -257,7 +268,7 @@ TEST(Gemm, PartsOfABatchAreTheBatch) {
 }
 
 TEST(Gemm, EveryPlanGivesTheSameBits) {
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const int64_t k : {24, 1032, 3072}) {
       Problem p(type, 35, 27, k);
       p.activation = Activation::gelu, p.residual = true;
@@ -282,9 +293,30 @@ TEST(Gemm, EveryPlanGivesTheSameBits) {
   for (const Plan& plan : plans(Type::f32, 16)) ASSERT_EQ(p.bytes(plan), std::vector<uint8_t>(size_t(3 * 5 * 4)));
 }
 
+TEST(Gemm, Tf32IsTakenOnlyWhereItIsAllowed) {
+  for (const int64_t k : {1, 6, 8, 12, 64, 1032}) {
+    Problem exact(Type::f32, 35, 27, k), rounded({Type::f32, true}, 35, 27, k);
+    exact.residual = rounded.residual = true;
+    const std::vector<uint8_t> bits = exact.bytes();
+    for (const Plan& plan : plans(Type::f32, k)) {
+      EXPECT_TRUE(plan.simt);
+      EXPECT_EQ(exact.bytes(plan), bits) << k;
+    }
+    EXPECT_EQ(rounded.bytes() == bits, !rounded.is_rounded({})) << k;
+    rounded.misalign = 1;
+    EXPECT_EQ(rounded.bytes(), bits) << k;
+    for (const Type type : {Type::f16, Type::bf16}) {
+      EXPECT_EQ(Problem({type, true}, 35, 27, k).bytes(), Problem(type, 35, 27, k).bytes()) << name_of(type) << k;
+    }
+  }
+  GemmArgs args{};
+  args.type = Type::f32, args.rows = args.n = args.ldc = 8, args.k = args.lda = 64;
+  EXPECT_NE(gemm_planned(nullptr, args, {false, 2, false}), 0);
+}
+
 // Norms of whole rows by the product itself, in place of a kernel of their own: the same bits.
-class GemmNorm : public testing::TestWithParam<Type> {};
-INSTANTIATE_TEST_SUITE_P(Types, GemmNorm, testing::ValuesIn(kTypes),
+class GemmNorm : public testing::TestWithParam<Precision> {};
+INSTANTIATE_TEST_SUITE_P(Types, GemmNorm, testing::ValuesIn(kPrecisions),
                          [](const auto& each) { return std::string(name_of(each.param)); });
 
 void expect_norm(const Problem& p, std::optional<Plan> plan, Problem::To to = Problem::To::apart, int times = 1) {
@@ -439,11 +471,11 @@ TEST(Gemm, PlansThatTheArgumentsDoNotAllowAreRefused) {
 TEST(Gemm, ScratchIsEnoughForWhateverPlanIsTaken) {
   alignas(16) static char somewhere[32];
   int64_t split = 0;
-  for (const Type type : kTypes) {
+  for (const Precision type : kPrecisions) {
     for (const bool aligned : {true, false}) {  // else without mma.sync
       for (const bool norm : {false, true}) {
         GemmArgs args{};
-        args.type = type, args.c = args.scratch = args.counters = somewhere;
+        args.type = type, args.tf32 = type.tf32, args.c = args.scratch = args.counters = somewhere;
         args.a = args.w = somewhere + (aligned ? 0 : 4);
         if (norm) args.norm = somewhere;
         for (const int64_t rows : {1, 16, 17, 100, 128, 500, 3000, 70000, 1 << 20}) {

@@ -507,6 +507,78 @@ TEST(Matrix, ProductsOfBfloat16) {
   check_products<__nv_bfloat16>(Type::bf16);
 }
 
+/// d += a · bᵀ in TF32: a (16, 8), b (8, 8), loaded by ldmatrix: b twice, as it is asked for four matrices.
+__global__ void tf32_product(const float* a, const float* b, float* d, const bool rounds) {
+  __shared__ __align__(16) float sa[16][12];
+  __shared__ __align__(16) float sb[8][12];
+  wait_for_previous();
+  const int lane = int(threadIdx.x), g = lane / 4, t = lane % 4;
+  cp_async_16(&sa[lane / 2][lane % 2 * 4], a + lane * 4);
+  if (lane < 16) cp_async_16(&sb[lane / 2][lane % 2 * 4], b + lane * 4);
+  cp_async_commit();
+  cp_async_wait<0>();
+  __syncwarp();
+  uint32_t ra[4], both[4];
+  ldmatrix_x4(ra, &sa[lane % 16][lane / 16 * 4]);
+  ldmatrix_x4(both, &sb[lane % 8][lane / 8 % 2 * 4]);
+  uint32_t rb[2] = {both[0], both[1]};
+  for (uint32_t& x : ra) x = rounds ? to_tf32(x) : x;
+  for (uint32_t& x : rb) x = rounds ? to_tf32(x) : x;
+  float rd[4];
+  for (int i = 0; i < 4; i++) rd[i] = d[(g + i / 2 * 8) * 8 + 2 * t + i % 2];
+  mma_16x8x8_tf32(rd, ra, rb);
+  for (int i = 0; i < 4; i++) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = rd[i];
+}
+TEST(Matrix, ProductsOfTf32) {
+  if (capability() < 80) GTEST_SKIP() << "sm_75 has no instruction for it";
+  const std::vector<float> a = random_floats(128, 1, 1), b = random_floats(64, 1, 2), d = random_floats(128, 1, 3);
+  const DeviceArray<float> da(a), db(b);
+  for (const bool rounds : {true, false}) {  // what is not rounded is cut off
+    auto number = [&](float x) {
+      return double(rounds ? rounded_to_tf32(x) : std::bit_cast<float>(std::bit_cast<uint32_t>(x) & ~0x1fffu));
+    };
+    const DeviceArray<float> dd(d);
+    EXPECT_CUDA(run(tf32_product, 1, 32, 0, da, db, dd, rounds));
+    std::vector<double> sum(d.begin(), d.end());
+    for (size_t i = 0; i < 128; i++) {
+      for (size_t k = 0; k < 8; k++) sum[i] += number(a[i / 8 * 8 + k]) * number(b[i % 8 * 8 + k]);
+    }
+    expect_near(dd.download(), sum, 1e-6);
+  }
+}
+
+__global__ void round_to_tf32(const uint32_t* in, uint32_t* out) {
+  wait_for_previous();
+  out[threadIdx.x] = to_tf32(in[threadIdx.x]) & ~0x1fffu;  // as the product reads it
+}
+TEST(Matrix, Tf32RoundsToTheNearestTiesAwayFromZero) {
+  const std::vector<std::pair<uint32_t, uint32_t>> pairs = {{0, 0},
+                                                            {0x80000000, 0x80000000},
+                                                            {0x3f800fff, 0x3f800000},
+                                                            {0x3f801000, 0x3f802000},  // a tie
+                                                            {0xbf801000, 0xbf802000},
+                                                            {0x3f803000, 0x3f804000},
+                                                            {0x3f801fff, 0x3f802000},
+                                                            {0x3fffffff, 0x40000000},
+                                                            {0x7f7fe000, 0x7f7fe000},  // the largest
+                                                            {0x7f7fffff, 0x7f800000},
+                                                            {0x7f800000, 0x7f800000},
+                                                            {0xff800000, 0xff800000},
+                                                            {0x7fffffff, 0x7fffe000},  // the NaN of CUDA's arithmetic
+                                                            {0xffffffff, 0xffffe000},
+                                                            {0x7fc00000, 0x7fc00000},
+                                                            {0x00000fff, 0},
+                                                            {0x00001000, 0x00002000}};
+  std::vector<uint32_t> in, want;
+  for (const auto& [x, y] : pairs) in.push_back(x), want.push_back(y);
+  const DeviceArray<uint32_t> on(in), out(in.size());
+  EXPECT_CUDA(run(round_to_tf32, 1, unsigned(in.size()), 0, on, out));
+  EXPECT_EQ(out.download(), want);
+  for (const float x : random_floats(100)) {
+    EXPECT_EQ(std::bit_cast<uint32_t>(rounded_to_tf32(x)), to_tf32(std::bit_cast<uint32_t>(x)) & ~0x1fffu);
+  }
+}
+
 template <bool kTrans>
 __global__ void load_matrices(const uint16_t* in, uint32_t* out) {
   CARACAL_SHARED(uint16_t, rows);  // 32 rows of 8

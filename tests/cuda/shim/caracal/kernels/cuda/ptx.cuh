@@ -60,8 +60,8 @@ void ldmatrix(uint32_t (&r)[4], const void* shared) {
 inline void ldmatrix_x4(uint32_t (&r)[4], const void* shared) { ldmatrix<false>(r, shared); }
 inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* shared) { ldmatrix<true>(r, shared); }
 
-/// Registers of 16 x 8 x 8 · (kHalves of k): a[2 · half + (row of 8)], b[half]. Sums are exact (double), rounded at the
-/// end.
+/// Registers of 16 x 8 x k, k cut into kHalves: a[2 · half + (row of 8)], b[half], each with the numbers of T that 32
+/// bits have. Sums are exact (double), rounded at the end.
 template <class T, int kHalves>
 void mma(const char* name, float (&d)[4], const uint32_t* a, const uint32_t* b) {
   struct Operand {
@@ -69,21 +69,22 @@ void mma(const char* name, float (&d)[4], const uint32_t* a, const uint32_t* b) 
     const uint32_t *a, *b;
   } mine = {d, a, b};
   shim::warp_together(name, 0xffffffffu, &mine, [](void* const* operands, unsigned) {
-    constexpr int k = 8 * kHalves;
+    constexpr int each = 4 / sizeof(T), k = 4 * each * kHalves;
     float rows[16][k], columns[8][k];
-    auto number = [](uint32_t pair, int high) {
-      const auto bits = static_cast<unsigned short>(high == 0 ? pair & 0xffff : pair >> 16);
+    auto number = [](uint32_t bits, int high) {
+      if constexpr (std::is_same_v<T, float>) return __uint_as_float(bits & ~0x1fffu);  // TF32 has the upper 19 bits
+      const auto narrow = static_cast<unsigned short>(high == 0 ? bits & 0xffff : bits >> 16);
       if constexpr (std::is_same_v<T, ::half>)
-        return __half2float(__ushort_as_half(bits));
+        return __half2float(__ushort_as_half(narrow));
       else
-        return __bfloat162float(__ushort_as_bfloat16(bits));
+        return __bfloat162float(__ushort_as_bfloat16(narrow));
     };
     for (int lane = 0; lane < 32; lane++) {
       const Operand& operand = *static_cast<Operand*>(operands[lane]);
       const int g = lane / 4, t = lane % 4;
       for (int part = 0; part < kHalves; part++) {
-        for (int high = 0; high < 2; high++) {
-          const int at = 8 * part + 2 * t + high;
+        for (int high = 0; high < each; high++) {
+          const int at = (4 * part + t) * each + high;
           rows[g][at] = number(operand.a[2 * part], high);
           rows[g + 8][at] = number(operand.a[2 * part + 1], high);
           columns[g][at] = number(operand.b[part], high);
@@ -119,6 +120,11 @@ template <>
 inline void mma_16x8x16<__nv_bfloat16>(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   if (arch() < 80) __trap();
   mma<__nv_bfloat16, 2>("mma_16x8x16<__nv_bfloat16>", d, a, b);
+}
+
+inline void mma_16x8x8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  if (arch() < 80) __trap();
+  mma<float, 2>("mma_16x8x8_tf32", d, a, b);
 }
 
 inline void prefetch_l2(const void* global, size_t bytes) {
