@@ -17,7 +17,7 @@ using Preference = struct PreferenceDescription*;  // cublasLtMatmulPreference_t
 
 enum Status : uint32_t { kSuccess = 0, kNotSupported = 15 };
 enum DataType : uint32_t { kR32F = 0, kR16F = 2, kR16BF = 14 };
-enum ComputeType : uint32_t { kCompute32F = 68 };
+enum ComputeType : uint32_t { kCompute32F = 68, kCompute32FFastTf32 = 77 };
 enum Transpose : int32_t { kTransposed = 1 };                   // CUBLAS_OP_T
 enum Epilogue : uint32_t { kEpilogueBias = 4 };                 // CUBLASLT_EPILOGUE_BIAS
 enum ReductionScheme : uint32_t { kReductionComputeType = 2 };  // CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE

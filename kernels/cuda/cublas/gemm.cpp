@@ -116,7 +116,7 @@ class Product {
       : args_(args), bias_(bias), residual_(residual) {
     const DataType type = data_type(args.type);
     const auto n = uint64_t(args.n), rows = uint64_t(args.rows), k = uint64_t(args.k);
-    first_(lt_.cublasLtMatmulDescCreate(&operation_.it, kCompute32F, kR32F));
+    first_(lt_.cublasLtMatmulDescCreate(&operation_.it, tf32() ? kCompute32FFastTf32 : kCompute32F, kR32F));
     set(kTransposeA, kTransposed);
     if (bias != nullptr) {
       set(kEpilogue, kEpilogueBias);
@@ -133,7 +133,8 @@ class Product {
   Status find(Handle handle, int device, bool* found) {
     if (first_.status != kSuccess) return first_.status;
     // All that the choice may depend on.
-    const std::array<int64_t, 13> key = {device,
+    const std::array<int64_t, 14> key = {device,
+                                         tf32(),
                                          int64_t(args_.type),
                                          args_.rows,
                                          args_.n,
@@ -147,7 +148,7 @@ class Product {
                                          alignment(residual_),
                                          alignment(bias_)};
     static std::mutex& lock = *new std::mutex;
-    static auto& known = *new std::map<std::array<int64_t, 13>, Choice>;
+    static auto& known = *new std::map<std::array<int64_t, 14>, Choice>;
     const std::lock_guard guard(lock);
     auto it = known.find(key);
     if (it == known.end()) {
@@ -173,6 +174,7 @@ class Product {
     size_t workspace_bytes = 0;
   };
 
+  bool tf32() const { return args_.tf32 != 0 && args_.type == Type::f32; }
   const void* added() const { return residual_ != nullptr ? residual_ : args_.c; }
   template <class T>
   void set(OperationAttribute attribute, const T& value) {

@@ -40,7 +40,7 @@ FakeCublasLt* fake() {
 struct Options {
   int64_t extra_a = 0, extra_c = 0, extra_r = 0;  // between rows
   size_t misalign = 0;
-  bool bias = true, residual = false, residual_first = false, in_place = false;
+  bool bias = true, residual = false, residual_first = false, in_place = false, tf32 = false;
   Activation activation = Activation::none;
 };
 struct Problem : Options {
@@ -85,7 +85,7 @@ struct Operands {
     args.bias = p.bias ? on_b.data() : nullptr;
     args.residual = p.in_place ? c.data() : p.residual ? on_r.data() : nullptr;
     args.ldc = ldc, args.lda = lda, args.ldr = ldr, args.rows = p.rows, args.n = p.n, args.k = p.k;
-    args.activation = act(p.activation), args.residual_first = p.residual_first;
+    args.activation = act(p.activation), args.residual_first = p.residual_first, args.tf32 = p.tf32;
     args.scratch = scratch;
     return args;
   }
@@ -208,6 +208,33 @@ TEST(Cublas, EachOperandsPlaceCounts) {
     EXPECT_EQ(error, 0) << which << ": " << cublas().error_text(error);
     (which == 2 ? bad : good).check(4);
   }
+}
+
+TEST(Cublas, Tf32WhereItIsAsked) {
+  for (Type type : kTypes)
+    for (int64_t n : {40, 17}) {  // 17: the library of the tests has no code
+      std::vector<std::vector<uint8_t>> bytes;
+      for (bool tf32 : {false, true, false}) {  // whatever was asked for before
+        const Operands operands({type, 5, n, 24, {.residual = true, .tf32 = tf32}});
+        const int64_t before = fake() == nullptr ? 0 : fake()->tf32.load();
+        EXPECT_EQ(cublas().gemm(nullptr, operands.args()), 0);
+        if (fake() != nullptr) {
+          EXPECT_EQ(fake()->tf32 - before, tf32 && type == Type::f32 && n != 17);
+        }
+        // Rounding to 10 bits of mantissa costs a product a thousandth at most.
+        if (tf32 && type == Type::f32)
+          expect_near(operands.c.download(), operands.expected(5), 2e-3);
+        else
+          operands.check(5);
+        bytes.push_back(operands.c.bytes());
+      }
+      EXPECT_EQ(bytes[0], bytes[2]);
+      // Ours knows no TF32 below sm_80; the real library may have no better code for it than for float32.
+      const bool exact = type != Type::f32 || (n == 17 && capability() < 80);
+      if (exact || fake() != nullptr) {
+        EXPECT_EQ(bytes[0] == bytes[1], exact);
+      }
+    }
 }
 
 TEST(Cublas, NothingToDo) {

@@ -93,10 +93,14 @@ struct Job {
 };
 
 float part_of_sum(const Job& j, uint64_t row, uint64_t col, uint64_t begin, uint64_t end) {
+  auto operand = [&](float x) {
+    const bool tf32 = j.operation.compute == kCompute32FFastTf32 && std::isfinite(x);
+    return double(tf32 ? std::bit_cast<float>((std::bit_cast<uint32_t>(x) + 0x1000) & ~0x1fffu) : x);
+  };
   double sum = 0;
   for (uint64_t i = begin; i < end; i++)
-    sum += double(read(j.la.type, real(j.a), row * uint64_t(j.la.ld) + i)) *
-           double(read(j.lb.type, real(j.b), col * uint64_t(j.lb.ld) + i));
+    sum += operand(read(j.la.type, real(j.a), row * uint64_t(j.la.ld) + i)) *
+           operand(read(j.lb.type, real(j.b), col * uint64_t(j.lb.ld) + i));
   return float(sum);
 }
 
@@ -126,7 +130,7 @@ void run(void* data) {
 
 /// Of everything that a code is chosen for: it is good for nothing else.
 uint64_t mark_of(Handle handle, Operation operation, Layout a, Layout b, Layout c, Layout d) {
-  uint64_t mark = uint64_t(handle->device) * 31 + operation->epilogue;
+  uint64_t mark = (uint64_t(handle->device) * 31 + operation->epilogue) * 31 + operation->compute;
   for (Layout each : {a, b, c, d})
     for (uint64_t x : {uint64_t(each->type), each->rows, each->cols, uint64_t(each->ld)}) mark = mark * 1000003 + x;
   return mark;
@@ -153,8 +157,9 @@ Status check(Handle handle, Operation operation, Layout a, Layout b, Layout c, L
   } else if (operation->epilogue != 1) {
     return kNotSupported;
   }
-  if (operation->compute != kCompute32F || (a->type != kR32F && a->type != kR16F && a->type != kR16BF))
+  if (a->type != kR32F && (operation->compute != kCompute32F || (a->type != kR16F && a->type != kR16BF)))
     return kNotSupported;
+  if (operation->compute != kCompute32F && operation->compute != kCompute32FFastTf32) return kNotSupported;
   return a->type == b->type && b->type == c->type && c->type == d->type ? kSuccess : kNotSupported;
 }
 
@@ -305,6 +310,7 @@ LT_API Status cublasLtMatmul(Handle handle, Operation operation, const void* alp
   counters.biases += operation->epilogue == kEpilogueBias;
   counters.residuals += add != 0;
   counters.halves += algorithm->data[0] == kHalves;
+  counters.tf32 += operation->compute == kCompute32FFastTf32;
   static std::mutex jobs_lock;
   static auto& jobs = *new std::vector<std::unique_ptr<Job>>;  // a captured one may come again and again
   Job* job;

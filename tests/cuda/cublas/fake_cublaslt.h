@@ -8,8 +8,8 @@ struct CUstream_st;
 
 struct FakeCublasLt {
   std::atomic<int64_t> handles{0}, heuristics{0};
-  std::atomic<int64_t> products{0}, biases{0}, residuals{0}, halves{0};  // products, and those with a bias, …
-  std::atomic<int64_t> descriptions{0};                                  // that are there
+  std::atomic<int64_t> products{0}, biases{0}, residuals{0}, halves{0}, tf32{0};  // products, and those with a bias, …
+  std::atomic<int64_t> descriptions{0};                                           // that are there
 };
 
 extern "C" {

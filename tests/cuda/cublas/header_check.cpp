@@ -10,7 +10,8 @@ namespace {
 
 static_assert(int(kSuccess) == CUBLAS_STATUS_SUCCESS && int(kNotSupported) == CUBLAS_STATUS_NOT_SUPPORTED);
 static_assert(int(kR32F) == CUDA_R_32F && int(kR16F) == CUDA_R_16F && int(kR16BF) == CUDA_R_16BF);
-static_assert(int(kCompute32F) == CUBLAS_COMPUTE_32F && int(kTransposed) == CUBLAS_OP_T);
+static_assert(int(kCompute32F) == CUBLAS_COMPUTE_32F && int(kCompute32FFastTf32) == CUBLAS_COMPUTE_32F_FAST_TF32);
+static_assert(int(kTransposed) == CUBLAS_OP_T);
 static_assert(int(kEpilogueBias) == CUBLASLT_EPILOGUE_BIAS);
 static_assert(int(kReductionComputeType) == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
 static_assert(int(kTransposeA) == CUBLASLT_MATMUL_DESC_TRANSA);
