@@ -38,6 +38,7 @@ void convolution(Ctx& ctx, const Tensor& x, const Convolution& weights, const Im
   args.dilation_y = weights.y.dilation, args.dilation_x = weights.x.dilation;
   args.activation = act(options.activation);
   args.residual_first = options.residual_first;
+  args.tf32 = ctx.runtime().tf32();
   ctx.cuda()->launch<&Cuda::convolution>(args);
 }
 

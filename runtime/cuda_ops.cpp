@@ -66,6 +66,7 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
   args.k = args.lda = weights.in_features;
   args.rows = x.size(0);
   args.activation = act(options.activation);
+  args.tf32 = ctx.runtime().tf32();
   if (const size_t bytes = ctx.cuda()->device().table().gemm_scratch(args.rows, args.n, args.k); bytes > 0) {
     ctx.empty({args.rows, args.n});  // where a norm of the result goes may not be scratch: see joins()
     args.scratch = ctx.scratch(bytes);

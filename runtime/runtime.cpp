@@ -105,7 +105,10 @@ Runtime::Runtime(const RuntimeOptions& options)
       executor_(options.executor),
       log_(options.log),
       cuda_(choose_device(options)),
-      cuda_stream_(options.cuda_stream) {
+      cuda_stream_(options.cuda_stream),
+      tf32_(options.tf32) {
+  if (tf32_ && cuda_ == nullptr)
+    throw Error(ErrorCode::invalid_argument, "tf32", "expected false, since the device is cpu, but got true");
   if (cuda_stream_ != nullptr) expect_cuda_stream(cuda_.get(), cuda_stream_);
   if (options.threads < 0)
     throw Error(ErrorCode::invalid_argument, "Runtime",

@@ -48,14 +48,24 @@ struct RuntimeOptions {
   /// The stream (a cudaStream_t of that device) of calls that name none themselves, such as a pipeline's; null: calls
   /// use streams of the library. What is promised of it: see ForwardOptions::cuda_stream.
   void* cuda_stream = nullptr;
+  /// Whether float32 products on a CUDA device may run on its tensor cores, as PyTorch's
+  /// torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 have it: the operands of linear layers
+  /// and of convolutions are rounded to TF32, the 8 bits of exponent of a float32 and 10 of its 23 of mantissa; their
+  /// products are added in float32, and stay so. Attention, norms and all else are float32 as without it, and models in
+  /// 16 bits are what they were. Outputs of the tests' checkpoints are then within 0.003 of the largest number of
+  /// float32's, after Wav2Vec2's convolutions within 0.011; with native a row's bits still depend on nothing but the
+  /// input. Devices below compute capability 8.0 know no TF32, and operands whose rows are no multiple of 16 bytes do
+  /// not fit it: they are multiplied exactly.
+  bool tf32 = false;
 };
 
 /// Shared by as many models and calling threads as you like.
 class Runtime {
  public:
   /// Throws invalid_argument for an unknown or unsupported tier (the message lists the tiers this machine has), an
-  /// unknown backend or device, a backend of the other kind of device, or a stream that is not of the device; not_built
-  /// for a backend or device that was not linked; unsupported for a CUDA device, or a cuBLASLt, that is not there.
+  /// unknown backend or device, a backend of the other kind of device, a stream that is not of the device, or tf32 on
+  /// the CPU; not_built for a backend or device that was not linked; unsupported for a CUDA device, or a cuBLASLt, that
+  /// is not there.
   explicit Runtime(const RuntimeOptions& options = {});
 
   const kernels::Kernels& cpu() const noexcept { return *cpu_; }
@@ -67,6 +77,8 @@ class Runtime {
   const std::shared_ptr<const CudaDevice>& cuda() const noexcept { return cuda_; }
   /// RuntimeOptions::cuda_stream.
   void* cuda_stream() const noexcept { return cuda_stream_; }
+  /// RuntimeOptions::tf32.
+  bool tf32() const noexcept { return tf32_; }
   int threads() const noexcept { return threads_; }
   Executor& executor() const noexcept { return *executor_; }
   void log(LogLevel level, const std::string& text) const {
@@ -92,6 +104,7 @@ class Runtime {
   LogCallback log_;
   std::shared_ptr<const CudaDevice> cuda_;
   void* cuda_stream_;
+  bool tf32_;
 };
 
 /// How many CPUs this process may use: its affinity mask, capped by the cgroup's CPU quota; at least 1.

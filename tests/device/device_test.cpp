@@ -291,6 +291,31 @@ TEST(Device, Backends) {
             "caracal::cuda");
 }
 
+// The choice reaches every product and convolution, and only where it was made.
+TEST(Device, Tf32) {
+  const ModelInputs inputs = texts({5, 17, 1, 30});
+  const Tensor exact = (*tiny(runtime_on("cuda")))(inputs).last_hidden_state;
+  for (const bool tf32 : {false, true}) {
+    const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .device = "cuda", .tf32 = tf32});
+    EXPECT_EQ(runtime->tf32(), tf32);
+    const int64_t products = plain_counters.products, of_tf32 = plain_counters.tf32_products;
+    const Tensor got = (*tiny(runtime))(inputs).last_hidden_state;
+    EXPECT_EQ(plain_counters.products - products, 2 * 4 + 1);  // a layer's, and the pooler's
+    EXPECT_EQ(plain_counters.tf32_products - of_tf32, tf32 ? 2 * 4 + 1 : 0);
+    EXPECT_EQ(bytes_equal(got, exact), !tf32);
+    EXPECT_LE(worst(got, exact), 2e-3);
+
+    const int64_t convolutions = plain_counters.convolutions, rounded = plain_counters.tf32_convolutions;
+    ModelInputs sound;
+    sound.input_values = Tensor::zeros({1, 2000});
+    (*AutoModel::from_pretrained(data_path("models/wav2vec2/layer"), {.runtime = runtime}))(sound);
+    EXPECT_GT(plain_counters.convolutions, convolutions);
+    EXPECT_EQ(plain_counters.tf32_convolutions - rounded, tf32 ? plain_counters.convolutions - convolutions : 0);
+  }
+  EXPECT_EQ(message_of([] { Runtime({.threads = 1, .device = "cpu", .tf32 = true}); }),
+            "[tf32] expected false, since the device is cpu, but got true");
+}
+
 TEST(Device, MemoryThatIsNotTheCpus) {
   const Tensor x = Tensor::view(nullptr, {2, 3}, DType::F32, nullptr, {DeviceType::cuda, 0});
   const char* text = "[Tensor::data] expected memory of the CPU but got cuda";

@@ -61,12 +61,25 @@ uint16_t float_to_bfloat(float f) {
   return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// To 10 bits of mantissa, ties away from 0.
+float rounded_to_tf32(float f) {
+  uint32_t bits;
+  std::memcpy(&bits, &f, 4);
+  bits = (bits + 0x1000) & ~0x1fffu;
+  if (!std::isnan(f)) std::memcpy(&f, &bits, 4);
+  return f;
+}
+
 // Numbers of any Type.
 struct In {
   Type type;
   const void* p;
+  bool tf32 = false;
   double operator()(int64_t i) const {
-    if (type == Type::f32) return double(static_cast<const float*>(p)[i]);
+    if (type == Type::f32) {
+      const float x = static_cast<const float*>(p)[i];
+      return double(tf32 ? rounded_to_tf32(x) : x);
+    }
     const uint16_t h = static_cast<const uint16_t*>(p)[i];
     if (type == Type::f16) return double(half_to_float(h));
     const uint32_t bits = uint32_t(h) << 16;
@@ -85,7 +98,7 @@ struct Out {
       static_cast<uint16_t*>(p)[i] = type == Type::f16 ? float_to_half(float(v)) : float_to_bfloat(float(v));
   }
 };
-In in(Type type, const void* p) { return {type, real(p)}; }
+In in(Type type, const void* p, bool tf32 = false) { return {type, real(p), tf32}; }
 Out out(Type type, void* p) { return {type, real(p)}; }
 
 double activated(double x, Act act) {
@@ -112,7 +125,9 @@ void gemm_epilogue(const GemmArgs& g) {
 }
 
 void convolution(const ConvolutionArgs& g) {
-  const In x = in(g.type, g.x), w = in(g.type, g.w), residual = in(g.type, g.residual);
+  const bool tf32 = g.tf32 != 0;
+  const In x = in(g.type, g.x, tf32), w = in(g.type, g.w, tf32), residual = in(g.type, g.residual);
+  plain_counters.convolutions++, plain_counters.tf32_convolutions += tf32;
   const float* bias = real(g.bias);
   const bool images = g.in_offsets == nullptr;
   const int64_t channels = g.in_channels / g.groups, n = g.out_channels / g.groups;
@@ -190,7 +205,9 @@ void layer_norm(const LayerNormArgs& a) {
 }
 
 void gemm(const GemmArgs& g) {
-  const In a = in(g.type, g.a), w = in(g.type, g.w), residual = in(g.type, g.residual);
+  const bool tf32 = g.tf32 != 0;
+  const In a = in(g.type, g.a, tf32), w = in(g.type, g.w, tf32), residual = in(g.type, g.residual);
+  plain_counters.products++, plain_counters.tf32_products += tf32;
   const float* bias = real(g.bias);
   std::memset(real(static_cast<char*>(g.scratch)), 0xee, 64);  // it is there
   uint32_t* counters = real(static_cast<uint32_t*>(g.counters));

@@ -26,6 +26,7 @@ struct PlainCounters {
   std::atomic<bool> skip_kernels{false};      // launches do nothing
   std::atomic<int64_t> blocks{0}, graphs{0};  // that are there
   std::atomic<int64_t> switches{0};           // of a thread's current device
+  std::atomic<int64_t> products{0}, convolutions{0}, tf32_products{0}, tf32_convolutions{0};  // that were done
 };
 extern PlainCounters plain_counters;
 

@@ -34,7 +34,7 @@ TEST_F(Cli, EveryCommandHasHelpAndTheCommonOptions) {
   for (const char* command : commands) {
     const Result r = caracal(std::string(command) + " --help");
     EXPECT_EQ(r.status, 0);
-    for (const char* option : {"--device", "--dtype", "--threads", "--backend", "--isa"})
+    for (const char* option : {"--device", "--dtype", "--tf32", "--threads", "--backend", "--isa"})
       EXPECT_NE(r.out.find(option), std::string::npos) << command << " " << option;
   }
 }
@@ -94,6 +94,7 @@ TEST_F(Cli, EveryDtypeRunsAndSaysSo) {
     EXPECT_EQ(Json::parse(r.out, "bench").at("dtype"), Json(dtype));
   }
   EXPECT_EQ(Json::parse(caracal(bench).out, "bench").at("dtype"), Json("float32"));
+  expect_one_line_error(caracal(bench + " --tf32"), "[tf32] expected false, since the device is cpu, but got true");
 }
 
 // Every backend that was built runs and says so; one that was not is refused with the way to get it.

@@ -72,6 +72,7 @@ void CommonOptions::add_to(CLI::App& app, bool saves) {
                  saves ? "dtype to save in; auto: the checkpoint's" : "dtype of the weights; auto: the checkpoint's")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16", "int8"}));
+  app.add_flag("--tf32", tf32, "on cuda round the operands of float32 products to TF32, for tensor cores");
   app.add_option("--threads", threads, "threads per call; 0: all this process may use")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
@@ -109,7 +110,7 @@ std::shared_ptr<Runtime> CommonOptions::make_runtime() const {
     std::fprintf(stderr, "caracal: warning: %s\n", lines.c_str());
   };
   return std::make_shared<Runtime>(
-      RuntimeOptions{.threads = threads, .isa = isa, .backend = backend, .log = log, .device = device});
+      RuntimeOptions{.threads = threads, .isa = isa, .backend = backend, .log = log, .device = device, .tf32 = tf32});
 }
 
 LoadOptions CommonOptions::load_options() const {

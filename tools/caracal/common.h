@@ -14,10 +14,11 @@
 
 namespace caracal::cli {
 
-/// --device, --dtype, --threads, --backend, --isa.
+/// --device, --dtype, --tf32, --threads, --backend, --isa.
 struct CommonOptions {
   std::string device, dtype = "auto", backend, isa;
   int threads = 0;
+  bool tf32 = false;
 
   /// Adds the options to a subcommand. A name the contract does not know is bad usage; one that this build or machine
   /// lacks is an Error before the subcommand runs, whether or not it has a use for the option. `this` must outlive
