@@ -92,9 +92,9 @@ class Peer(Worker):
 class Caracal:
     """`caracal bench`, a fresh process each turn (it loads, warms up, then times)."""
 
-    def __init__(self, program, model, threads, backend, dtype, device="cpu", environment=None):
+    def __init__(self, program, model, threads, backend, dtype, device="cpu", environment=None, options=()):
         self.program, self.model = program, str(model)
-        self.options = ["--threads", str(threads), "--backend", backend, "--dtype", dtype, "--device", device]
+        self.options = ["--threads", str(threads), "--backend", backend, "--dtype", dtype, "--device", device, *options]
         self.environment = environment
         self.version = self.command("version").splitlines()[0]
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Times caracal on a CUDA device beside PyTorch eager, torch.compile (max-autotune, CUDA graphs) and ONNX Runtime, and
-itself with its products by cuBLASLt, and sends it many random batches.
+itself with its products by cuBLASLt and, like PyTorch, in TF32, and sends it many random batches.
 
     python bench/compare_gpu.py --caracal build/release/tools/caracal --out results
     python bench/compare_gpu.py --device cpu --cells bert-base:1x8=float32 --peers torch    # a rehearsal without a device
@@ -35,12 +35,13 @@ CELLS = [f"bert-base:{cell}=float16" for cell in TEXTS]
 CELLS += ["vit-base-16-224:1=float16", "vit-base-16-224:32=float16", "wav2vec2-base:1x10s=float16", "layoutlmv2-base:1x512=float16"]
 CELLS += [f"bert-base:{cell}={dtype}" for dtype in ("bfloat16", "float32") for cell in TEXTS]
 CUBLAS = "caracal-cublas"  # caracal with its products by cuBLASLt
-PEERS = [CUBLAS, "torch", "compile-max", "ort-fused"]
+TF32 = ["caracal-tf32", "torch-tf32"]  # in the cells of float32, whose products they round
+PEERS = [CUBLAS, "caracal-tf32", "torch", "torch-tf32", "compile-max", "ort-fused"]
 UNABLE = [("ort-fused", "bfloat16"), ("ort-fused", "layoutlmv2-base")]  # what the optimizer does not know
 REFERENCE = "torch in float32"
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # Of max(1, |reference|) in float32, of the largest |reference| in 16 bits.
-TOLERANCE = {"float32": 2e-5, "float16": 2e-2, "bfloat16": 2e-2}
+TOLERANCE = {"float32": 2e-5, "tf32": 2e-2, "float16": 2e-2, "bfloat16": 2e-2}
 LIMITS_MS = {"bert-base:1x128=float16": 0.45, "bert-base:32x128=float16": 3}
 RAGGED = "bert-base:32x384r=float16"  # 1.5 times as fast as torch.compile on the padded batch
 
@@ -63,9 +64,16 @@ def find_device(name):
 
 def start_systems(model, dtype, args, versions, failed):
     """All systems of a model and dtype, started side by side."""
-    jobs = {"caracal": lambda: Caracal(args.caracal, model.path, 1 if args.device != "cpu" else args.threads, "native", dtype, args.device)}
+    threads = 1 if args.device != "cpu" else args.threads
+    own = lambda *options: Caracal(args.caracal, model.path, threads, "native", dtype, args.device, options=options)  # noqa: E731
+    jobs = {"caracal": own}
     for name in args.peers:
         if (name, dtype) in UNABLE or (name, model.name) in UNABLE or (name, args.device) == (CUBLAS, "cpu"):
+            continue
+        if name in TF32 and (dtype != "float32" or args.device == "cpu"):
+            continue
+        if name == "caracal-tf32":
+            jobs[name] = lambda: own("--tf32")
             continue
         jobs[name] = lambda name=name: cublas(model, dtype, args) if name == CUBLAS else gpu_peer(name, model, dtype, args)
     if dtype != "float32" or "torch" not in args.peers:
@@ -126,7 +134,7 @@ def measure_cell(cell, dtype, systems, failed, args):
         results[name] = summary(rounds[name], rounds[base], floor) | around[name]
         if reference:
             delta = results[name]["difference"] = difference(cell, dtype, outputs[name], reference)
-            if not delta <= TOLERANCE[dtype]:
+            if not delta <= TOLERANCE["tf32" if name in TF32 else dtype]:
                 warnings.append(f"{name} differs from {REFERENCE} by {delta:.1e}")
     return {
         "model": cell.model.name, "cell": cell.name, "dtype": dtype, "kind": cell.kind, "batch": cell.batch, "seq": cell.seq,
@@ -156,7 +164,7 @@ def missed(result):
         own = systems["caracal"]["p50_ms"]
         if own > LIMITS_MS.get(name, own):
             lines.append(f"{name}: {own:.3f} ms, to be at most {LIMITS_MS[name]}")
-        wanted = {system: 1.0 for system in systems if system not in ("caracal", CUBLAS)}
+        wanted = {system: 1.0 for system in systems if system not in ("caracal", CUBLAS, *TF32)}
         if name == RAGGED and "compile-max" in wanted:
             wanted["compile-max"] = 1.5
         for system, times in wanted.items():

@@ -2,7 +2,7 @@
 """The systems that compare_gpu.py times, one process each; requests and answers as in peers.py, and
     {"do": "probe"}    -> {"tflops": ..., "gbps": ...}: a large product in the dtype, a large copy (reading and writing)
 
-    python peers_gpu.py torch|compile-max|ort-fused --model DIR --work DIR --device cuda --dtype float16
+    python peers_gpu.py torch|torch-tf32|compile-max|ort-fused --model DIR --work DIR --device cuda --dtype float16
 
 Every call begins with arrays in the CPU's memory and ends with the outputs there, as caracal's: inputs go through pinned
 memory, outputs come back to it, and nothing else waits for the device.
@@ -18,10 +18,15 @@ import peers
 
 
 class Torch(peers.Torch):
-    """PyTorch eager, attention by scaled_dot_product_attention. float32 is IEEE's (PyTorch's default), not TF32."""
+    """PyTorch eager, attention by scaled_dot_product_attention. float32 is IEEE's, in convolutions too, where PyTorch's
+    default is TF32."""
+
+    tf32 = False
 
     def __init__(self, args):
         super().__init__(args)
+        backends = self.torch.backends
+        backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = self.tf32
         if args.device != "cpu":
             if not self.torch.cuda.is_available():
                 raise RuntimeError("no CUDA device that PyTorch can use")
@@ -77,6 +82,12 @@ class Torch(peers.Torch):
     def wait(self):
         if self.args.device != "cpu":
             self.torch.cuda.synchronize()
+
+
+class Tf32(Torch):
+    """The same with products of float32 in TF32."""
+
+    tf32 = True
 
 
 class Compile(Torch):
@@ -169,7 +180,7 @@ class Onnx:
         return {name: array.astype(np.float32) for name, array in zip(self.outputs, result)}
 
 
-KINDS = {"torch": Torch, "compile-max": Compile, "ort-fused": Onnx}
+KINDS = {"torch": Torch, "torch-tf32": Tf32, "compile-max": Compile, "ort-fused": Onnx}
 STEPS = {
     "export": peers.export_onnx,
     "fuse-float32": lambda args: peers.fuse_onnx(args, "fused-gpu-float32.onnx", use_gpu=True),

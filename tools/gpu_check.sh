@@ -131,8 +131,8 @@ step_racecheck() { sanitize racecheck; }
 
 step_goldens() {
   local each test dtype backend failed=0 code wrap runs
-  runs=(goldens goldens=float16 goldens=bfloat16 invariance decoder wav2vec2 layoutlmv2 saving)
-  find_cublas >/dev/null && runs+=(goldens==cublas goldens=float16=cublas goldens=bfloat16=cublas)
+  runs=(goldens goldens=float16 goldens=bfloat16 goldens=tf32 invariance decoder wav2vec2 layoutlmv2 saving)
+  find_cublas >/dev/null && runs+=(goldens==cublas goldens=float16=cublas goldens=bfloat16=cublas goldens=tf32=cublas)
   for each in "${runs[@]}"; do
     IFS='=' read -r test dtype backend <<<"$each"
     wrap="env"
@@ -153,7 +153,7 @@ step_bench() {
   if cublas=$(find_cublas); then
     [[ -n $cublas ]] && options=(--cublas "$cublas")
   else
-    options=(--peers "torch,compile-max,ort-fused")
+    options=(--peers "caracal-tf32,torch,torch-tf32,compile-max,ort-fused")
   fi
   # shellcheck disable=SC2086
   "$python" bench/compare_gpu.py "${options[@]}" --caracal "$build/tools/caracal" --mixes-program "$build/bench/batch_mixes_bench" \
