@@ -19,6 +19,11 @@ const kernels::cuda::Cuda& with_cublas() {
               "expected native but got 'cublas': not built; configure with -DCARACAL_CUBLAS=ON and link caracal::cuda");
 }
 
+// "12.4" of 12040.
+std::string cuda_version(int number) {
+  return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+}
+
 }  // namespace
 
 std::shared_ptr<const CudaDevice> CudaDevice::open(int index, bool cublas) {
@@ -27,9 +32,15 @@ std::shared_ptr<const CudaDevice> CudaDevice::open(int index, bool cublas) {
     throw Error(ErrorCode::not_built, "device",
                 "expected cpu but got 'cuda': not built; configure with -DCARACAL_CUDA=ON and link caracal::cuda");
   int count = 0;
-  if (const int error = table->device_count(&count); error != 0)
+  if (const int error = table->device_count(&count); error != 0) {
+    int has = 0, needs = 0;
+    if (table->driver_versions(&has, &needs) == 0 && has > 0 && has / 1000 < needs / 1000)
+      throw Error(ErrorCode::unsupported, "device",
+                  "expected an NVIDIA driver for CUDA " + cuda_version(needs / 1000 * 1000) +
+                      " or later but got one for CUDA " + cuda_version(has) + ": update the driver");
     throw Error(ErrorCode::unsupported, "device",
                 std::string("expected a CUDA device but got none: ") + table->error_text(error));
+  }
   if (count == 0)
     throw Error(ErrorCode::unsupported, "device",
                 "expected a CUDA device but got none: this machine has no NVIDIA driver or no GPU");
@@ -74,13 +85,17 @@ void expect_cuda_stream(const CudaDevice* device, void* stream) {
   if (device == nullptr)
     throw Error(ErrorCode::invalid_argument, op, "expected no stream, since the device is cpu, but got one");
   const CudaDevice::Use use(*device);
-  int index = -1;
-  bool capturing = false;
-  device->check(device->table().stream_state(static_cast<kernels::cuda::Stream>(stream), &index, &capturing), op);
-  if (capturing || index != device->device().index)
+  kernels::cuda::StreamState state;
+  device->check(device->table().stream_state(static_cast<kernels::cuda::Stream>(stream), &state), op);
+  const bool elsewhere = state.device != device->device().index;
+  if (state.capturing || elsewhere || !state.primary)
     throw Error(ErrorCode::invalid_argument, op,
-                "expected a stream of " + name_of(device->device()) + " that is not being captured but got " +
-                    (capturing ? "one that is" : "one of cuda:" + std::to_string(index)));
+                "expected a stream of " + name_of(device->device()) +
+                    (state.capturing || elsewhere ? " that is not being captured" : "'s primary context") +
+                    " but got " +
+                    (state.capturing ? "one that is"
+                     : elsewhere     ? "one of cuda:" + std::to_string(state.device)
+                                     : "one of another context"));
 }
 
 std::shared_ptr<void> CudaDevice::allocate(size_t bytes) const {
@@ -96,6 +111,15 @@ std::shared_ptr<void> CudaDevice::allocate_pinned(size_t bytes) const {
   check(table_.allocate_host(&memory, std::max<size_t>(bytes, 1)), "allocate_host", bytes);
   return {memory,
           [self = shared_from_this()](void* p) { self->use_to_release([&] { self->table_.release_host(p); }); }};
+}
+
+std::shared_ptr<CUstream_st> CudaDevice::create_stream() const {
+  const Use use(*this);
+  kernels::cuda::Stream stream = nullptr;
+  check(table_.create_stream(&stream), "create_stream");
+  return {stream, [self = shared_from_this()](kernels::cuda::Stream s) {
+            self->use_to_release([&] { self->table_.destroy_stream(s); });
+          }};
 }
 
 }  // namespace caracal

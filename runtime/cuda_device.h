@@ -15,7 +15,7 @@ namespace caracal {
 class CudaDevice : public std::enable_shared_from_this<CudaDevice> {
  public:
   /// Throws not_built where caracal::cuda, or with `cublas` its part for cuBLASLt, was not linked; unsupported where
-  /// there is no device of this number, or no cuBLASLt.
+  /// there is no device of this number, a driver that is too old, or no cuBLASLt.
   static std::shared_ptr<const CudaDevice> open(int index, bool cublas = false);
 
   const kernels::cuda::Cuda& table() const noexcept { return table_; }
@@ -23,13 +23,17 @@ class CudaDevice : public std::enable_shared_from_this<CudaDevice> {
   /// "NVIDIA H100 80GB HBM3".
   const std::string& name() const noexcept { return name_; }
 
-  /// While it lives the device is the calling thread's current one, as the table needs it; then what was current is so
-  /// again. One within another costs nothing to speak of.
+  /// While it lives the device is the calling thread's current one, as the table needs it, and the thread may do what
+  /// a stream capture elsewhere in the process would forbid, such as to allocate (cudaThreadExchangeStreamCaptureMode:
+  /// nothing that the library does can be a part of such a capture). Then both are again what they were. One within
+  /// another costs nothing to speak of.
   class Use {
    public:
     explicit Use(const CudaDevice& device) : Use(device, 0) { device.check(error_, "use_device"); }
     ~Use() {
-      if (error_ == 0) table_.restore(before_);
+      if (error_ != 0) return;
+      table_.exchange_capture_mode(&mode_);
+      table_.restore(before_);
     }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
@@ -37,11 +41,15 @@ class CudaDevice : public std::enable_shared_from_this<CudaDevice> {
    private:
     friend CudaDevice;
     Use(const CudaDevice& device, int) noexcept
-        : table_(device.table_), error_(table_.use_device(device.index_, &before_)) {}
+        : table_(device.table_), error_(table_.use_device(device.index_, &before_)) {
+      if (error_ != 0) return;
+      error_ = table_.exchange_capture_mode(&mode_);
+      if (error_ != 0) table_.restore(before_);
+    }
 
     const kernels::cuda::Cuda& table_;
     kernels::cuda::Context before_ = nullptr;
-    int error_;
+    int error_, mode_ = kernels::cuda::kRelaxedCapture;
   };
   /// For destructors: f() with the device current, or nothing where that fails.
   template <class F>
@@ -63,6 +71,8 @@ class CudaDevice : public std::enable_shared_from_this<CudaDevice> {
   /// Memory on the device, and memory of the CPU that the device can copy from and to while both go on.
   std::shared_ptr<void> allocate(size_t bytes) const;
   std::shared_ptr<void> allocate_pinned(size_t bytes) const;
+  /// A stream that neither waits for the legacy stream nor has it wait.
+  std::shared_ptr<CUstream_st> create_stream() const;
 
   /// How often calls had their launches captured as a graph, and how often such a graph was launched; for tests.
   mutable std::atomic<int64_t> captures{0}, graph_launches{0};
@@ -78,7 +88,8 @@ class CudaDevice : public std::enable_shared_from_this<CudaDevice> {
 };
 
 /// Throws invalid_argument for a stream (cudaStream_t) that no call can use: one without a device (null), of another
-/// device, or one that is being captured, which nobody may wait for.
+/// device or of a context that is not its primary one, where graphs and weights are; or one that is being captured,
+/// which nobody may wait for.
 void expect_cuda_stream(const CudaDevice* device, void* stream);
 
 }  // namespace caracal

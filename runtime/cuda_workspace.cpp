@@ -32,16 +32,14 @@ CudaWorkspace::CudaWorkspace(std::shared_ptr<const CudaDevice> device)
       staging_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }),
       fetched_([d = device_](size_t bytes) { return d->allocate_pinned(bytes); }) {
   const auto zeros = std::vector<uint32_t>(size_t(kernels::cuda::kGemmCounters));  // as each kernel leaves them
-  counters_ = device_->allocate(zeros.size() * sizeof(uint32_t));
-  device_->check(device_->table().upload(counters_.get(), zeros.data(), zeros.size() * sizeof(uint32_t)), "upload");
-  device_->check(device_->table().create_stream(&stream_), "create_stream");
+  const size_t bytes = zeros.size() * sizeof(uint32_t);
+  stream_ = device_->create_stream();
+  counters_ = device_->allocate(bytes);
+  device_->check(device_->table().upload(stream_.get(), counters_.get(), zeros.data(), bytes), "upload", bytes);
 }
 
 CudaWorkspace::~CudaWorkspace() {
-  device_->use_to_release([&] {
-    drop_graphs();
-    device_->table().destroy_stream(stream_);
-  });
+  device_->use_to_release([&] { drop_graphs(); });
 }
 
 void CudaWorkspace::begin(DType numbers) {
@@ -171,15 +169,15 @@ Graph CudaWorkspace::find_or_capture() {
   }
   std::vector<std::byte> key = launches_;
   launches_.resize(noted);
-  device_->check(table.begin_capture(stream_), "begin_capture");
+  device_->check(table.begin_capture(stream_.get()), "begin_capture");
   bool failed = false;
   try {
-    start_all(stream_);
+    start_all(stream_.get());
   } catch (const Error&) {
     failed = true;
   }
   Graph graph = nullptr;
-  failed = table.end_capture(stream_, &graph) != 0 || failed;
+  failed = table.end_capture(stream_.get(), &graph) != 0 || failed;
   if (failed) {
     if (graph != nullptr) table.destroy_graph(graph);
     return nullptr;  // execute() goes on without a graph, and throws what fails there too
@@ -203,7 +201,7 @@ void CudaWorkspace::capture() {
 
 void CudaWorkspace::execute(void* callers) {
   const Cuda& table = device_->table();
-  const Stream stream = callers != nullptr ? static_cast<Stream>(callers) : stream_;
+  const Stream stream = callers != nullptr ? static_cast<Stream>(callers) : stream_.get();
   if (const Graph graph = find_or_capture(); graph != nullptr) {
     device_->check(table.launch_graph(stream, graph), "launch_graph");
     device_->graph_launches++;

@@ -117,7 +117,7 @@ class CudaWorkspace {
 
   std::shared_ptr<const CudaDevice> device_;
   DType numbers_ = DType::F32;
-  kernels::cuda::Stream stream_ = nullptr;
+  std::shared_ptr<CUstream_st> stream_;
   Arena arena_, host_, staging_, fetched_;
   std::shared_ptr<void> twin_;  // of staging_: what is uploaded
   size_t twin_size_ = 0;

@@ -87,14 +87,21 @@ std::shared_ptr<void> WeightStore::place_stack(const std::vector<Tensor>& parts)
   return memory;
 }
 
-void WeightStore::upload(void* to, const Tensor& x, DType dtype) const {
+void WeightStore::upload(void* to, const Tensor& x, DType dtype) {
   if (x.numel() == 0) return;
   if (x.dtype() == DType::F64) return upload(to, x.to(DType::F32), dtype);
   const CudaDevice::Use use(*device_);
+  {
+    std::lock_guard lock(mutex_);
+    if (stream_ == nullptr) stream_ = device_->create_stream();
+  }
   const kernels::cuda::Cuda& table = device_->table();
-  if (x.dtype() == dtype) return device_->check(table.upload(to, x.raw(), x.nbytes()), "upload", x.nbytes());
+  auto send = [&](void* there) {
+    device_->check(table.upload(stream_.get(), there, x.raw(), x.nbytes()), "upload", x.nbytes());
+  };
+  if (x.dtype() == dtype) return send(to);
   const std::shared_ptr<void> as_stored = device_->allocate(x.nbytes());
-  device_->check(table.upload(as_stored.get(), x.raw(), x.nbytes()), "upload", x.nbytes());
+  send(as_stored.get());
   kernels::cuda::MatrixArgs args{};
   args.out_type = cuda_ops::type_of(dtype);
   args.type = cuda_ops::type_of(x.dtype());
@@ -102,8 +109,8 @@ void WeightStore::upload(void* to, const Tensor& x, DType dtype) const {
   args.x = as_stored.get();
   args.ldo = args.ldx = args.cols = x.size(-1);
   args.rows = x.numel() / args.cols;
-  device_->check(table.copy_matrix(nullptr, args), "copy_matrix", x.nbytes());
-  device_->check(table.synchronize(nullptr), "synchronize");
+  device_->check(table.copy_matrix(stream_.get(), args), "copy_matrix", x.nbytes());
+  device_->check(table.synchronize(stream_.get()), "synchronize");
 }
 
 }  // namespace caracal

@@ -8,6 +8,8 @@
 
 #include <caracal/runtime/tensor.h>
 
+struct CUstream_st;
+
 namespace caracal {
 
 class CudaDevice;
@@ -48,13 +50,14 @@ class WeightStore {
   std::shared_ptr<void> place_stack(const std::vector<Tensor>& parts);
 
  private:
-  void upload(void* to, const Tensor& x, DType dtype) const;
+  void upload(void* to, const Tensor& x, DType dtype);
 
   std::shared_ptr<const CudaDevice> device_;
   DType numbers_ = DType::F32;
   std::mutex mutex_;
   std::shared_ptr<void> region_;
   size_t size_ = 0, used_ = 0;
+  std::shared_ptr<CUstream_st> stream_;  // of uploads
   std::shared_ptr<NextWeight> next_;  // of the weight packed last
 };
 

@@ -20,6 +20,8 @@ std::mutex asking;
 struct Driver {
   int (*get_current)(Context*);
   int (*set_current)(Context);
+  int (*exchange_capture_mode)(int*);
+  int (*get_context)(Stream, Context*);
   int (*get_device)(int*, int);
   int (*retain)(Context*, int);
 } driver;  // found once, the last one last
@@ -31,6 +33,8 @@ int find_driver() {
     void** function;
   } wanted[] = {{"cuCtxGetCurrent", reinterpret_cast<void**>(&driver.get_current)},
                 {"cuCtxSetCurrent", reinterpret_cast<void**>(&driver.set_current)},
+                {"cuThreadExchangeStreamCaptureMode", reinterpret_cast<void**>(&driver.exchange_capture_mode)},
+                {"cuStreamGetCtx", reinterpret_cast<void**>(&driver.get_context)},
                 {"cuDeviceGet", reinterpret_cast<void**>(&driver.get_device)},
                 {"cuDevicePrimaryCtxRetain", reinterpret_cast<void**>(&driver.retain)}};
   for (const auto& [name, function] : wanted) {
@@ -63,7 +67,11 @@ int ask(int index) {
   if (int error = find_driver()) return error;
   int handle = 0;
   if (int error = driver.get_device(&handle, index)) return error;
-  if (int error = driver.retain(&contexts[index], handle)) return error;
+  int mode = kRelaxedCapture;  // it may make the context
+  if (int error = driver.exchange_capture_mode(&mode)) return error;
+  const int failed = driver.retain(&contexts[index], handle);
+  driver.exchange_capture_mode(&mode);
+  if (failed != 0) return failed;
   known[index].store(true, std::memory_order_release);
   return cudaSuccess;
 }
@@ -74,7 +82,15 @@ int device_count(int* count) {
   const int error = checked(cudaGetDeviceCount(count));
   if (error == cudaSuccess) return cudaSuccess;
   *count = 0;
-  return error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver ? cudaSuccess : error;
+  int version = 0;  // 0: CUDA's runtime says of a driver that is not there, too, that it is too old
+  const bool none =
+      error == cudaErrorInsufficientDriver && checked(cudaDriverGetVersion(&version)) == 0 && version == 0;
+  return error == cudaErrorNoDevice || none ? cudaSuccess : error;
+}
+
+int driver_versions(int* has, int* needs) {
+  if (int error = checked(cudaDriverGetVersion(has))) return error;
+  return checked(cudaRuntimeGetVersion(needs));
 }
 
 int use_device(int index, Context* before) {
@@ -88,6 +104,9 @@ int restore(Context before) {
   if (int error = driver.get_current(&now)) return error;
   return now == before ? int(cudaSuccess) : driver.set_current(before);
 }
+
+static_assert(kRelaxedCapture == cudaStreamCaptureModeRelaxed);
+int exchange_capture_mode(int* mode) { return driver.exchange_capture_mode(mode); }
 
 int current_device_index(int* index) { return checked(cudaGetDevice(index)); }
 
@@ -106,19 +125,24 @@ int allocate(void** memory, size_t bytes) { return checked(cudaMalloc(memory, by
 int release(void* memory) { return checked(cudaFree(memory)); }
 int allocate_host(void** memory, size_t bytes) { return checked(cudaHostAlloc(memory, bytes, cudaHostAllocDefault)); }
 int release_host(void* memory) { return checked(cudaFreeHost(memory)); }
-int upload(void* device, const void* host, size_t bytes) {
-  const int error = checked(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice));
-  return error != 0 ? error
-                    : checked(cudaStreamSynchronize(nullptr));  // from pageable memory it may be still on its way
+int upload(Stream stream, void* device, const void* host, size_t bytes) {
+  const int error = checked(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream));
+  return error != 0 ? error : checked(cudaStreamSynchronize(stream));
 }
 
 int create_stream(Stream* stream) { return checked(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking)); }
 int destroy_stream(Stream stream) { return checked(cudaStreamDestroy(stream)); }
-int stream_state(Stream stream, int* device, bool* capturing) {
+int stream_state(Stream stream, StreamState* state) {
+  *state = {};
   cudaStreamCaptureStatus status;
   if (int error = checked(cudaStreamIsCapturing(stream, &status))) return error;
-  *capturing = status != cudaStreamCaptureStatusNone;
-  return *capturing ? int(cudaSuccess) : checked(cudaStreamGetDevice(stream, device));
+  state->capturing = status != cudaStreamCaptureStatusNone;
+  if (state->capturing) return cudaSuccess;
+  Context context = nullptr, current = nullptr;
+  if (int error = driver.get_context(stream, &context)) return error;
+  if (int error = driver.get_current(&current)) return error;
+  state->primary = context == current;
+  return checked(cudaStreamGetDevice(stream, &state->device));
 }
 int copy(Stream stream, void* to, const void* from, size_t bytes) {
   return checked(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream));
@@ -126,14 +150,13 @@ int copy(Stream stream, void* to, const void* from, size_t bytes) {
 int fill_zero(Stream stream, void* memory, size_t bytes) { return checked(cudaMemsetAsync(memory, 0, bytes, stream)); }
 int synchronize(Stream stream) { return checked(cudaStreamSynchronize(stream)); }
 
+// Of other threads' captures it forbids nothing, and theirs nothing of it.
 int begin_capture(Stream stream) { return checked(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal)); }
 
 int end_capture(Stream stream, Graph* graph) {
   *graph = nullptr;
   cudaGraph_t captured = nullptr;
-  const int error = checked(cudaStreamEndCapture(stream, &captured));
-  if (error == cudaErrorStreamCaptureInvalidated) return cudaSuccess;
-  if (error != cudaSuccess) return error;
+  if (int error = checked(cudaStreamEndCapture(stream, &captured))) return error;
   int failed = checked(cudaGraphInstantiate(graph, captured, 0));
   checked(cudaGraphDestroy(captured));
   if (failed != cudaSuccess) return failed;
@@ -158,8 +181,10 @@ constexpr Cuda kTable = {
     .normalized_conv1d_scratch = normalized_conv1d_scratch,
     .error_text = error_text,
     .device_count = device_count,
+    .driver_versions = driver_versions,
     .use_device = use_device,
     .restore = restore,
+    .exchange_capture_mode = exchange_capture_mode,
     .current_device = current_device_index,
     .device_name = device_name,
     .allocate = allocate,

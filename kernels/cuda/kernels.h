@@ -274,6 +274,14 @@ struct NormalizedConv1dArgs {
 
 /// What was captured.
 using Graph = struct CUgraphExec_st*;
+/// Of a stream; while it is being captured nothing else is said.
+struct StreamState {
+  int device = -1;
+  bool primary = false;  // it is of the current context, the primary one of its device
+  bool capturing = false;
+};
+/// cudaStreamCaptureModeRelaxed.
+inline constexpr int kRelaxedCapture = 2;
 
 /// The kernels, and the driver. Functions return 0 or an error, whose text error_text() knows. Those without a stream
 /// wait until they are done.
@@ -286,27 +294,30 @@ struct Cuda {
   size_t (*group_norm_scratch)(int64_t batch, int64_t tokens, int64_t cols);
   size_t (*normalized_conv1d_scratch)(int64_t batch, int64_t tokens, int64_t channels, int64_t kernel);
 
+
   const char* (*error_text)(int error);
   int (*device_count)(int* count);  // 0 devices, and no error, where there is no driver
+  int (*driver_versions)(int* has, int* needs);  // the latest CUDA it is for, and ours: 12040 is 12.4
   /// Makes the device (its primary context) current for the calling thread; every other function works on the current
   /// one. `before` receives what was current, null for none: restore() puts it back.
   int (*use_device)(int index, Context* before);
   int (*restore)(Context before);
+  int (*exchange_capture_mode)(int* mode);  // the thread's with *mode, a cudaStreamCaptureMode
   int (*current_device)(int* index);
   int (*device_name)(int index, char* name, size_t size, int* major, int* minor, size_t* memory);
   int (*allocate)(void** memory, size_t bytes);
   int (*release)(void* memory);
   int (*allocate_host)(void** memory, size_t bytes);  // pinned
   int (*release_host)(void* memory);
-  int (*upload)(void* device, const void* host, size_t bytes);
+  int (*upload)(Stream stream, void* device, const void* host, size_t bytes);  // from any memory of the host; waits
   int (*create_stream)(Stream* stream);
   int (*destroy_stream)(Stream stream);
-  int (*stream_state)(Stream stream, int* device, bool* capturing);      // no device while it is capturing
+  int (*stream_state)(Stream stream, StreamState* state);
   int (*copy)(Stream stream, void* to, const void* from, size_t bytes);  // any direction; host memory pinned
   int (*fill_zero)(Stream stream, void* memory, size_t bytes);
   int (*synchronize)(Stream stream);
   int (*begin_capture)(Stream stream);
-  int (*end_capture)(Stream stream, Graph* graph);  // null graph: capture gave up
+  int (*end_capture)(Stream stream, Graph* graph);  // null with an error
   int (*launch_graph)(Stream stream, Graph graph);
   int (*destroy_graph)(Graph graph);
 };

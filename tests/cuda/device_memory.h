@@ -64,7 +64,7 @@ class DeviceArray {
   explicit DeviceArray(size_t size, size_t misalign = 0) : size_(size), begin_(kGuard + misalign * sizeof(T)) {
     const std::vector<uint8_t> filled(bytes(), 0xff);
     EXPECT_CUDA(table().allocate(reinterpret_cast<void**>(&memory_), filled.size()));
-    if (!filled.empty()) EXPECT_CUDA(table().upload(memory_, filled.data(), filled.size()));
+    if (!filled.empty()) EXPECT_CUDA(table().upload(nullptr, memory_, filled.data(), filled.size()));
   }
   explicit DeviceArray(const std::vector<T>& values, size_t misalign = 0) : DeviceArray(values.size(), misalign) {
     upload(values);
@@ -84,7 +84,7 @@ class DeviceArray {
 
   void upload(const std::vector<T>& values) const {
     ASSERT_EQ(values.size(), size_);
-    if (size_ != 0) EXPECT_CUDA(table().upload(data(), values.data(), size_ * sizeof(T)));
+    if (size_ != 0) EXPECT_CUDA(table().upload(nullptr, data(), values.data(), size_ * sizeof(T)));
   }
   /// Waits for everything that the device has to do.
   std::vector<T> download() const {

@@ -788,11 +788,11 @@ TEST(Graph, CaptureGivesUpWhenSomethingForbiddenIsDone) {
     }).join();
     const int error = what == 0   ? cuda.allocate(&memory, 8)
                       : what == 1 ? cuda.synchronize(stream)
-                                  : cuda.upload(values, &host, 4);
+                                  : cuda.upload(stream, values, &host, 4);
     EXPECT_EQ(error, cudaErrorStreamCaptureUnsupported);
     EXPECT_EQ(launch(stream, add_to, 1, 32, 0, values, 8, 1), cudaErrorStreamCaptureInvalidated);
     Graph graph;
-    EXPECT_CUDA(cuda.end_capture(stream, &graph));
+    EXPECT_EQ(cuda.end_capture(stream, &graph), cudaErrorStreamCaptureInvalidated);
     EXPECT_EQ(graph, nullptr);
   }
   EXPECT_CUDA(launch(stream, add_to, 1, 32, 0, values, 8, 1));  // the stream is as before
@@ -807,6 +807,16 @@ TEST(Driver, KnowsTheDeviceAndItsErrors) {
   char name[32];
   EXPECT_CUDA(cuda.device_count(&count));
   EXPECT_EQ(count, 1);
+  int has = 0, needs = 0;
+  for (int devices : {-1, -2}) {  // there is no driver; it is old
+    setenv("CARACAL_SHIM_DEVICES", std::to_string(devices).c_str(), 1);
+    EXPECT_EQ(cuda.device_count(&count), devices == -1 ? cudaSuccess : cudaErrorInsufficientDriver);
+    EXPECT_EQ(count, 0);
+    EXPECT_CUDA(cuda.driver_versions(&has, &needs));
+    EXPECT_EQ(has, devices == -1 ? 0 : 12040);
+    EXPECT_EQ(needs, 13000);
+  }
+  unsetenv("CARACAL_SHIM_DEVICES");
   EXPECT_CUDA(cuda.device_name(0, name, sizeof name, &major, &minor, &memory));
   EXPECT_EQ(std::string(name), "shim sm_" + std::to_string(shim::arch()));
   EXPECT_EQ(10 * major + minor, shim::arch());
@@ -844,6 +854,16 @@ TEST(Driver, TheCallersDeviceComesBack) {
   unsetenv("CARACAL_SHIM_DEVICES");
 }
 
+TEST(Driver, KnowsStreamsOfOtherContexts) {
+  StreamState state;
+  const Stream stream = shim::stream_of_another_context();
+  EXPECT_CUDA(table().stream_state(stream, &state));
+  EXPECT_EQ(state.device, 0);
+  EXPECT_FALSE(state.primary);
+  EXPECT_FALSE(state.capturing);
+  EXPECT_CUDA(table().destroy_stream(stream));
+}
+
 TEST(Driver, CopiesOnlyBetweenMemoryThatItKnows) {
   const Cuda& cuda = table();
   Stream stream;
@@ -854,7 +874,7 @@ TEST(Driver, CopiesOnlyBetweenMemoryThatItKnows) {
   EXPECT_EQ(cuda.copy(stream, memory, host, 64), cudaErrorInvalidValue);  // not pinned
   EXPECT_EQ(cuda.fill_zero(stream, memory, 65), cudaErrorInvalidValue);
   EXPECT_CUDA(cuda.fill_zero(stream, memory, 64));
-  EXPECT_CUDA(cuda.upload(memory, host, 64));
+  EXPECT_CUDA(cuda.upload(stream, memory, host, 64));
   EXPECT_EQ(cuda.release(host), cudaErrorInvalidValue);
   EXPECT_EQ(cuda.release_host(memory), cudaErrorInvalidValue);
   const int64_t allocated = shim::counters().allocated;

@@ -132,8 +132,45 @@ TEST(Streams, ThatCannotBeUsed) {
   EXPECT_EQ(message_of([&] { (*device)(some_text(), {.cuda_stream = capturing.stream}); }),
             "[cuda_stream] expected a stream of cuda:0 that is not being captured but got one that is");
   EXPECT_TRUE(capturing.stream->captured.empty());
+  plain_counters.foreign_context = true;  // as cuCtxCreate makes one
+  const CallersStream foreign;
+  plain_counters.foreign_context = false;
+  const std::string context =
+      "[cuda_stream] expected a stream of cuda:0's primary context but got one of another context";
+  EXPECT_EQ(message_of([&] { (*device)(some_text(), {.cuda_stream = foreign.stream}); }), context);
+  EXPECT_EQ(message_of([&] { runtime_on("cuda:0", foreign.stream); }), context);
+  EXPECT_EQ(foreign.stream->graphs + foreign.stream->copies + foreign.stream->synchronized, 0);
   EXPECT_EQ(of_another.stream->graphs + stream.stream->graphs, 0);
   EXPECT_EQ(message_of([&] { (*device)(some_text(), {.cuda_stream = stream.stream}); }), "no error");
+}
+
+// A program that captures for itself, in whatever mode: nothing that is done here spoils it, or fails for it.
+TEST(Captures, OfOtherThreadsGoOn) {
+  const AnyModel cpu = tiny(runtime_on("cpu"));
+  plain_counters.spoiled = 0;
+  plain_counters.global_capture = true;
+  {
+    const auto runtime = runtime_on("cuda");
+    BertConfig config;
+    config.vocab_size = 100, config.hidden_size = 24, config.num_hidden_layers = 1, config.num_attention_heads = 3;
+    config.intermediate_size = 40, config.max_position_embeddings = 64;
+    const AnyModel model = tiny(runtime),
+                   half = AutoModel::from_config(config, {.dtype = "float16", .runtime = runtime});
+    model->prepare(300, 4, {.callers = 2});
+    EXPECT_EQ(message_of([&] { (*model)(some_text()); }), "no error");
+    const ModelInputs large = make_inputs(std::vector<std::vector<int64_t>>(99, std::vector<int64_t>(60, 1)));
+    EXPECT_EQ(message_of([&] { (*half)(large); }), "no error");
+    std::thread([&] { EXPECT_EQ(message_of([&] { (*model)(large); }), "no error"); }).join();
+  }
+  plain_counters.global_capture = false;
+  EXPECT_EQ(plain_counters.spoiled, 0);
+  int mode = 0;
+  EXPECT_EQ(kernels::cuda::plain_capture_mode(), mode);  // the thread's is as before
+  mode = 1;
+  cuda_table()->exchange_capture_mode(&mode);
+  EXPECT_EQ(message_of([&] { tiny(runtime_on("cuda")); }), "no error");
+  EXPECT_EQ(kernels::cuda::plain_capture_mode(), 1);
+  cuda_table()->exchange_capture_mode(&mode);
 }
 
 // Also after errors, and where a thread had no device at all.

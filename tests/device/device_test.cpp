@@ -275,6 +275,10 @@ TEST(Device, Names) {
   EXPECT_EQ(message_of([&] { runtime_on("cuda"); }),
             "[device] expected a CUDA device but got none: this machine has no NVIDIA driver or no GPU");
   plain_counters.devices = 1;
+  plain_counters.driver = 12040;
+  EXPECT_EQ(message_of([&] { runtime_on("cuda"); }),
+            "[device] expected an NVIDIA driver for CUDA 13.0 or later but got one for CUDA 12.4: update the driver");
+  plain_counters.driver = 13000;
   EXPECT_NE(message_of([&] { tiny(runtime_on("cuda"), "int8"); }).find("[dtype] expected auto, float32"),
             std::string::npos);
 }

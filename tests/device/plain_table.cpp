@@ -465,14 +465,30 @@ void normalized_conv1d(const NormalizedConv1dArgs& a) {
 constexpr int kFailure = 2;         // "out of memory"
 constexpr int kWrongContext = 201;  // as the driver has it
 
-CUctx_st contexts[] = {{0}, {1}, {2}, {3}};
+constexpr int kNotSupported = 801, kCaptureUnsupported = 900, kCaptureImplicit = 906;
+
+CUctx_st contexts[] = {{0}, {1}, {2}, {3}}, another_context = {0};
 thread_local Context current = nullptr;
+thread_local int capture_mode = 0, captures = 0;  // cudaStreamCaptureModeGlobal; of the thread
+
+// What captures of other threads forbid in their mode, and our own in its.
+int unsafe() {
+  const bool forbidden = capture_mode != kRelaxedCapture && (captures > 0 || plain_counters.global_capture);
+  plain_counters.spoiled += forbidden;
+  return forbidden ? kCaptureUnsupported : 0;
+}
+int on_stream(Stream stream) {  // the legacy one waits for streams of others, also such as are being captured
+  const bool forbidden = stream == nullptr && plain_counters.global_capture;
+  plain_counters.spoiled += forbidden;
+  return forbidden ? kCaptureImplicit : 0;
+}
 
 bool is_current(Stream stream) {
   return current != nullptr && (stream == nullptr || stream->device == current->device);
 }
 
 int start(Stream stream, std::function<int()> call) {
+  if (const int error = on_stream(stream)) return error;
   if (!is_current(stream)) return kWrongContext;
   if (stream == nullptr || !stream->capturing) return call();
   stream->captured.push_back(std::move(call));
@@ -498,9 +514,18 @@ Cuda make_table() {
   t.group_norm_scratch = [](int64_t, int64_t, int64_t) { return size_t(64); };
   t.normalized_conv1d_scratch = [](int64_t, int64_t, int64_t, int64_t) { return size_t(64); };
   t.error_text = [](int error) {
-    return error == kFailure ? "out of memory" : error == kWrongContext ? "invalid device context" : "unknown";
+    return error == kFailure        ? "out of memory"
+           : error == kWrongContext ? "invalid device context"
+           : error == kNotSupported ? "operation not supported"
+           : error == 35            ? "CUDA driver version is insufficient for CUDA runtime version"
+                                    : "unknown";
   };
-  t.device_count = [](int* count) { return *count = plain_counters.devices, 0; };
+  t.device_count = [](int* count) {
+    const bool old = plain_counters.driver < 13000;
+    return *count = old ? 0 : plain_counters.devices.load(), old ? 35 : 0;
+  };
+  t.driver_versions = [](int* has, int* needs) { return *has = plain_counters.driver, *needs = 13000, 0; };
+  t.exchange_capture_mode = [](int* mode) { return std::swap(*mode, capture_mode), 0; };
   t.use_device = [](int index, Context* before) {
     if (index < 0 || index >= plain_counters.devices) return 1;
     *before = current;
@@ -520,31 +545,44 @@ Cuda make_table() {
   t.allocate = [](void** memory, size_t bytes) {
     if (plain_counters.fail_allocations) return kFailure;
     if (current == nullptr) return kWrongContext;
+    if (const int error = unsafe()) return error;
     char* p = static_cast<char*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
     std::memset(p, 0xff, bytes);  // NaN
     plain_counters.blocks++;
     *memory = reinterpret_cast<void*>(uintptr_t(p) | kDevice);
     return 0;
   };
-  t.release = [](void* memory) { return plain_counters.blocks--, std::free(real(memory)), 0; };
+  t.release = [](void* memory) {
+    if (const int error = unsafe()) return error;
+    return plain_counters.blocks--, std::free(real(memory)), 0;
+  };
   t.allocate_host = [](void** memory, size_t bytes) {
     if (current == nullptr) return kWrongContext;
+    if (const int error = unsafe()) return error;
     plain_counters.blocks++;
     return *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256), 0;
   };
-  t.release_host = [](void* memory) { return plain_counters.blocks--, std::free(memory), 0; };
-  t.upload = [](void* device, const void* host, size_t bytes) {
-    if (current == nullptr) return kWrongContext;
+  t.release_host = [](void* memory) {
+    if (const int error = unsafe()) return error;
+    return plain_counters.blocks--, std::free(memory), 0;
+  };
+  t.upload = [](Stream stream, void* device, const void* host, size_t bytes) {
+    if (!is_current(stream)) return kWrongContext;
+    if (const int error = unsafe() + on_stream(stream)) return error;
     return std::memcpy(real(device), host, bytes), 0;
   };
   t.create_stream = [](Stream* stream) {
     if (current == nullptr) return kWrongContext;
+    if (const int error = unsafe()) return error;
     *stream = new CUstream_st;
+    (*stream)->context = plain_counters.foreign_context ? &another_context : current;
     return (*stream)->device = current->device, 0;
   };
   t.destroy_stream = [](Stream stream) { return delete stream, 0; };
-  t.stream_state = [](Stream stream, int* device, bool* capturing) {
-    return *device = stream->device, *capturing = stream->capturing, 0;
+  t.stream_state = [](Stream stream, StreamState* state) {
+    *state = {.capturing = stream->capturing};
+    if (!stream->capturing) state->device = stream->device, state->primary = stream->context == current;
+    return 0;
   };
   t.copy = [](Stream stream, void* to, const void* from, size_t bytes) {
     if (stream != nullptr) stream->copies++;
@@ -555,15 +593,21 @@ Cuda make_table() {
   };
   t.synchronize = [](Stream stream) {
     if (!is_current(stream)) return kWrongContext;
+    if (const int error = on_stream(stream)) return error;
     if (stream != nullptr) stream->synchronized++;
     return plain_counters.fail_waiting ? kFailure : 0;
   };
   t.begin_capture = [](Stream stream) {
     if (!is_current(stream)) return kWrongContext;
-    return stream->capturing = true, stream->captured.clear(), 0;
+    plain_counters.begun_captures++;
+    if (plain_counters.fail_begin_capture) return kNotSupported;
+    return captures++, stream->capturing = true, stream->captured.clear(), 0;
   };
   t.end_capture = [](Stream stream, Graph* graph) {
-    stream->capturing = false;
+    captures--, stream->capturing = false;
+    *graph = nullptr;
+    if (plain_counters.fail_end_capture) return kFailure;
+    if (const int error = unsafe()) return error;  // it is instantiated
     plain_counters.graphs++;
     *graph = new CUgraphExec_st{std::move(stream->captured)};
     return 0;
@@ -576,11 +620,17 @@ Cuda make_table() {
       if (const int error = call()) return error;
     return 0;
   };
-  t.destroy_graph = [](Graph graph) { return plain_counters.graphs--, delete graph, 0; };
+  t.destroy_graph = [](Graph graph) {
+    if (const int error = unsafe()) return error;
+    return plain_counters.graphs--, delete graph, 0;
+  };
   return t;
 }
 
 }  // namespace
+
+int plain_capture_mode() { return capture_mode; }
+bool plain_capturing() { return captures > 0; }
 
 int plain_submit(Stream stream, std::function<int()> call) { return start(stream, std::move(call)); }
 

@@ -224,7 +224,10 @@ int make_handle(int index) {
   const std::lock_guard guard(lock);
   if (handles[index] != nullptr) return 0;
   Handle made = nullptr;
+  int mode = kRelaxedCapture;  // it allocates, whoever captures meanwhile
+  if (const int error = cuda_table()->exchange_capture_mode(&mode); error != 0) return error;
   const Status status = library().cublasLtCreate(&made);  // of the current device
+  cuda_table()->exchange_capture_mode(&mode);
   if (status == kSuccess) handles[index].store(made, std::memory_order_release);
   return error_of(status);
 }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -12,7 +13,7 @@
 
 namespace caracal::kernels::cuda {
 
-int restored = 0;
+int restored = 0, capture_mode = 0;
 
 // In place of device.cu: this program has no kernels.
 extern const bool kCudaLinked;
@@ -24,6 +25,7 @@ const Cuda* cuda_table() noexcept {
     t.error_text = [](int) { return "an error of the driver"; };
     t.use_device = [](int index, Context* before) { return *before = nullptr, index == 0 ? 0 : 101; };
     t.restore = [](Context) { return restored++, 0; };
+    t.exchange_capture_mode = [](int* mode) { return std::swap(*mode, capture_mode), 0; };
     return t;
   }();
   return &table;
@@ -63,12 +65,14 @@ TEST(CublasLibrary, IsFoundOrSaysWhyNot) {
   EXPECT_EQ(table->use_device(1, &before), 101);
   if (is == "good") {
     EXPECT_EQ(table->use_device(0, &before), 0);
+    EXPECT_EQ(capture_mode, 0);
     return;
   }
   ASSERT_EQ(is, "broken");
   for (int again = 0; again < 2; again++)
     EXPECT_STREQ(table->error_text(table->use_device(0, &before)), "cuBLASLt: the library was not initialized");
   EXPECT_EQ(restored, 2);
+  EXPECT_EQ(capture_mode, 0);
 }
 
 }  // namespace

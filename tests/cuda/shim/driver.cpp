@@ -1,6 +1,7 @@
 // The CUDA runtime's functions. Streams do at once what they are told; a captured one remembers it.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -27,8 +28,11 @@ struct CUctx_st {
 };
 struct CUstream_st {
   int device;
-  std::unique_ptr<CUgraph_st> capture;  // being captured
-  std::thread::id by;
+  bool blocking = false;  // in order with the legacy stream
+  const CUctx_st* context = nullptr;
+  std::unique_ptr<CUgraph_st> capture = nullptr;  // being captured
+  cudaStreamCaptureMode mode = {};
+  std::thread::id by = {};
   bool invalid = false;  // the capture
 };
 
@@ -45,9 +49,10 @@ std::map<const void*, int> shared_limits;
 std::atomic<int64_t> launches, graph_launches, captures, copies, synchronizations, allocations, allocated;
 thread_local int chosen_device = 0;                      // by cudaSetDevice
 thread_local const CUctx_st* current_context = nullptr;  // if any, it says which device is current
-thread_local std::vector<cudaStream_t> captured_here;
+thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
+std::vector<cudaStream_t> captured;  // of all threads
 
-CUctx_st primary_contexts[] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
+CUctx_st primary_contexts[] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}}, another_context = {0};
 
 int current_device() { return current_context != nullptr ? current_context->device : chosen_device; }
 
@@ -65,14 +70,33 @@ size_t shared_limit() {
   return 99 << 10;
 }
 
-/// What may not happen while the thread captures: ends the capture.
+/// What captures forbid, of the thread or, if global, of any, unless the thread's mode says otherwise: ends them.
 bool forbidden() {
-  for (cudaStream_t stream : captured_here) stream->invalid = true;
-  return !captured_here.empty();
+  const std::lock_guard guard(lock);
+  bool any = false;
+  for (cudaStream_t stream : captured) {
+    const bool own = stream->by == std::this_thread::get_id() && stream->mode != cudaStreamCaptureModeRelaxed;
+    const bool others = stream->mode == cudaStreamCaptureModeGlobal && capture_mode == cudaStreamCaptureModeGlobal;
+    if (capture_mode == cudaStreamCaptureModeRelaxed || (!own && !others)) continue;
+    any = stream->invalid = true;
+  }
+  return any;
+}
+
+/// What is done on the legacy stream would have to wait for blocking streams, which nobody can while one is captured.
+bool waits_for_capture(cudaStream_t stream) {
+  const std::lock_guard guard(lock);
+  bool any = false;
+  for (cudaStream_t other : captured)
+    if (stream == nullptr && other->blocking) any = other->invalid = true;
+  return any;
 }
 
 cudaError_t submit(cudaStream_t stream, std::function<cudaError_t()> work) {
+  if (waits_for_capture(stream)) return cudaErrorStreamCaptureImplicit;
   if (stream == nullptr) return work();
+  if (stream->context != nullptr && stream->context != &primary_contexts[stream->device])
+    return cudaErrorInvalidResourceHandle;
   if (stream->device != current_device()) return cudaErrorInvalidResourceHandle;
   if (stream->capture == nullptr) return work();
   if (stream->invalid) return cudaErrorStreamCaptureInvalidated;
@@ -124,6 +148,14 @@ int arch() {
   static const int value = from_environment("CARACAL_SHIM_SM", 90);
   return value;
 }
+
+bool capturing() {
+  const std::lock_guard guard(lock);
+  return std::any_of(captured.begin(), captured.end(),
+                     [](cudaStream_t stream) { return stream->by == std::this_thread::get_id(); });
+}
+
+cudaStream_t stream_of_another_context() { return new CUstream_st{current_device(), true, &another_context}; }
 
 Counters counters() { return {launches, graph_launches, captures, copies, synchronizations, allocations, allocated}; }
 
@@ -181,12 +213,22 @@ const char* cudaGetErrorString(cudaError_t error) {
     case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
     case cudaErrorStreamCaptureUnmatched: return "attempt to end a capture that was not begun";
+    case cudaErrorStreamCaptureImplicit: return "operation would make the legacy stream depend on a capturing stream";
     case cudaErrorStreamCaptureWrongThread: return "attempt to terminate a thread-local capture from another thread";
   }
   return "unrecognized error code";
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 
+cudaError_t cudaDriverGetVersion(int* version) {
+  const int devices = from_environment("CARACAL_SHIM_DEVICES", 1);
+  *version = devices == -1 ? 0 : devices == -2 ? 12040 : 13000;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = 13000;
+  return cudaSuccess;
+}
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = from_environment("CARACAL_SHIM_DEVICES", 1);
   if (*count > 0) return cudaSuccess;
@@ -215,6 +257,8 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
   using Set = int (*)(Context);
   using Number = int (*)(int*, int);
   using Retain = int (*)(Context*, int);
+  using Of = int (*)(cudaStream_t, Context*);
+  using Exchange = int (*)(cudaStreamCaptureMode*);
   const std::string name = symbol;
   void* it = nullptr;
   if (name == "cuCtxGetCurrent")
@@ -222,11 +266,22 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function
         Get([](Context* context) { return *context = const_cast<Context>(current_context), 0; }));
   else if (name == "cuCtxSetCurrent")
     it = reinterpret_cast<void*>(Set([](Context context) { return current_context = context, 0; }));
+  else if (name == "cuStreamGetCtx")
+    it = reinterpret_cast<void*>(Of([](cudaStream_t stream, Context* context) {
+      *context = const_cast<Context>(stream == nullptr            ? current_context
+                                     : stream->context != nullptr ? stream->context
+                                                                  : &primary_contexts[stream->device]);
+      return 0;
+    }));
+  else if (name == "cuThreadExchangeStreamCaptureMode")
+    it = reinterpret_cast<void*>(
+        Exchange([](cudaStreamCaptureMode* mode) { return int(cudaThreadExchangeStreamCaptureMode(mode)); }));
   else if (name == "cuDeviceGet")
     it = reinterpret_cast<void*>(Number([](int* handle, int device) { return *handle = device, 0; }));
   else if (name == "cuDevicePrimaryCtxRetain")
-    it = reinterpret_cast<void*>(
-        Retain([](Context* context, int device) { return *context = &primary_contexts[device], 0; }));
+    it = reinterpret_cast<void*>(Retain([](Context* context, int device) {
+      return *context = &primary_contexts[device], forbidden() ? int(cudaErrorStreamCaptureUnsupported) : 0;
+    }));
   *found = it != nullptr ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   *function = it;
   return cudaSuccess;
@@ -266,14 +321,18 @@ cudaError_t cudaFreeHost(void* memory) { return release(memory, true); }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
   if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (waits_for_capture(nullptr)) return cudaErrorStreamCaptureImplicit;
   if (bytes != 0 && !known(to, bytes) && !known(from, bytes)) return cudaErrorInvalidValue;
   std::memcpy(to, from, bytes);
   copies++;
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
-  // Memory that is not pinned would be copied too, but not without a stop: no part of caracal does that.
-  if (bytes != 0 && (!known(to, bytes) || !known(from, bytes))) return cudaErrorInvalidValue;
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  // Memory that is not pinned is copied too, but not without a stop, and in no capture: caracal does that to upload.
+  const bool pageable = bytes != 0 && kind == cudaMemcpyHostToDevice && !known(from, bytes);
+  if (bytes != 0 && (!known(to, bytes) || (!pageable && !known(from, bytes)))) return cudaErrorInvalidValue;
+  if (pageable && forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (pageable && stream != nullptr && stream->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
   copies++;
   return submit(stream, [=] {
     if (bytes != 0) std::memcpy(to, from, bytes);
@@ -292,12 +351,14 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t work, void* dat
   return submit(stream, [=] { return work(data), cudaSuccess; });
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new CUstream_st{current_device(), nullptr, {}};
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  *stream = new CUstream_st{current_device(), flags == cudaStreamDefault};
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
+  const std::lock_guard guard(lock);
+  std::erase(captured, stream);
   delete stream;
   return cudaSuccess;
 }
@@ -307,18 +368,25 @@ cudaError_t cudaStreamGetDevice(cudaStream_t stream, int* device) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   synchronizations++;
+  if (waits_for_capture(stream)) return cudaErrorStreamCaptureImplicit;
   if (stream == nullptr || stream->capture == nullptr) return cudaSuccess;
   stream->invalid = true;
   return cudaErrorStreamCaptureUnsupported;
 }
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  std::swap(*mode, capture_mode);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   if (stream == nullptr) return cudaErrorStreamCaptureUnsupported;
   if (stream->capture != nullptr) return cudaErrorInvalidValue;
   if (stream->device != current_device()) return cudaErrorInvalidResourceHandle;
   stream->capture = std::make_unique<CUgraph_st>();
   stream->by = std::this_thread::get_id();
   stream->invalid = false;
-  captured_here.push_back(stream);
+  stream->mode = mode;
+  const std::lock_guard guard(lock);
+  captured.push_back(stream);
   captures++;
   return cudaSuccess;
 }
@@ -326,10 +394,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   *graph = nullptr;
   if (stream == nullptr || stream->capture == nullptr) return cudaErrorStreamCaptureUnmatched;
   if (stream->by != std::this_thread::get_id()) return cudaErrorStreamCaptureWrongThread;
-  std::erase(captured_here, stream);
-  std::unique_ptr<CUgraph_st> captured = std::move(stream->capture);
+  std::unique_ptr<CUgraph_st> made = std::move(stream->capture);
+  const std::lock_guard guard(lock);
+  std::erase(captured, stream);
   if (stream->invalid) return cudaErrorStreamCaptureInvalidated;
-  *graph = captured.release();
+  *graph = made.release();
   return cudaSuccess;
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
