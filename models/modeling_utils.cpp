@@ -72,7 +72,7 @@ void PreTrainedModel::prepare(int64_t max_tokens, int64_t max_batch, const Prepa
     throw Error(ErrorCode::invalid_argument, "prepare",
                 "expected max_tokens, max_batch and callers of at least 1 but got " + std::to_string(max_tokens) +
                     ", " + std::to_string(max_batch) + " and " + std::to_string(options.callers));
-  if (cuda_workspaces_ != nullptr) return prepare_cuda(max_tokens, max_batch, options);
+  if (cuda_workspaces_ != nullptr) return prepare_cuda(max_tokens, max_batch, options, /*loading=*/false);
   const ModelInputs inputs = largest_inputs(max_tokens, max_batch);
   std::deque<ArenaPool::Lease> leases;  // held together, so that each is another workspace
   for (int i = 0; i < options.callers; i++) {
@@ -102,20 +102,31 @@ void PreTrainedModel::forward_on_cuda(const ModelInputs& inputs, ModelOutput& ou
   (*lease).execute(asked.cuda_stream);
 }
 
-void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const {
+void PreTrainedModel::prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options,
+                                   bool loading) const {
   const ForwardOptions asked = with_defaults(options.forward);
   const CudaDevice::Use use(*runtime().cuda());  // leases do not end in the order that puts back what was current
+  auto largest = [&](int64_t tokens, int64_t batch) { return largest_inputs(tokens, batch); };
   std::deque<CudaWorkspacePool::Lease> leases;  // held together, so that each is another workspace
   for (int i = 0; i < options.callers; i++) {
     CudaWorkspace& workspace = *leases.emplace_back(*cuda_workspaces_);
     Ctx ctx(runtime(), workspace, /*planning=*/true);
     ModelOutput unused;
-    for_each_size([&](int64_t tokens, int64_t batch) { return largest_inputs(tokens, batch); }, max_tokens, max_batch,
-                  [&](const ModelInputs& inputs) {
-                    note(workspace, ctx, inputs, unused, asked);
-                    workspace.capture();
-                    return !workspace.full();  // one more would cost a larger one
-                  });
+    auto capture = [&](const ModelInputs& inputs) {
+      note(workspace, ctx, inputs, unused, asked);
+      try {
+        return workspace.capture();
+      } catch (const Error& e) {
+        if (!loading && workspace.captures()) throw;
+        runtime().log(LogLevel::warning, std::string(e.what()) + "; calls go on without a CUDA graph");
+        return !workspace.captures();  // then the others need room only
+      }
+    };
+    note(workspace, ctx, largest(max_tokens, max_batch), unused, asked);  // room for all, as a rule
+    for (int64_t before = -1; before != workspace.forgotten();) {
+      before = workspace.forgotten();
+      for_each_size(largest, max_tokens, max_batch, capture);
+    }
   }
 }
 
@@ -161,7 +172,10 @@ void PreTrainedModel::finish(const Weights& w, const std::string& path) {
   }
   if (!parameters_.empty()) mutable_config().dtype = torch_name_of(parameters_[0].dtype);
   describe_quantization(mutable_config(), parameters_);
-  prepare(kPreparedTokens);
+  if (cuda_workspaces_ != nullptr)
+    prepare_cuda(kPreparedTokens, 1, {}, /*loading=*/true);
+  else
+    prepare(kPreparedTokens);
 }
 
 std::string checkpoint_directory(const std::string& path, const LoadOptions& options, HubPart part) {

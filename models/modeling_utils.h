@@ -95,7 +95,11 @@ class PreTrainedModel {
   /// Encoder states, caches and images of other sizes are not planned for: the first calls with them grow the
   /// workspace. Loading prepares for one sequence of up to 512 tokens. On a CUDA device it also captures the graphs
   /// that calls within these bounds launch (samples of audio count as their frames, padding included; masks of audio
-  /// for max_batch above 1), of text unless they ask for attentions. Throws invalid_argument for bounds below 1.
+  /// for max_batch above 1), of text unless they ask for attentions. A workspace keeps 1024 graphs: where the bounds
+  /// have more sizes, the smallest are covered (fewest tokens first, then fewest sequences), and a call of a larger one
+  /// captures its graph in the place of the largest that no call has used. Throws invalid_argument for bounds below 1,
+  /// and io for a graph that cannot be captured, where calls go on without. Loading logs that instead, as do both for a
+  /// driver that captures nothing.
   void prepare(int64_t max_tokens, int64_t max_batch = 1, const PrepareOptions& options = {}) const;
 
   /// Writes config.json and model.safetensors, or shards and their index, that transformers loads; but a model with
@@ -162,7 +166,7 @@ class PreTrainedModel {
   void note(CudaWorkspace& workspace, Ctx& ctx, const ModelInputs& inputs, ModelOutput& output,
             const ForwardOptions& options) const;
   void forward_on_cuda(const ModelInputs& inputs, ModelOutput& output, const ForwardOptions& options) const;
-  void prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options) const;
+  void prepare_cuda(int64_t max_tokens, int64_t max_batch, const PrepareOptions& options, bool loading) const;
 
   LoadingInfo loading_info_;
   LoadOptions load_options_;  // the runtime is set

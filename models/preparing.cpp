@@ -12,11 +12,10 @@ namespace {
 using Largest = std::function<ModelInputs(int64_t, int64_t)>;
 using Use = std::function<bool(const ModelInputs&)>;
 
-// What Ctx::bucket_rows() makes of 1 to `most`, from the largest down.
+// What Ctx::bucket_rows() makes of 1 to `most`.
 std::vector<int64_t> buckets(int64_t most) {
   std::vector<int64_t> sizes;
   for (int64_t n = 1; n <= most; n = sizes.back() + 1) sizes.push_back(Ctx::next_bucket(n));
-  std::ranges::reverse(sizes);
   return sizes;
 }
 
@@ -39,52 +38,70 @@ void sizes_of_text(const Largest& largest, int64_t max_tokens, int64_t max_batch
   auto seen = [&](int64_t batch) {  // what launches see of it
     return std::pair(Ctx::next_power(batch), most.image.defined() ? Ctx::next_half_power(batch) : 0);
   };
-  for (int64_t batch = max_batch; batch >= 1; batch--) {
-    if (batch > 1 && seen(batch - 1) == seen(batch)) continue;
-    for (int64_t tokens : sizes) {
-      if (tokens <= batch) break;
+  for (int64_t tokens : sizes)
+    for (int64_t batch = 1; batch <= max_batch && batch < tokens; batch++) {
+      if (batch > 1 && seen(batch - 1) == seen(batch)) continue;
       ModelInputs inputs = largest(tokens - batch, batch);
       leave_tokens(inputs.attention_mask, tokens);
       if (!f(inputs)) return;
     }
+}
+
+// A mask (batch, samples) that leaves so many frames, one at least of each row and the others of the first rows.
+Tensor leave_frames(int64_t batch, int64_t samples, int64_t frames, int64_t least, int64_t stride) {
+  Tensor mask = Tensor::zeros({batch, samples}, DType::U8);
+  const int64_t whole = (samples - least) / stride;  // frames behind the first one
+  frames -= batch;
+  for (int64_t b = 0; b < batch; b++) {
+    const int64_t more = std::min(frames, whole);
+    std::fill_n(mask.data<uint8_t>() + b * samples, least + more * stride, uint8_t(1));
+    frames -= more;
   }
+  return mask;
 }
 
 void sizes_of_sound(const Largest& largest, int64_t max_tokens, int64_t max_batch, const Use& f) {
-  constexpr int64_t kParts = 12;                             // finer than Ctx::bucket_part()
-  const int64_t least = largest(1, 0).input_values.size(1);  // samples of a frame
-  const std::vector<int64_t> sizes = buckets(largest(max_tokens, max_batch).input_values.size(1));
-  for (int64_t power = Ctx::next_power(max_batch); power >= 1; power /= 2)
-    for (int64_t all : sizes) {
-      auto fits = [&](int64_t batch) { return all / batch >= least && Ctx::next_bucket(all / batch * batch) == all; };
-      int64_t few = power / 2 + 1, many = std::min(power, max_batch);
-      while (few <= many && !fits(few)) few++;
-      while (few < many && !fits(many)) many--;
-      if (few > many) continue;
+  constexpr int64_t kParts = 12;  // finer than Ctx::bucket_part()
+  const bool masks = max_batch > 1;
+  max_batch = std::min(max_batch, max_tokens);  // each has a frame
+  auto most_samples = [&](int64_t frames, int64_t batch) { return largest(frames, batch).input_values.size(1); };
+  // Of a frame: the samples between two, and the fewest of one.
+  const int64_t stride = most_samples(2, 1) - most_samples(1, 1), least = most_samples(1, 1) - (stride - 1);
+  for (int64_t all : buckets(most_samples(max_tokens, max_batch)))
+    for (int64_t power = 1; power < 2 * max_batch; power *= 2) {
+      // The most frames that so many utterances have with `all` samples in all, rounded up; 0: they cannot have them.
+      auto frames = [&](int64_t batch) {
+        const int64_t each = all / batch;
+        return each < least || Ctx::next_bucket(each * batch) != all ? 0 : batch * ((each - least) / stride + 1);
+      };
+      int64_t few = 0, most = 0;  // utterances, frames
+      for (int64_t batch = power / 2 + 1; batch <= std::min(power, max_batch); batch++) {
+        if (few == 0 && frames(batch) > 0) few = batch;
+        most = std::max(most, frames(batch));
+      }
+      if (few == 0) continue;
       ModelInputs inputs;
       inputs.input_values = Tensor::empty({few, all / few});
       if (!f(inputs)) return;
-      for (int64_t batch : {few, many}) {
-        const int64_t samples = all / batch;
-        inputs.input_values = Tensor::empty({batch, samples});
-        for (int64_t part = kParts; max_batch > 1 && part >= 0; part--) {
-          int64_t left = batch * (samples - least) * part / kParts;  // behind the first frames, row by row
-          inputs.attention_mask = Tensor::zeros({batch, samples}, DType::U8);
-          for (int64_t b = 0; b < batch; b++) {
-            const int64_t take = std::min(left, samples - least);
-            std::fill_n(inputs.attention_mask.data<uint8_t>() + b * samples, least + take, uint8_t(1));
-            left -= take;
-          }
+      // What masks leave: from one frame of each of the fewest utterances to all of those that have most.
+      for (int64_t left = few; masks; left = std::min(most, left + std::max<int64_t>(1, most / kParts))) {
+        int64_t batch = few;
+        while (batch <= left && left > frames(batch)) batch++;
+        if (batch <= std::min({left, power, max_batch})) {
+          inputs.input_values = Tensor::empty({batch, all / batch});
+          inputs.attention_mask = leave_frames(batch, all / batch, left, least, stride);
           if (!f(inputs)) return;
         }
+        if (left == most) break;
       }
     }
 }
 
 void sizes_of_images(const Largest& largest, int64_t max_tokens, int64_t max_batch, const Use& f) {
-  ModelInputs inputs = largest(max_tokens, max_batch);
-  for (int64_t count = inputs.pixel_values.size(0); count >= 1; count--) {
-    inputs.pixel_values = inputs.pixel_values.rows(0, count);
+  const Tensor most = largest(max_tokens, max_batch).pixel_values;
+  ModelInputs inputs;
+  for (int64_t count = 1; count <= most.size(0); count++) {
+    inputs.pixel_values = most.rows(0, count);
     if (!f(inputs)) return;
   }
 }

@@ -52,7 +52,9 @@ void CudaWorkspace::begin(DType numbers) {
     twin_ = device_->allocate(staging_.size());
     twin_size_ = staging_.size();
   }
-  if (bases() != bases_) drop_graphs();
+  if (bases() == bases_) return;
+  drop_graphs();
+  forgotten_++;
   bases_ = bases();
 }
 
@@ -154,61 +156,93 @@ void CudaWorkspace::start_all(Stream stream) const {
   }
 }
 
-Graph CudaWorkspace::find_or_capture() {
-  const Cuda& table = device_->table();
+// Of what was noted, with its hash; or the end.
+CudaWorkspace::Graphs::iterator CudaWorkspace::find(uint64_t* hash) {
   const size_t uploaded = staging_.mark().used, noted = launches_.size();
   const auto* tail = reinterpret_cast<const std::byte*>(&uploaded);
   launches_.insert(launches_.end(), tail, tail + sizeof uploaded);  // a part of what must be equal
-  const uint64_t hash = hash_of(launches_);
-  const auto [first, last] = by_hash_.equal_range(hash);
-  for (auto it = first; it != last; ++it) {
-    if (it->second->launches != launches_) continue;
-    graphs_.splice(graphs_.begin(), graphs_, it->second);
-    launches_.resize(noted);
-    return graphs_.front().graph;
-  }
-  std::vector<std::byte> key = launches_;
+  *hash = hash_of(launches_);
+  const auto [first, last] = by_hash_.equal_range(*hash);
+  const auto found = std::find_if(first, last, [&](const auto& entry) { return entry.second->launches == launches_; });
+  if (found == last) key_ = launches_;
   launches_.resize(noted);
-  device_->check(table.begin_capture(stream_.get()), "begin_capture");
-  bool failed = false;
+  return found == last ? graphs_.end() : found->second;
+}
+
+// Captures what find() found no graph of, as the one at this place in the order of use.
+CudaWorkspace::Graphs::iterator CudaWorkspace::add(uint64_t hash, Graphs::iterator place) {
+  const auto added = graphs_.insert(place, {key_, nullptr, nullptr});
   try {
-    start_all(stream_.get());
-  } catch (const Error&) {
-    failed = true;
+    by_hash_.emplace(hash, added);
+  } catch (...) {
+    graphs_.erase(added);
+    throw;
+  }
+  try {
+    added->graph = capture_launches();
+    device_->captures++;
+  } catch (...) {
+    added->failure = std::current_exception();
+  }
+  if (graphs_.size() > kMostGraphs) forget(std::prev(graphs_.end()));
+  return added;
+}
+
+Graph CudaWorkspace::capture_launches() {
+  const Cuda& table = device_->table();
+  if (const int error = table.begin_capture(stream_.get()); error != 0) {
+    captures_ = false;
+    device_->check(error, "begin_capture");
   }
   Graph graph = nullptr;
-  failed = table.end_capture(stream_.get(), &graph) != 0 || failed;
-  if (failed) {
+  std::exception_ptr failure;
+  try {
+    start_all(stream_.get());
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  const int error = table.end_capture(stream_.get(), &graph);
+  if (failure != nullptr) {
     if (graph != nullptr) table.destroy_graph(graph);
-    return nullptr;  // execute() goes on without a graph, and throws what fails there too
+    std::rethrow_exception(failure);
   }
-  if (graph == nullptr) return nullptr;
-  device_->captures++;
-  if (full()) {
-    table.destroy_graph(graphs_.back().graph);
-    std::erase_if(by_hash_, [&](const auto& entry) { return entry.second == std::prev(graphs_.end()); });
-    graphs_.pop_back();
-  }
-  graphs_.push_front({std::move(key), graph});
-  by_hash_.emplace(hash, graphs_.begin());
+  device_->check(error, "end_capture");
   return graph;
 }
 
-void CudaWorkspace::capture() {
-  find_or_capture();
+bool CudaWorkspace::capture() {
   receivers_.clear();
+  if (!captures_) return true;
+  uint64_t hash;
+  auto found = find(&hash);
+  if (found == graphs_.end()) {
+    if (graphs_.size() == kMostGraphs) return false;
+    found = add(hash, graphs_.end());  // no call has used it yet
+  }
+  if (found->failure != nullptr) std::rethrow_exception(found->failure);
+  return true;
 }
 
 void CudaWorkspace::execute(void* callers) {
   const Cuda& table = device_->table();
   const Stream stream = callers != nullptr ? static_cast<Stream>(callers) : stream_.get();
-  if (const Graph graph = find_or_capture(); graph != nullptr) {
+  Graph graph = nullptr;
+  if (captures_) {
+    uint64_t hash;
+    auto found = find(&hash);
+    if (found != graphs_.end())
+      graphs_.splice(graphs_.begin(), graphs_, found);
+    else
+      found = add(hash, graphs_.begin());
+    graph = found->graph;
+  }
+  if (graph != nullptr) {
     device_->check(table.launch_graph(stream, graph), "launch_graph");
     device_->graph_launches++;
   } else {
     try {
       start_all(stream);
-    } catch (const Error&) {
+    } catch (...) {
       table.synchronize(stream);  // what has started reads memory that the next call writes
       throw;
     }
@@ -218,8 +252,15 @@ void CudaWorkspace::execute(void* callers) {
   receivers_.clear();
 }
 
+void CudaWorkspace::forget(Graphs::iterator which) noexcept {
+  if (which->graph != nullptr) device_->table().destroy_graph(which->graph);
+  std::erase_if(by_hash_, [&](const auto& entry) { return entry.second == which; });
+  graphs_.erase(which);
+}
+
 void CudaWorkspace::drop_graphs() noexcept {
-  for (const Captured& captured : graphs_) device_->table().destroy_graph(captured.graph);
+  for (const Captured& captured : graphs_)
+    if (captured.graph != nullptr) device_->table().destroy_graph(captured.graph);
   graphs_.clear();
   by_hash_.clear();
 }
@@ -227,9 +268,11 @@ void CudaWorkspace::drop_graphs() noexcept {
 std::unique_ptr<CudaWorkspace> CudaWorkspacePool::take() {
   {
     std::lock_guard lock(mutex_);
-    if (!idle_.empty()) {
-      std::unique_ptr<CudaWorkspace> workspace = std::move(idle_.back());
-      idle_.pop_back();
+    // The one that was prepared rather than one that a rush of callers left behind.
+    const auto best = std::ranges::max_element(idle_, {}, [](const auto& workspace) { return workspace->graphs(); });
+    if (best != idle_.end()) {
+      std::unique_ptr<CudaWorkspace> workspace = std::move(*best);
+      idle_.erase(best);
       return workspace;
     }
   }

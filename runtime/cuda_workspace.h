@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <exception>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -66,12 +67,17 @@ class CudaWorkspace {
 
   /// False when the call did not fit the memory there was: nothing noted can be used, begin() makes room.
   bool settle() const;
-  /// Makes sure that there is a graph of what was noted; settle() was true.
-  void capture();
-  /// As many graphs as it keeps: one more takes the place of the one that was not used for longest.
-  bool full() const noexcept { return graphs_.size() == kMostGraphs; }
+  /// Makes sure that there is a graph of what was noted; settle() was true. False where there is none and no room for
+  /// one more. Throws what failed when these launches were captured, now or before: it is not tried again.
+  bool capture();
+  /// False once the driver refused to begin a capture: capture() does nothing more, calls are launch by launch.
+  bool captures() const noexcept { return captures_; }
+  /// How many graphs there are, and how often all were forgotten, because memory grew.
+  size_t graphs() const noexcept { return graphs_.size(); }
+  int64_t forgotten() const noexcept { return forgotten_; }
   /// Does what was noted on this stream (cudaStream_t) of the device, by default one of its own, waits for the stream
-  /// and calls the functions given to fetch().
+  /// and calls the functions given to fetch(). What cannot be captured is launched without a graph, and throws what
+  /// fails there. A new graph takes the place of one that was not used, or not for longest, where there is no room.
   void execute(void* stream = nullptr);
 
  private:
@@ -105,14 +111,19 @@ class CudaWorkspace {
   };
   struct Captured {
     std::vector<std::byte> launches;
-    kernels::cuda::Graph graph;
+    kernels::cuda::Graph graph;  // or null, and
+    std::exception_ptr failure;
   };
+  using Graphs = std::list<Captured>;
 
   static constexpr size_t kMostGraphs = 1024;
 
   void note(const Launch& launch, const void* args);
-  kernels::cuda::Graph find_or_capture();
   void start_all(kernels::cuda::Stream stream) const;
+  Graphs::iterator find(uint64_t* hash);
+  Graphs::iterator add(uint64_t hash, Graphs::iterator place);
+  kernels::cuda::Graph capture_launches();
+  void forget(Graphs::iterator which) noexcept;
   void drop_graphs() noexcept;
 
   std::shared_ptr<const CudaDevice> device_;
@@ -126,12 +137,14 @@ class CudaWorkspace {
 
   std::shared_ptr<void> counters_;
 
-  std::vector<std::byte> launches_;
+  std::vector<std::byte> launches_, key_;
   size_t last_ = 0;  // where the last one of them begins
   std::vector<Place> places_;
   std::vector<Fetched> receivers_;
-  std::list<Captured> graphs_;  // last used first
-  std::unordered_multimap<uint64_t, std::list<Captured>::iterator> by_hash_;
+  bool captures_ = true;
+  int64_t forgotten_ = 0;
+  Graphs graphs_;  // last used first, then those never used
+  std::unordered_multimap<uint64_t, Graphs::iterator> by_hash_;
 };
 
 /// "gemm" of &Cuda::gemm.

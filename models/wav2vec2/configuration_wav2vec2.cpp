@@ -109,6 +109,12 @@ int64_t Wav2Vec2Config::samples_of(int64_t frames) const {
   return frames;
 }
 
+int64_t Wav2Vec2Config::most_samples_of(int64_t frames, int64_t batch) const {
+  // One sample less than makes another frame; what each further utterance may have before its first one comes on top.
+  const int64_t one = samples_of(checked_add<int64_t>(frames, 1, kClassName)) - 1, others = std::min(batch, frames) - 1;
+  return checked_add(one, checked_mul(others, samples_of(1) - 1, kClassName), kClassName);
+}
+
 int64_t Wav2Vec2Config::attended_frames(int64_t samples, int64_t frames, bool behind_adapter) const {
   int64_t last = feat_extract_output_length(samples, behind_adapter) - 1;
   if (last < 0) last += frames;  // an index from the end

@@ -76,6 +76,8 @@ struct Wav2Vec2Config final : ConfigOf<Wav2Vec2Config> {
   int64_t feat_extract_output_length(int64_t samples, bool behind_adapter = false) const;
   /// The fewest samples of which the convolutions make so many frames. Throws invalid_argument when that overflows.
   int64_t samples_of(int64_t frames) const;
+  /// The most samples of up to `batch` utterances of which the convolutions make so many frames in all.
+  int64_t most_samples_of(int64_t frames, int64_t batch) const;
   /// transformers' _get_feature_vector_attention_mask: how many of `frames` frames, the first ones, count when so many
   /// samples do. Throws invalid_argument for so few samples that the reference's index is outside too.
   int64_t attended_frames(int64_t samples, int64_t frames, bool behind_adapter = false) const;

@@ -126,7 +126,7 @@ class Wav2Vec2PreTrainedModel : public ModelOf<Derived, Wav2Vec2Config> {
   /// One utterance of so many frames, and some for the ends of others.
   ModelInputs largest_inputs(int64_t max_tokens, int64_t max_batch) const override {
     ModelInputs inputs;
-    inputs.input_values = Tensor::empty({1, this->config_.samples_of(checked_add(max_tokens, max_batch, "prepare"))});
+    inputs.input_values = Tensor::empty({1, this->config_.most_samples_of(max_tokens, max_batch)});
     return inputs;
   }
   PreTrainedModel::AttentionNames attention_names(int64_t layer) const override {

@@ -263,6 +263,107 @@ TEST(Device, KeepsTheMostUsedGraphs) {
   plain_counters.skip_kernels = false;
 }
 
+// More sizes than a workspace keeps graphs of: the smallest are prepared, and calls of others leave them alone.
+TEST(Device, PreparesTheSmallestOfTooManySizes) {
+  const auto runtime = runtime_on("cuda");
+  const ViTConfig config({{"hidden_size", 8},
+                          {"num_hidden_layers", 1},
+                          {"num_attention_heads", 1},
+                          {"intermediate_size", 8},
+                          {"image_size", 2},
+                          {"patch_size", 2}});
+  AnyModel model = make_auto_model("AutoModelForImageClassification", config, {.runtime = runtime});
+  plain_counters.skip_kernels = true;
+  ModelOutput output;
+  auto captures_of = [&](int64_t images) {
+    const int64_t before = runtime->cuda()->captures;
+    ModelInputs inputs;
+    inputs.pixel_values = Tensor::zeros({images, 3, 2, 2});
+    model->forward(inputs, output);
+    return runtime->cuda()->captures - before;
+  };
+  model->prepare(2 * 1100, 1100);
+  int64_t captures = 0;
+  for (int64_t images = 1; images <= 1024; images++) captures += captures_of(images);
+  EXPECT_EQ(captures, 0);
+  // Not what calls use, but what was only prepared makes room; of that the largest.
+  model = make_auto_model("AutoModelForImageClassification", config, {.runtime = runtime});
+  model->prepare(2 * 1300, 1300);
+  for (int64_t images : {1, 2, 700, 1200, 1201, 1202}) EXPECT_EQ(captures_of(images), images > 1024) << images;
+  for (int64_t images : {1, 2, 3, 700, 1021, 1200, 1201, 1202}) EXPECT_EQ(captures_of(images), 0) << images;
+  EXPECT_EQ(captures_of(1022) + captures_of(1023) + captures_of(1024), 3);
+  model->prepare(2 * 1300, 1300);  // full: it changes nothing
+  EXPECT_EQ(captures_of(1) + captures_of(1200) + captures_of(1024), 0);
+  EXPECT_LE(plain_counters.graphs, 1024);
+  plain_counters.skip_kernels = false;
+}
+
+// What cannot be captured is launched without a graph; that is tried once, and prepare() says why.
+TEST(Device, WhatCannotBeCaptured) {
+  std::vector<std::string> log;
+  auto logging = [&] {
+    return std::make_shared<Runtime>(RuntimeOptions{
+        .threads = 1, .log = [&](LogLevel, const std::string& text) { log.push_back(text); }, .device = "cuda"});
+  };
+  const AnyModel cpu = tiny(runtime_on("cpu"));
+  const ModelInputs inputs = texts({4, 6});
+  for (bool begins : {true, false}) {
+    SCOPED_TRACE(begins);
+    log.clear();
+    const int64_t graphs = plain_counters.graphs;
+    std::atomic<bool>& fail = begins ? plain_counters.fail_end_capture : plain_counters.fail_begin_capture;
+    fail = true;
+    const auto runtime = logging();
+    const AnyModel device = tiny(runtime);  // loading does not fail
+    ASSERT_EQ(log.size(), 1u);
+    const std::string why =
+        begins ? "[cuda.end_capture] expected success on cuda:0 (plain loops, 1099.5 GB) but got out of memory (2)"
+               : "[cuda.begin_capture] expected success on cuda:0 (plain loops, 1099.5 GB) but got operation not "
+                 "supported (801)";
+    EXPECT_EQ(log[0], why + "; calls go on without a CUDA graph");
+    expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
+    const int64_t begun = plain_counters.begun_captures;
+    for (int i = 0; i < 3; i++) expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
+    EXPECT_EQ(plain_counters.begun_captures, begun);
+    EXPECT_EQ(message_of([&] { device->prepare(100, 4); }), begins ? why : "no error");
+    fail = false;
+    // It may be tried anew in memory that has grown; never where the driver captures nothing.
+    device->prepare(8000, 100);
+    expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
+    EXPECT_EQ(plain_counters.graphs > graphs, begins);
+    EXPECT_EQ(runtime->cuda()->graph_launches, begins ? 1 : 0);
+  }
+}
+
+// A kernel that fails says so when it is prepared, and again when it is called.
+TEST(Device, KernelsThatFailAreKnownBeforeACall) {
+  const AnyModel device = tiny(runtime_on("cuda")), cpu = tiny(runtime_on("cpu"));
+  plain_counters.fail_kernels = true;
+  const std::string prepared = message_of([&] { device->prepare(1000, 20); });
+  EXPECT_EQ(prepared.find("[cuda.embedding_norm] expected a launch with rows 32, cols 24 on cuda:0"), 0u) << prepared;
+  const ModelInputs inputs = texts(std::vector<int64_t>(20, 40));
+  EXPECT_NE(message_of([&] { (*device)(inputs); }), "no error");
+  plain_counters.fail_kernels = false;
+  expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
+}
+
+// Of two idle workspaces a call takes the one that knows more.
+TEST(Device, TakesThePreparedWorkspace) {
+  const auto runtime = runtime_on("cuda");
+  const CudaDevice::Use use(*runtime->cuda());
+  CudaWorkspacePool pool(runtime->cuda());
+  const CudaWorkspace* prepared = nullptr;
+  {
+    auto first = std::make_unique<CudaWorkspacePool::Lease>(pool),
+         second = std::make_unique<CudaWorkspacePool::Lease>(pool);
+    prepared = &**first;
+    (**first).begin(DType::F32);
+    (**first).capture();  // of nothing, but a graph
+    first.reset();        // and then the other one
+  }
+  EXPECT_EQ(&*CudaWorkspacePool::Lease(pool), prepared);
+}
+
 TEST(Device, Names) {
   EXPECT_EQ(Runtime(RuntimeOptions{.threads = 1, .device = "cpu"}).cuda(), nullptr);
   EXPECT_EQ(runtime_on("cuda:0")->cuda()->name(), "plain loops");

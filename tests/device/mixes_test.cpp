@@ -95,6 +95,38 @@ TEST_F(Mixes, OfUtterances) {
   }
 }
 
+// Bounds of every kind, and calls up to the very last sample and frame that they allow.
+TEST_F(Mixes, OfTheMostSound) {
+  for (const char* folder : {"base_geometry", "ctc_stable", "adapter"}) {
+    const int64_t shortest = folder == std::string("adapter") ? 16 : 1;
+    for (int round = 0; round < 15; round++) {
+      const AnyModel model = AutoModel::from_pretrained(data_path("models/wav2vec2/") + folder, {.runtime = runtime});
+      const auto& config = dynamic_cast<const Wav2Vec2Config&>(model->config());
+      const int64_t batch = 1 + below(9), frames = batch * shortest + below(1 + (round % 4 == 0 ? 8 : 300));
+      SCOPED_TRACE(folder + std::string(" ") + std::to_string(frames) + " frames, " + std::to_string(batch));
+      model->prepare(frames, batch);
+      expect_no_captures(*model, 300, [&](ForwardOptions& options) {
+        ModelInputs inputs;
+        const int64_t count = 1 + below(batch), most = frames / count;
+        const int64_t each = below(3) == 0 ? most : shortest + below(most - shortest + 1);
+        const int64_t least = config.samples_of(each),
+                      samples = below(3) == 0 ? config.samples_of(each + 1) - 1
+                                              : least + below(config.samples_of(each + 1) - least);
+        inputs.input_values = Tensor::zeros({count, samples});
+        if (batch == 1 || below(3) == 0) return inputs;
+        options.per_utterance = shortest == 1 && below(4) == 0;
+        inputs.attention_mask = Tensor::zeros({count, samples}, DType::I64);
+        for (int64_t b = 0; b < count; b++) {
+          const int64_t kept = below(4) == 0 ? samples : config.samples_of(1 + below(each));
+          std::fill_n(inputs.attention_mask.data<int64_t>() + b * samples, kept, int64_t(1));
+        }
+        return inputs;
+      });
+      ASSERT_FALSE(HasFailure());
+    }
+  }
+}
+
 // 5 are rounded up to 6 pages, 8 sequences or utterances: what is added changes nothing.
 TEST_F(Mixes, OfFiveGiveTheCpusNumbers) {
   plain_counters.skip_kernels = false;
