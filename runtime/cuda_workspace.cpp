@@ -141,19 +141,25 @@ bool CudaWorkspace::settle() const {
   return bases() == bases_;
 }
 
-void CudaWorkspace::start_all(Stream stream) const {
-  const Cuda& table = device_->table();
-  if (const size_t bytes = staging_.mark().used; bytes > 0)
-    device_->check(table.copy(stream, twin_.get(), staging_.base(), bytes), "copy", bytes);
+template <class F>
+void CudaWorkspace::for_each_launch(const F& f) const {
   for (size_t at = 0; at < launches_.size();) {
     Launch launch;
     std::memcpy(&launch, launches_.data() + at, sizeof launch);
     at += sizeof launch;
-    const std::byte* args = launches_.data() + at;
-    if (const int error = launch.work->start(table, stream, args); error != 0)
-      device_->fail(error, launch.work->name, "a launch with " + launch.work->sizes(args));
+    f(*launch.work, launches_.data() + at);
     at += launch.size;
   }
+}
+
+void CudaWorkspace::start_all(Stream stream) const {
+  const Cuda& table = device_->table();
+  if (const size_t bytes = staging_.mark().used; bytes > 0)
+    device_->check(table.copy(stream, twin_.get(), staging_.base(), bytes), "copy", bytes);
+  for_each_launch([&](const Work& work, const void* args) {
+    if (const int error = work.start(table, stream, args); error != 0)
+      device_->fail(error, work.name, "a launch with " + work.sizes(args));
+  });
 }
 
 // Of what was noted, with its hash; or the end.
@@ -190,6 +196,12 @@ CudaWorkspace::Graphs::iterator CudaWorkspace::add(uint64_t hash, Graphs::iterat
 
 Graph CudaWorkspace::capture_launches() {
   const Cuda& table = device_->table();
+  // A library that looks for its code may allocate, and load some, which a capture forbids.
+  for_each_launch([&](const Work& work, const void* args) {
+    if (work.find == nullptr) return;
+    if (const int error = work.find(table, args); error != 0)
+      device_->fail(error, work.name, "code for " + work.sizes(args));
+  });
   if (const int error = table.begin_capture(stream_.get()); error != 0) {
     captures_ = false;
     device_->check(error, "begin_capture");

@@ -91,6 +91,7 @@ class CudaWorkspace {
     const char* name;
     int (*start)(const kernels::cuda::Cuda& table, kernels::cuda::Stream stream, const void* args);
     std::string (*sizes)(const void* args);
+    int (*find)(const kernels::cuda::Cuda& table, const void* args) = nullptr;  // what a capture needs, before it
   };
   template <auto Kernel, class Args>
   static const Work kWork;
@@ -119,6 +120,9 @@ class CudaWorkspace {
   static constexpr size_t kMostGraphs = 1024;
 
   void note(const Launch& launch, const void* args);
+  // Calls f(work, arguments) for what was noted, in order.
+  template <class F>
+  void for_each_launch(const F& f) const;
   void start_all(kernels::cuda::Stream stream) const;
   Graphs::iterator find(uint64_t* hash);
   Graphs::iterator add(uint64_t hash, Graphs::iterator place);
@@ -192,7 +196,15 @@ const CudaWorkspace::Work CudaWorkspace::kWork{
     [](const kernels::cuda::Cuda& table, kernels::cuda::Stream stream, const void* args) {
       return (table.*Kernel)(stream, *static_cast<const Args*>(args));
     },
-    [](const void* args) { return sizes_of(*static_cast<const Args*>(args)); }};
+    [](const void* args) { return sizes_of(*static_cast<const Args*>(args)); },
+    [] {
+      using Find = int (*)(const kernels::cuda::Cuda&, const void*);
+      if constexpr (std::is_same_v<Args, kernels::cuda::GemmArgs>)
+        return Find([](const kernels::cuda::Cuda& table, const void* args) {
+          return table.find_gemm(*static_cast<const Args*>(args));
+        });
+      return Find(nullptr);
+    }()};
 
 template <auto Kernel, class Args>
 void CudaWorkspace::launch(const Args& args) {

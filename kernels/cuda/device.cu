@@ -179,6 +179,7 @@ constexpr Cuda kTable = {
     .gemm_scratch = gemm_scratch,
     .group_norm_scratch = group_norm_scratch,
     .normalized_conv1d_scratch = normalized_conv1d_scratch,
+    .find_gemm = [](const GemmArgs&) { return int(cudaSuccess); },
     .error_text = error_text,
     .device_count = device_count,
     .driver_versions = driver_versions,

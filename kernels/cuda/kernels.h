@@ -294,6 +294,8 @@ struct Cuda {
   size_t (*group_norm_scratch)(int64_t batch, int64_t tokens, int64_t cols);
   size_t (*normalized_conv1d_scratch)(int64_t batch, int64_t tokens, int64_t channels, int64_t kernel);
 
+  /// What a library has to look for before such a product can be captured, or nothing.
+  int (*find_gemm)(const GemmArgs&);
 
   const char* (*error_text)(int error);
   int (*device_count)(int* count);  // 0 devices, and no error, where there is no driver

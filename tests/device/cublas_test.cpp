@@ -13,6 +13,7 @@ int fake_cublaslt_submit(CUstream_st* stream, void (*work)(void*), void* data) {
   return caracal::kernels::cuda::plain_submit(stream, [=] { return work(data), 0; });
 }
 int fake_cublaslt_device() { return 0; }
+int fake_cublaslt_capturing() { return caracal::kernels::cuda::plain_capturing(); }
 
 namespace caracal {
 namespace {
@@ -68,6 +69,23 @@ TEST(Cublas, ModelsMultiplyByIt) {
       EXPECT_EQ(runtime->cuda()->graph_launches, launches + 1);
     }
   EXPECT_EQ(fake().descriptions, 0);
+}
+
+// The library's code is chosen before a capture, which it may fail in, and once for all places of equal products.
+TEST(Cublas, ChoosesBeforeCaptures) {
+  const auto runtime = runtime_on("cuda", "cublas");
+  const AnyModel a = tiny(runtime, "float16", "relu"), b = tiny(runtime, "float16", "relu");
+  const auto first = fake().heuristics.load(), captures = runtime->cuda()->captures.load();
+  EXPECT_EQ(message_of([&] { a->prepare(300, 4, {.callers = 3}); }), "no error");
+  EXPECT_GT(runtime->cuda()->captures - captures, 3 * 10);
+  // At most: 32 to 384 rows of a layer's four products, and the pooler's 1, 2 and 4.
+  const auto asked = fake().heuristics.load();
+  EXPECT_LE(asked - first, 7 * 4 + 3);
+  b->prepare(300, 4);
+  EXPECT_EQ(fake().heuristics, asked);  // other workspaces, other weights
+  const int64_t launches = runtime->cuda()->graph_launches;
+  (*b)(make_inputs({{1, 2, 3}}));
+  EXPECT_EQ(runtime->cuda()->graph_launches, launches + 1);
 }
 
 TEST(Cublas, NativeIsStillThere) {

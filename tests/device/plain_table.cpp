@@ -520,6 +520,7 @@ Cuda make_table() {
            : error == 35            ? "CUDA driver version is insufficient for CUDA runtime version"
                                     : "unknown";
   };
+  t.find_gemm = [](const GemmArgs&) { return 0; };
   t.device_count = [](int* count) {
     const bool old = plain_counters.driver < 13000;
     return *count = old ? 0 : plain_counters.devices.load(), old ? 35 : 0;

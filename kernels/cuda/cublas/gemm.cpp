@@ -37,7 +37,8 @@ using namespace lt;
 constexpr const char* kLibrary = "libcublasLt.so.13";
 constexpr size_t kOldest = 130000;               // 13.0.0
 constexpr size_t kWorkspace = size_t(32) << 20;  // what NVIDIA advises for Hopper; it lies in the call's scratch
-constexpr size_t kAlign = 256;                   // of the workspace, and the most that is told of an operand
+constexpr size_t kAlign = 256;                   // of the workspace
+constexpr size_t kMostTold = 16;                 // of an operand's alignment: what the widest loads want
 constexpr int kMostDevices = 64;                 // of device.cu
 constexpr int kStatus = 1 << 20;                 // a Status among the driver's errors: kStatus + status
 constexpr int kOutOfMemory = 2;                  // cudaErrorMemoryAllocation
@@ -100,10 +101,10 @@ struct First {
   }
 };
 
-/// Up to kAlign; 0 for null.
+/// Up to kMostTold, so that where an operand lies that is aligned as all are chooses nothing; 0 for null.
 uint32_t alignment(const void* p) {
   const uintptr_t at = uintptr_t(p);
-  return p == nullptr ? 0 : uint32_t(std::min<uintptr_t>(at & (~at + 1), kAlign));
+  return p == nullptr ? 0 : uint32_t(std::min<uintptr_t>(at & (~at + 1), kMostTold));
 }
 size_t round_up(size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
@@ -252,7 +253,8 @@ size_t gemm_scratch(int64_t rows, int64_t n, int64_t k) {
   return std::max(kAlign + bias + kWorkspace, cuda_table()->gemm_scratch(rows, n, k));
 }
 
-int multiply(Stream stream, const GemmArgs& args) {
+/// With only_find, what is to be asked of the library before a capture (it may fail in one) and nothing else.
+int multiply(Stream stream, const GemmArgs& args, bool only_find) {
   constexpr int64_t kMost = INT32_MAX;
   const Cuda& own = *cuda_table();
   const bool activates = args.activation != act(Activation::none);
@@ -260,7 +262,7 @@ int multiply(Stream stream, const GemmArgs& args) {
   // would overwrite before the second kernel reads it, and what the library has no code for.
   if (std::min({args.rows, args.n, args.k}) <= 0 || std::max({args.rows, args.n, args.k}) > kMost ||
       (activates && args.residual == args.c))
-    return own.gemm(stream, args);
+    return only_find ? 0 : own.gemm(stream, args);
   char* scratch = reinterpret_cast<char*>(round_up(uintptr_t(args.scratch)));
   const bool narrow = !activates && args.bias != nullptr && args.type != Type::f32;
   const void* bias = activates ? nullptr : narrow ? static_cast<const void*>(scratch) : args.bias;
@@ -270,6 +272,7 @@ int multiply(Stream stream, const GemmArgs& args) {
   const Handle handle = handles[device];
   bool found = false;
   if (const Status status = product.find(handle, device, &found); status != kSuccess) return error_of(status);
+  if (only_find) return 0;
   if (!found) return own.gemm(stream, args);
   if (narrow) {
     const MatrixArgs converted = {args.type, Type::f32, scratch, args.bias, args.n, args.n, 1, args.n};
@@ -283,13 +286,15 @@ int multiply(Stream stream, const GemmArgs& args) {
                                  args.norm_eps, act(Activation::none)});
 }
 
-int gemm(Stream stream, const GemmArgs& args) {
+int multiply_or_find(Stream stream, const GemmArgs& args, bool only_find) {
   try {
-    return multiply(stream, args);
+    return multiply(stream, args, only_find);
   } catch (...) {  // no memory for what is known of shapes
     return kOutOfMemory;
   }
 }
+int gemm(Stream stream, const GemmArgs& args) { return multiply_or_find(stream, args, false); }
+int find_gemm(const GemmArgs& args) { return multiply_or_find(nullptr, args, true); }
 
 }  // namespace
 
@@ -300,6 +305,7 @@ const Cuda* cublas_table(const char** about) noexcept {
     Cuda t = *cuda_table();
     t.backend = "cublas";
     t.gemm = gemm;
+    t.find_gemm = find_gemm;
     t.gemm_scratch = gemm_scratch;
     t.error_text = error_text;
     t.use_device = use_device;

@@ -267,8 +267,10 @@ TEST(Cublas, ReplaysInAGraph) {
       Stream stream;
       Graph graph = nullptr;
       EXPECT_CUDA(table().create_stream(&stream));
+      int error = cublas().find_gemm(operands.args());
+      EXPECT_EQ(error, 0) << cublas().error_text(error);
       EXPECT_CUDA(table().begin_capture(stream));
-      const int error = cublas().gemm(stream, operands.args());
+      error = cublas().gemm(stream, operands.args());
       EXPECT_EQ(error, 0) << cublas().error_text(error);
       EXPECT_CUDA(table().end_capture(stream, &graph));
       ASSERT_NE(graph, nullptr);
@@ -374,6 +376,42 @@ TEST(CublasFake, AsksForACodeOncePerShape) {
   EXPECT_EQ(asked(other), 1);
   EXPECT_EQ(asked(other), 0);
   EXPECT_EQ(asked(args), 0);
+}
+
+// In a capture the library is not asked, and how well an operand lies beyond 16 bytes is no matter.
+TEST(CublasFake, FindsBeforeACapture) {
+  FakeCublasLt* counters = fake();
+  if (counters == nullptr) GTEST_SKIP() << "this is the real library";
+  Stream stream;
+  Graph graph = nullptr;
+  EXPECT_CUDA(table().create_stream(&stream));
+  const Operands operands({Type::f16, 13, 72, 56, {.residual = true}}),
+      other({Type::f16, 13, 72, 56, {.misalign = 8, .residual = true}});  // 16 bytes
+  EXPECT_CUDA(table().begin_capture(stream));
+  int error = cublas().gemm(stream, operands.args());
+  EXPECT_STREQ(cublas().error_text(error), "cuBLASLt: an internal operation failed");
+  EXPECT_CUDA(table().end_capture(stream, &graph));
+  EXPECT_CUDA(table().destroy_graph(graph));
+  const int64_t before = counters->heuristics, products = counters->products;
+  EXPECT_EQ(cublas().find_gemm(operands.args()), 0);
+  EXPECT_EQ(counters->heuristics, before + 1);
+  EXPECT_EQ(counters->products, products);  // nothing is started
+  for (const Operands* each : {&operands, &other}) {
+    EXPECT_CUDA(table().begin_capture(stream));
+    error = cublas().gemm(stream, each->args());
+    EXPECT_EQ(error, 0) << cublas().error_text(error);
+    EXPECT_CUDA(table().end_capture(stream, &graph));
+    EXPECT_CUDA(table().launch_graph(stream, graph));
+    EXPECT_CUDA(table().synchronize(stream));
+    EXPECT_CUDA(table().destroy_graph(graph));
+    each->check(13);
+  }
+  EXPECT_EQ(counters->heuristics, before + 1);
+  GemmArgs nothing = operands.args();
+  nothing.rows = 0;
+  EXPECT_EQ(cublas().find_gemm(nothing), 0);
+  EXPECT_EQ(table().find_gemm(operands.args()), 0);
+  EXPECT_CUDA(table().destroy_stream(stream));
 }
 
 // Where the library has no code, ours goes on; what fails is an error with its words.

@@ -23,7 +23,7 @@
 namespace caracal::kernels::cuda::lt {
 
 constexpr Status kNotInitialized = Status(1), kInvalid = Status(7), kArchMismatch = Status(8),
-                 kExecutionFailed = Status(13);
+                 kExecutionFailed = Status(13), kInternalError = Status(14);
 
 struct HandleContext {
   int device;
@@ -187,6 +187,7 @@ LT_API const char* cublasLtGetStatusString(Status status) {
     case 1: return "the library was not initialized";
     case 7: return "an unsupported value or parameter was passed to the function";
     case 8: return "the function requires an architectural feature absent from the device";
+    case 14: return "an internal operation failed";
     case 13: return "the function failed to launch on the GPU";
     case 15: return "the requested functionality is not supported";
   }
@@ -264,6 +265,8 @@ LT_API Status cublasLtMatmulAlgoGetHeuristic(Handle handle, Operation operation,
                                              Preference preference, int wanted, HeuristicResult* results, int* found) {
   *found = 0;
   if (wanted <= 0 || preference == nullptr) return kInvalid;
+  // That of CUDA 13.3 fails so (mudler/vllm.cpp, issue 1732).
+  if (fake_cublaslt_capturing != nullptr && fake_cublaslt_capturing()) return kInternalError;
   if (const Status status = check(handle, operation, a, b, c, d); status != kSuccess) return status;
   counters.heuristics++;
   if (d->rows == 17) return kNotSupported;

@@ -16,8 +16,9 @@ extern "C" {
 /// The library's; to be found by dlsym().
 FakeCublasLt* fake_cublaslt_counters();
 /// The program's, if it has any: has the stream do work(data), now or whenever what it captures is launched; the
-/// current device.
+/// current device; whether the calling thread captures a stream.
 __attribute__((weak, visibility("default"))) int fake_cublaslt_submit(CUstream_st* stream, void (*work)(void*),
                                                                       void* data);
 __attribute__((weak, visibility("default"))) int fake_cublaslt_device();
+__attribute__((weak, visibility("default"))) int fake_cublaslt_capturing();
 }
