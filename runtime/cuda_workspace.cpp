@@ -203,7 +203,7 @@ Graph CudaWorkspace::capture_launches() {
       device_->fail(error, work.name, "code for " + work.sizes(args));
   });
   if (const int error = table.begin_capture(stream_.get()); error != 0) {
-    captures_ = false;
+    captures_ = std::ranges::any_of(graphs_, [](const Captured& each) { return each.graph != nullptr; });
     device_->check(error, "begin_capture");
   }
   Graph graph = nullptr;
@@ -280,11 +280,12 @@ void CudaWorkspace::drop_graphs() noexcept {
 std::unique_ptr<CudaWorkspace> CudaWorkspacePool::take() {
   {
     std::lock_guard lock(mutex_);
-    // The one that was prepared rather than one that a rush of callers left behind.
-    const auto best = std::ranges::max_element(idle_, {}, [](const auto& workspace) { return workspace->graphs(); });
-    if (best != idle_.end()) {
+    // The one that was prepared rather than one that a rush of callers left behind; of equals the one used last.
+    const auto best = std::ranges::max_element(idle_.rbegin(), idle_.rend(), {},
+                                               [](const auto& workspace) { return workspace->graphs(); });
+    if (best != idle_.rend()) {
       std::unique_ptr<CudaWorkspace> workspace = std::move(*best);
-      idle_.erase(best);
+      idle_.erase(std::next(best).base());
       return workspace;
     }
   }

@@ -70,7 +70,8 @@ class CudaWorkspace {
   /// Makes sure that there is a graph of what was noted; settle() was true. False where there is none and no room for
   /// one more. Throws what failed when these launches were captured, now or before: it is not tried again.
   bool capture();
-  /// False once the driver refused to begin a capture: capture() does nothing more, calls are launch by launch.
+  /// False once the driver refused to begin a capture and there was no graph of an earlier one: capture() does nothing
+  /// more, calls are launch by launch.
   bool captures() const noexcept { return captures_; }
   /// How many graphs there are, and how often all were forgotten, because memory grew.
   size_t graphs() const noexcept { return graphs_.size(); }
@@ -197,14 +198,12 @@ const CudaWorkspace::Work CudaWorkspace::kWork{
       return (table.*Kernel)(stream, *static_cast<const Args*>(args));
     },
     [](const void* args) { return sizes_of(*static_cast<const Args*>(args)); },
-    [] {
-      using Find = int (*)(const kernels::cuda::Cuda&, const void*);
+    [](const kernels::cuda::Cuda& table, const void* args) {
       if constexpr (std::is_same_v<Args, kernels::cuda::GemmArgs>)
-        return Find([](const kernels::cuda::Cuda& table, const void* args) {
-          return table.find_gemm(*static_cast<const Args*>(args));
-        });
-      return Find(nullptr);
-    }()};
+        return table.find_gemm(*static_cast<const Args*>(args));
+      else
+        return 0;
+    }};
 
 template <auto Kernel, class Args>
 void CudaWorkspace::launch(const Args& args) {

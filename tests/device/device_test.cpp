@@ -347,7 +347,21 @@ TEST(Device, KernelsThatFailAreKnownBeforeACall) {
   expect_equal((*device)(inputs), (*cpu)(inputs), 2e-5);
 }
 
-// Of two idle workspaces a call takes the one that knows more.
+// A capture that does not begin costs its own graph, not those that there are.
+TEST(Device, KeepsItsGraphsWhenALaterCaptureDoesNotBegin) {
+  const auto runtime = runtime_on("cuda");
+  const AnyModel device = tiny(runtime), cpu = tiny(runtime_on("cpu"));
+  const int64_t before = runtime->cuda()->graph_launches;
+  plain_counters.fail_begin_capture = true;
+  expect_equal((*device)(texts({4, 6})), (*cpu)(texts({4, 6})), 2e-5);
+  EXPECT_EQ(runtime->cuda()->graph_launches, before);
+  expect_equal((*device)(texts({4})), (*cpu)(texts({4})), 2e-5);  // captured when it was loaded
+  EXPECT_EQ(runtime->cuda()->graph_launches, before + 1);
+  EXPECT_EQ(message_of([&] { device->prepare(40, 4); }).find("[cuda.begin_capture] expected success"), 0u);
+  plain_counters.fail_begin_capture = false;
+}
+
+// Of two idle workspaces a call takes the one that knows more, of equals the one that was used last.
 TEST(Device, TakesThePreparedWorkspace) {
   const auto runtime = runtime_on("cuda");
   const CudaDevice::Use use(*runtime->cuda());
@@ -362,6 +376,16 @@ TEST(Device, TakesThePreparedWorkspace) {
     first.reset();        // and then the other one
   }
   EXPECT_EQ(&*CudaWorkspacePool::Lease(pool), prepared);
+
+  CudaWorkspacePool equals(runtime->cuda());
+  const CudaWorkspace* last = nullptr;
+  {
+    auto first = std::make_unique<CudaWorkspacePool::Lease>(equals),
+         second = std::make_unique<CudaWorkspacePool::Lease>(equals);
+    last = &**second;
+    first.reset();
+  }
+  for (int i = 0; i < 2; i++) EXPECT_EQ(&*CudaWorkspacePool::Lease(equals), last);
 }
 
 TEST(Device, Names) {
