@@ -63,12 +63,13 @@ struct ForwardOptions {
   /// must be at the end, are cut off instead of computed. transformers has no such mode: where it normalises over time
   /// (feat_extract_norm "group") or convolves past the end, its results depend on the padding.
   bool per_utterance = false;
-  /// CUDA: the stream (a cudaStream_t of the model's device; the default one is cudaStreamLegacy) that the call's work
-  /// goes to; null: RuntimeOptions::cuda_stream, else a stream of the library's. The work begins after all that was put
-  /// on it before, and what is put on it later begins after the work. Results are the CPU's, so that the call waits for
-  /// the stream before it returns; inputs and outputs need no event. The stream must live that long, and not be under
-  /// capture. Threads may share one, and then run one after another; with one each they overlap. Throws
-  /// invalid_argument where there is no device, or another one.
+  /// CUDA: the stream (a cudaStream_t of the primary context of the model's device, no green context's; the default one
+  /// is cudaStreamLegacy) that the call's work goes to; null: RuntimeOptions::cuda_stream, else a stream of the
+  /// library's. The work begins after all that was put on it before, and what is put on it later begins after the work.
+  /// Results are the CPU's, so that the call waits for the stream before it returns; inputs and outputs need no event.
+  /// The stream must live that long, and not be under capture. Threads may share one, and then run one after another;
+  /// with one each they overlap. Throws invalid_argument where there is no device, or for a stream of another device or
+  /// context or one under capture.
   void* cuda_stream = nullptr;
 };
 

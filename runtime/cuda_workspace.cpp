@@ -196,7 +196,7 @@ CudaWorkspace::Graphs::iterator CudaWorkspace::add(uint64_t hash, Graphs::iterat
 
 Graph CudaWorkspace::capture_launches() {
   const Cuda& table = device_->table();
-  // A library that looks for its code may allocate, and load some, which a capture forbids.
+  // A library may refuse to look for its code while this thread captures: cuBLASLt's heuristic does.
   for_each_launch([&](const Work& work, const void* args) {
     if (work.find == nullptr) return;
     if (const int error = work.find(table, args); error != 0)

@@ -52,8 +52,8 @@ struct RuntimeOptions {
   /// torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 have it: the operands of linear layers
   /// and of convolutions are rounded to TF32, the 8 bits of exponent of a float32 and 10 of its 23 of mantissa; their
   /// products are added in float32, and stay so. Attention, norms and all else are float32 as without it, and models in
-  /// 16 bits are what they were. Outputs of the tests' checkpoints are then within 0.003 of the largest number of
-  /// float32's, after Wav2Vec2's convolutions within 0.011; with native a row's bits still depend on nothing but the
+  /// 16 bits are what they were. Outputs of the tests' checkpoints are then off by up to 0.003 of the largest
+  /// number of float32's, after Wav2Vec2's convolutions by 0.01; with native a row's bits still depend on nothing but the
   /// input. Devices below compute capability 8.0 know no TF32, and operands whose rows are no multiple of 16 bytes do
   /// not fit it: they are multiplied exactly.
   bool tf32 = false;

@@ -15,6 +15,7 @@ namespace {
 using kernels::cuda::Context;
 using kernels::cuda::cuda_table;
 using kernels::cuda::plain_counters;
+using kernels::cuda::Raised;
 using kernels::cuda::Stream;
 
 std::shared_ptr<Runtime> runtime_on(const std::string& device, void* stream = nullptr) {
@@ -148,8 +149,8 @@ TEST(Streams, ThatCannotBeUsed) {
 TEST(Captures, OfOtherThreadsGoOn) {
   const AnyModel cpu = tiny(runtime_on("cpu"));
   plain_counters.spoiled = 0;
-  plain_counters.global_capture = true;
   {
+    const Raised capture(plain_counters.global_capture);
     const auto runtime = runtime_on("cuda");
     BertConfig config;
     config.vocab_size = 100, config.hidden_size = 24, config.num_hidden_layers = 1, config.num_attention_heads = 3;
@@ -162,7 +163,6 @@ TEST(Captures, OfOtherThreadsGoOn) {
     EXPECT_EQ(message_of([&] { (*half)(large); }), "no error");
     std::thread([&] { EXPECT_EQ(message_of([&] { (*model)(large); }), "no error"); }).join();
   }
-  plain_counters.global_capture = false;
   EXPECT_EQ(plain_counters.spoiled, 0);
   int mode = 0;
   EXPECT_EQ(kernels::cuda::plain_capture_mode(), mode);  // the thread's is as before

@@ -6,6 +6,8 @@
 #include <thread>
 
 #include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
+#include <caracal/models/preparing.h>
+#include <caracal/models/wav2vec2/configuration_wav2vec2.h>
 #include <caracal/runtime/cuda_device.h>
 #include <caracal/runtime/cuda_workspace.h>
 
@@ -16,6 +18,7 @@ namespace caracal {
 namespace {
 
 using kernels::cuda::plain_counters;
+using kernels::cuda::Raised;
 
 std::shared_ptr<Runtime> runtime_on(const std::string& device) {
   return std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .device = device});
@@ -273,7 +276,7 @@ TEST(Device, PreparesTheSmallestOfTooManySizes) {
                           {"image_size", 2},
                           {"patch_size", 2}});
   AnyModel model = make_auto_model("AutoModelForImageClassification", config, {.runtime = runtime});
-  plain_counters.skip_kernels = true;
+  const Raised skip(plain_counters.skip_kernels);
   ModelOutput output;
   auto captures_of = [&](int64_t images) {
     const int64_t before = runtime->cuda()->captures;
@@ -295,7 +298,32 @@ TEST(Device, PreparesTheSmallestOfTooManySizes) {
   model->prepare(2 * 1300, 1300);  // full: it changes nothing
   EXPECT_EQ(captures_of(1) + captures_of(1200) + captures_of(1024), 0);
   EXPECT_LE(plain_counters.graphs, 1024);
-  plain_counters.skip_kernels = false;
+}
+
+// Text by its tokens, sound by its samples: a workspace that is full lacks the largest.
+TEST(Device, PreparesFromTheSmallestUp) {
+  int64_t last = 0, sizes = 0;
+  auto grows = [&](int64_t size) {
+    EXPECT_GE(size, last);
+    last = size, sizes++;
+    return true;
+  };
+  for_each_size([](int64_t tokens, int64_t batch) { return largest_text_inputs(tokens, batch, 1000); }, 700, 9,
+                [&](const ModelInputs& inputs) {
+                  const uint8_t* mask = inputs.attention_mask.data<uint8_t>();
+                  return grows(std::count(mask, mask + inputs.attention_mask.numel(), uint8_t(1)));
+                });
+  EXPECT_GT(sizes, 30);
+  last = sizes = 0;
+  const Wav2Vec2Config config;
+  auto sound = [&](int64_t frames, int64_t batch) {
+    ModelInputs inputs;
+    inputs.input_values = Tensor::empty({1, config.most_samples_of(frames, batch)});
+    return inputs;
+  };
+  for_each_size(sound, 300, 5,
+                [&](const ModelInputs& inputs) { return grows(Ctx::next_bucket(inputs.input_values.numel())); });
+  EXPECT_GT(sizes, 30);
 }
 
 // What cannot be captured is launched without a graph; that is tried once, and prepare() says why.
@@ -352,13 +380,12 @@ TEST(Device, KeepsItsGraphsWhenALaterCaptureDoesNotBegin) {
   const auto runtime = runtime_on("cuda");
   const AnyModel device = tiny(runtime), cpu = tiny(runtime_on("cpu"));
   const int64_t before = runtime->cuda()->graph_launches;
-  plain_counters.fail_begin_capture = true;
+  const Raised fail(plain_counters.fail_begin_capture);
   expect_equal((*device)(texts({4, 6})), (*cpu)(texts({4, 6})), 2e-5);
   EXPECT_EQ(runtime->cuda()->graph_launches, before);
   expect_equal((*device)(texts({4})), (*cpu)(texts({4})), 2e-5);  // captured when it was loaded
   EXPECT_EQ(runtime->cuda()->graph_launches, before + 1);
   EXPECT_EQ(message_of([&] { device->prepare(40, 4); }).find("[cuda.begin_capture] expected success"), 0u);
-  plain_counters.fail_begin_capture = false;
 }
 
 // Of two idle workspaces a call takes the one that knows more, of equals the one that was used last.

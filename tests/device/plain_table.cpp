@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <caracal/kernels/cuda/kernels.h>
+#include <caracal/tests/tf32.h>
 
 #include "plain_table.h"
 
@@ -59,15 +60,6 @@ uint16_t float_to_bfloat(float f) {
   std::memcpy(&bits, &f, 4);
   if (std::isnan(f)) return uint16_t(bits >> 16 | 0x40);
   return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-// To 10 bits of mantissa, ties away from 0.
-float rounded_to_tf32(float f) {
-  uint32_t bits;
-  std::memcpy(&bits, &f, 4);
-  bits = (bits + 0x1000) & ~0x1fffu;
-  if (!std::isnan(f)) std::memcpy(&f, &bits, 4);
-  return f;
 }
 
 // Numbers of any Type.

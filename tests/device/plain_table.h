@@ -39,6 +39,15 @@ struct PlainCounters {
 };
 extern PlainCounters plain_counters;
 
+/// A flag of plain_counters that is set for a scope, also one that an exception leaves.
+struct Raised {
+  explicit Raised(std::atomic<bool>& flag_) : flag(flag_) { flag = true; }
+  ~Raised() { flag = false; }
+  Raised(const Raised&) = delete;
+  Raised& operator=(const Raised&) = delete;
+  std::atomic<bool>& flag;
+};
+
 /// The thread's capture mode, and whether it captures.
 int plain_capture_mode();
 bool plain_capturing();

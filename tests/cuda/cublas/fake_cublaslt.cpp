@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <caracal/kernels/cuda/cublas/cublaslt.h>
+#include <caracal/tests/tf32.h>
 
 #include "fake_cublaslt.h"
 
@@ -93,10 +94,8 @@ struct Job {
 };
 
 float part_of_sum(const Job& j, uint64_t row, uint64_t col, uint64_t begin, uint64_t end) {
-  auto operand = [&](float x) {
-    const bool tf32 = j.operation.compute == kCompute32FFastTf32 && std::isfinite(x);
-    return double(tf32 ? std::bit_cast<float>((std::bit_cast<uint32_t>(x) + 0x1000) & ~0x1fffu) : x);
-  };
+  const bool tf32 = j.operation.compute == kCompute32FFastTf32;
+  auto operand = [&](float x) { return double(tf32 ? rounded_to_tf32(x) : x); };
   double sum = 0;
   for (uint64_t i = begin; i < end; i++)
     sum += operand(read(j.la.type, real(j.a), row * uint64_t(j.la.ld) + i)) *
