@@ -331,6 +331,30 @@ void copy_sequences(Ctx& ctx, const Tensor& x, const TextBatch& text, Tensor& ou
   copy_out(ctx, x, {text.batch, x.size(1)}, out);
 }
 
+Part take_sequences(Ctx& ctx, const Tensor& x, const Ragged& sequences, int64_t first, bool whole) {
+  if (ctx.cuda() != nullptr) return {x, sequences};
+  Tensor offsets = integers(ctx, sequences.batch + 1);  // of a whole batch, too: it may be the plan for parts
+  const int64_t* from = sequences.offsets + first;
+  const int64_t left = sequences.batch - first, rows = from[left] - from[0], usual = 200 * ctx.runtime().threads();
+  const int64_t parts = (rows + usual / 2) / usual;
+  if (whole || ctx.planning() || (first == 0 && parts <= 1)) return {x, sequences};
+  const int64_t wanted = rows / std::max<int64_t>(1, parts);
+  Ragged part{.offsets = offsets.data<int64_t>(), .keys = sequences.keys + first};
+  offsets.data<int64_t>()[0] = 0;
+  // As near to `wanted` as whole sequences get, and no part of a few rows, which would read all weights for them.
+  auto goes_on = [&] {
+    if (part.batch == left || part.batch == 0) return part.batch == 0;
+    return std::min(part.tokens, rows - part.tokens) < usual / 2 ||
+           part.tokens + (from[part.batch + 1] - from[0]) <= 2 * wanted;
+  };
+  while (goes_on()) {
+    const int64_t b = part.batch++;
+    part.longest = std::max(part.longest, from[b + 1] - from[b]);
+    part.tokens = offsets.data<int64_t>()[b + 1] = from[b + 1] - from[0];
+  }
+  return {x.rows(from[0], from[part.batch]), part};
+}
+
 ModelInputs largest_text_inputs(int64_t max_tokens, int64_t max_batch, int64_t max_length) {
   // A masked first token is kept beside the real ones, in every sequence: so many rows more.
   int64_t left = checked_add(max_tokens, max_batch, "prepare");

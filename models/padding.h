@@ -44,6 +44,16 @@ TextBatch padded_at_end(Ctx& ctx, const Ragged& sequences, int64_t batch, int64_
 /// Sequences whose rows all count.
 Ragged with_all_rows(Ctx& ctx, const Ragged& sequences);
 
+/// Some sequences of a batch and their rows (T, H), which go through all layers before the next ones do.
+struct Part {
+  Tensor rows;
+  Ragged sequences;  // valid in the scope of the workspace that take_sequences() was called in
+};
+/// The sequences of x (T, H) from `first` on that make up about 200 rows for each thread: what stays in a core's caches
+/// from one layer to the next. All of them when the batch is to stay `whole`, as every layer returns something; on a
+/// device; and while planning, as they need the most workspace (without prepare() it grows with the largest part).
+Part take_sequences(Ctx& ctx, const Tensor& x, const Ragged& sequences, int64_t first, bool whole);
+
 /// (B, choices, S) arguments of multiple choice as (B · choices, S), what is undefined left alone. Throws
 /// invalid_argument naming `model` for input_ids or inputs_embeds without the dimension of choices.
 ModelInputs flatten_choices(std::string_view model, const ModelInputs& inputs, int64_t* choices);

@@ -203,18 +203,28 @@ Tensor BertBase::forward(Ctx& ctx, const char* model, const ModelInputs& inputs,
   output.attentions.resize(options.output_attentions ? count : 0);
   output.cross_attentions.resize(options.output_attentions && cross ? count : 0);
   output.past_key_values.resize(with_cache ? count : 0);
-  for (size_t i = 0; i < count; i++) {
-    Ctx::Scope scope(ctx);
-    if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states[i]);
-    BertLayerCall call{.text = text, .keys = keys, .causal = config.is_decoder};
-    if (!inputs.past_key_values.empty()) call.past = &inputs.past_key_values[i];
-    if (with_cache) call.present = &output.past_key_values[i];
-    if (with_cache && !cross) call.present->cross_keys = call.present->cross_values = {};  // of an earlier call
-    if (cross) call.encoder = &encoder, call.encoder_text = &encoder_text;
-    if (options.output_attentions) call.attentions = &output.attentions[i];
-    if (options.output_attentions && cross) call.cross_attentions = &output.cross_attentions[i];
-    layers[i].forward(ctx, x, call);
-  }
+  // A decoder's caches, and what it attends to, are those of the batch.
+  const bool whole = options.output_hidden_states || options.output_attentions || config.is_decoder;
+  int64_t first = 0;
+  do {
+    Ctx::Scope part_scope(ctx);
+    Part part = take_sequences(ctx, x, text.sequences, first, whole);
+    TextBatch some = text;
+    some.sequences = part.sequences;
+    for (size_t i = 0; i < count; i++) {
+      Ctx::Scope scope(ctx);
+      if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states[i]);
+      BertLayerCall call{.text = some, .keys = text.past > 0 ? keys : some, .causal = config.is_decoder};
+      if (!inputs.past_key_values.empty()) call.past = &inputs.past_key_values[i];
+      if (with_cache) call.present = &output.past_key_values[i];
+      if (with_cache && !cross) call.present->cross_keys = call.present->cross_values = {};  // of an earlier call
+      if (cross) call.encoder = &encoder, call.encoder_text = &encoder_text;
+      if (options.output_attentions) call.attentions = &output.attentions[i];
+      if (options.output_attentions && cross) call.cross_attentions = &output.cross_attentions[i];
+      layers[i].forward(ctx, part.rows, call);
+    }
+    first += part.sequences.batch;
+  } while (first < text.sequences.batch);
   if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states.back());
   return x;
 }

@@ -75,11 +75,20 @@ Tensor DistilBertBase::forward(Ctx& ctx, const char* model, const ModelInputs& i
   Tensor x = embedding_norm(ctx, {tokens, {position_ids, position_embeddings}}, norm);  // (T, dim)
   output.hidden_states.resize(options.output_hidden_states ? layers.size() + 1 : 0);
   output.attentions.resize(options.output_attentions ? layers.size() : 0);
-  for (size_t i = 0; i < layers.size(); i++) {
-    Ctx::Scope scope(ctx);
-    if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states[i]);
-    layers[i].forward(ctx, x, text, options.output_attentions ? &output.attentions[i] : nullptr);
-  }
+  const bool whole = options.output_hidden_states || options.output_attentions;
+  int64_t first = 0;
+  do {
+    Ctx::Scope part_scope(ctx);
+    Part part = take_sequences(ctx, x, text.sequences, first, whole);
+    TextBatch some = text;
+    some.sequences = part.sequences;
+    for (size_t i = 0; i < layers.size(); i++) {
+      Ctx::Scope scope(ctx);
+      if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states[i]);
+      layers[i].forward(ctx, part.rows, some, options.output_attentions ? &output.attentions[i] : nullptr);
+    }
+    first += part.sequences.batch;
+  } while (first < text.sequences.batch);
   if (options.output_hidden_states) pad_rows(ctx, x, text, output.hidden_states.back());
   return x;
 }

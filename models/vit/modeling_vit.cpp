@@ -187,11 +187,18 @@ Tensor ViTBase::forward(Ctx& ctx, const char* model, const ModelInputs& inputs, 
   auto put = [&](const Tensor& rows, Tensor& out) { copy_out(ctx, rows.reshape({batch, length, hidden}), out); };
   output.hidden_states.resize(options.output_hidden_states ? layers.size() + 1 : 0);
   output.attentions.resize(options.output_attentions ? layers.size() : 0);
-  for (size_t i = 0; i < layers.size(); i++) {
-    Ctx::Scope scope(ctx);
-    if (options.output_hidden_states) put(x, output.hidden_states[i]);
-    layers[i].forward(ctx, x, images, options.output_attentions ? &output.attentions[i] : nullptr);
-  }
+  const bool whole = options.output_hidden_states || options.output_attentions;
+  int64_t first = 0;
+  do {
+    Ctx::Scope part_scope(ctx);
+    Part part = take_sequences(ctx, x, images, first, whole);
+    for (size_t i = 0; i < layers.size(); i++) {
+      Ctx::Scope scope(ctx);
+      if (options.output_hidden_states) put(x, output.hidden_states[i]);
+      layers[i].forward(ctx, part.rows, part.sequences, options.output_attentions ? &output.attentions[i] : nullptr);
+    }
+    first += part.sequences.batch;
+  } while (first < images.batch);
   if (options.output_hidden_states) put(x, output.hidden_states.back());
   return layer_norm(ctx, x, layernorm, &x);
 }

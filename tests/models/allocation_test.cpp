@@ -23,7 +23,7 @@ void* mmap(void* p, size_t n, int protection, int flags, int fd, off_t offset) n
 namespace caracal {
 namespace {
 
-std::vector<std::vector<int64_t>> rows(std::initializer_list<size_t> lengths) {
+std::vector<std::vector<int64_t>> rows(const std::vector<size_t>& lengths) {
   std::vector<std::vector<int64_t>> result;
   for (size_t length : lengths) result.emplace_back(length, 5);
   return result;
@@ -51,6 +51,25 @@ TEST(Allocation, NoneInSteadyState) {
       for (const ModelInputs& inputs : shapes) model->forward(inputs, output);
     EXPECT_EQ(allocations - before, 0) << threads << " threads";
   }
+}
+
+// Batches that go through the layers some sequences at a time (take_sequences) fit what was planned for them whole.
+TEST(Allocation, NoneInParts) {
+  const AnyModel model = tiny_bert(1);
+  model->prepare(/*max_tokens=*/500, /*max_batch=*/25);
+  const ModelInputs shapes[] = {make_inputs(rows(std::vector<size_t>(7, 64))),
+                                make_inputs(rows(std::vector<size_t>(25, 20))), make_inputs(rows({64})),
+                                make_inputs(rows({64, 64, 64, 64, 64, 64, 1, 1, 64}))};
+  ModelOutput output;
+  for (const ModelInputs& inputs : {shapes[3], shapes[1]}) {
+    const int64_t before = allocations;
+    model->forward(inputs, output);
+    EXPECT_LE(allocations - before, 4);  // the outputs'
+  }
+  const int64_t before = allocations;
+  for (int round = 0; round < 20; round++)
+    for (const ModelInputs& inputs : shapes) model->forward(inputs, output);
+  EXPECT_EQ(allocations - before, 0);
 }
 
 // Every kind of model and head, with hidden states and attentions.

@@ -99,6 +99,22 @@ TEST(BertInvariance, MaskedPositionsAreZero) {
       }
 }
 
+// A batch that goes through the layers some sequences at a time, and whole, as hidden states are asked for: with masks
+// anywhere.
+TEST(BertInvariance, PartsAndWhole) {
+  const AnyModel model = tiny_bert(1);
+  ModelInputs inputs = make_inputs(random_sentences(64, 8));
+  std::mt19937 random(9);
+  const int64_t length = inputs.input_ids.size(1);
+  inputs.attention_mask = Tensor::zeros({64, length}, DType::I64);
+  for (int64_t b = 0; b < 64; b++)  // every fifth sentence is masked, every other third token
+    for (int64_t s = 0; s < length; s++)
+      inputs.attention_mask.data<int64_t>()[b * length + s] = b % 5 != 0 && random() % 3 != 0;
+  const ModelOutput parts = model(inputs), whole = model(inputs, {.output_hidden_states = true});
+  EXPECT_TRUE(bytes_equal(parts.last_hidden_state, whole.last_hidden_state));
+  EXPECT_TRUE(bytes_equal(parts.pooler_output, whole.pooler_output));
+}
+
 // The same for the other architectures and heads: a row of a batch is the row alone.
 TEST(Invariance, DistilBertRows) {
   const DistilBertConfig config({{"vocab_size", 120},
@@ -109,7 +125,7 @@ TEST(Invariance, DistilBertRows) {
                                  {"max_position_embeddings", 64},
                                  {"initializer_range", 0.15},
                                  {"num_labels", 3}});
-  const Rows sentences = random_sentences(9, 21);
+  const Rows sentences = random_sentences(64, 21);  // in parts, see take_sequences()
   const DistilBertForSequenceClassification one(config,
                                                 {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1})}),
       three(config, {.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 3})});
@@ -133,14 +149,14 @@ TEST(Invariance, ViTImages) {
   for (bool interpolate : {false, true}) {
     const int64_t side = interpolate ? 41 : 30, pixels = 3 * side * side;
     ModelInputs images, image;
-    images.pixel_values = Tensor::empty({5, 3, side, side});
+    images.pixel_values = Tensor::empty({40, 3, side, side});  // in parts, see take_sequences()
     std::mt19937 random(4);
-    for (int64_t i = 0; i < 5 * pixels; i++)
+    for (int64_t i = 0; i < 40 * pixels; i++)
       images.pixel_values.data<float>()[i] = float(random() % 2001) / 1000.0f - 1;
     const ForwardOptions options{.interpolate_pos_encoding = interpolate};
     const ModelOutput batch = three(images, options);
-    const int64_t values = batch.last_hidden_state.numel() / 5;
-    for (int64_t b = 0; b < 5; b++) {
+    const int64_t values = batch.last_hidden_state.numel() / 40;
+    for (int64_t b = 0; b < 40; b++) {
       image.pixel_values = images.pixel_values.rows(b, b + 1);
       const ModelOutput alone = one(image, options);
       EXPECT_EQ(std::memcmp(batch.last_hidden_state.data<float>() + b * values, alone.last_hidden_state.raw(),
