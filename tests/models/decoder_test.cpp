@@ -93,6 +93,27 @@ TEST(Decoder, BatchMatesDoNotMatter) {
   }
 }
 
+// A batch that an encoder would cut (take_sequences): caches are those of all rows.
+TEST(Decoder, LargeBatchesKeepTheirCaches) {
+  const AnyModel model = tiny_decoder(false, 1);
+  std::vector<std::vector<int64_t>> rows(20);
+  for (size_t b = 0; b < rows.size(); b++)
+    for (size_t s = 0; s < 25; s++) rows[b].push_back(int64_t((b * 7 + s * 3) % 50));
+  const ModelOutput batch = model(make_inputs(rows));
+  const int64_t logits = 25 * 50, cached = 4 * 25 * 12;
+  for (size_t b = 0; b < rows.size(); b++) {
+    const ModelOutput alone = model(make_inputs({rows[b]}));
+    auto expect_row = [&](const Tensor& all, const Tensor& one, int64_t count) {
+      EXPECT_EQ(std::memcmp(all.data<float>() + int64_t(b) * count, one.raw(), size_t(count) * sizeof(float)), 0) << b;
+    };
+    expect_row(batch.logits, alone.logits, logits);
+    for (size_t layer = 0; layer < 2; layer++) {
+      expect_row(batch.past_key_values[layer].keys, alone.past_key_values[layer].keys, cached);
+      expect_row(batch.past_key_values[layer].values, alone.past_key_values[layer].values, cached);
+    }
+  }
+}
+
 // The pooler reads the first token even where it is masked; such a row is no business of the other rows' caches.
 TEST(Decoder, MaskedFirstTokensAndThePooler) {
   const BertModel model(BertConfig({{"vocab_size", 50},
