@@ -156,7 +156,7 @@ int main(int argc, char** argv) {
     });
 
   // What stays is measured while no call runs, without what the allocator keeps of what was freed: in the middle of
-  // loads resident memory goes up and down by 10 MiB, whose line over 20 minutes has a slope of 2 MiB/h by chance.
+  // loads resident memory goes up and down by 10 MiB. So this says nothing of free memory that the allocator piles up.
   std::vector<std::pair<double, double>> memory;
   double most_threads = 0, least_threads = 1e9, most_open = 0, least_open = 1e9;
   while (seconds_since(begin) < duration) {
