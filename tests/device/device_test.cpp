@@ -2,7 +2,6 @@
 // graph, none captured after prepare(), errors that leave everything usable.
 #include <map>
 #include <random>
-#include <set>
 #include <thread>
 
 #include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
@@ -105,58 +104,6 @@ TEST(Device, BatchMatesChangeNoBit) {
       EXPECT_TRUE(bytes_equal(one.pooler_output, all.pooler_output.rows(int64_t(b), int64_t(b) + 1)));
     }
   }
-}
-
-// Whatever the mix of lengths: once prepared, a call is one launch of a graph that is there.
-TEST(Device, RandomMixesCaptureNothing) {
-  const auto runtime = runtime_on("cuda");
-  const CudaDevice& device = *runtime->cuda();
-  const AnyModel model = tiny(runtime);
-  model->prepare(128, 8);
-  const int64_t captures = device.captures, blocks = plain_counters.blocks;
-  EXPECT_GT(captures, 10);
-  plain_counters.skip_kernels = true;
-  std::mt19937 random(7);
-  ModelOutput output;
-  constexpr int kCalls = 100'000;
-  const int64_t launches = device.graph_launches;
-  for (int i = 0; i < kCalls; i++) {
-    std::vector<int64_t> lengths;
-    int64_t left = 1 + random() % 128;
-    for (int64_t b = 1 + random() % 8; b > 0 && left > 0; b--) {
-      lengths.push_back(std::min<int64_t>({left, 64, 1 + int64_t(random() % 64)}));
-      left -= lengths.back();
-    }
-    ModelInputs inputs = texts(lengths, uint32_t(i));
-    if (i % 5 == 0) inputs.attention_mask.data<int64_t>()[0] = 0;  // a row that only attends
-    if (i % 7 == 0) inputs.token_type_ids = Tensor::zeros(inputs.input_ids.shape(), DType::I64);
-    model->forward(inputs, output);
-  }
-  plain_counters.skip_kernels = false;
-  EXPECT_EQ(device.captures, captures);
-  EXPECT_EQ(device.graph_launches - launches, kCalls);
-  EXPECT_EQ(plain_counters.blocks, blocks);  // of memory
-}
-
-// Sound: sizes follow from the number of samples' bucket.
-TEST(Device, RandomLengthsOfAudioCaptureLittle) {
-  const auto runtime = runtime_on("cuda");
-  const std::string directory = data_path("models/wav2vec2/base_geometry");
-  const AnyModel model = AutoModel::from_pretrained(directory, {.runtime = runtime});
-  plain_counters.skip_kernels = true;
-  std::mt19937 random(7);
-  ModelOutput output;
-  ModelInputs inputs;
-  const int64_t captures = runtime->cuda()->captures;
-  std::set<int64_t> buckets;
-  for (int i = 0; i < 1000; i++) {
-    const int64_t samples = 2000 + int64_t(random() % 14'000);
-    buckets.insert(Ctx::next_bucket(samples));
-    inputs.input_values = Tensor::zeros({1, samples});
-    model->forward(inputs, output);
-  }
-  plain_counters.skip_kernels = false;
-  EXPECT_LE(runtime->cuda()->captures - captures, int64_t(buckets.size()));
 }
 
 TEST(Device, WorkspacesGrowAndForgetTheirGraphs) {

@@ -1,5 +1,7 @@
-// Whatever mix of documents, utterances or images comes: once prepared, a call is one launch of a graph that is there.
+// Whatever mix of texts, documents, utterances or images comes: once prepared, a call is one launch of a graph that is
+// there.
 #include <random>
+#include <set>
 
 #include <caracal/models/layoutlmv2/modeling_layoutlmv2.h>
 #include <caracal/runtime/cuda_device.h>
@@ -36,6 +38,31 @@ struct Mixes : testing::Test {
     EXPECT_EQ(plain_counters.blocks, blocks);
   }
 };
+
+TEST_F(Mixes, OfTexts) {
+  const AnyModel model = AutoModel::from_config(BertConfig({{"vocab_size", 100},
+                                                            {"hidden_size", 24},
+                                                            {"num_hidden_layers", 2},
+                                                            {"num_attention_heads", 3},
+                                                            {"intermediate_size", 40},
+                                                            {"max_position_embeddings", 64}}),
+                                                {.runtime = runtime});
+  model->prepare(128, 8);
+  EXPECT_GT(runtime->cuda()->captures, 10);
+  int call = 0;
+  expect_no_captures(*model, 100'000, [&](ForwardOptions&) {
+    std::vector<std::vector<int64_t>> texts;
+    int64_t left = 1 + below(128);
+    for (int64_t b = 1 + below(8); b > 0 && left > 0; b--) {
+      texts.emplace_back(size_t(std::min({left, int64_t(64), 1 + below(64)})), 3);
+      left -= int64_t(texts.back().size());
+    }
+    ModelInputs inputs = make_inputs(texts);
+    if (call % 5 == 0) inputs.attention_mask.data<int64_t>()[0] = 0;  // a row that only attends
+    if (call++ % 7 == 0) inputs.token_type_ids = Tensor::zeros(inputs.input_ids.shape(), DType::I64);
+    return inputs;
+  });
+}
 
 TEST_F(Mixes, OfDocuments) {
   for (const auto& [task, folder] : {std::pair{"AutoModelForSequenceClassification", "sequence"},
@@ -93,6 +120,22 @@ TEST_F(Mixes, OfUtterances) {
       return inputs;
     });
   }
+}
+
+// Not prepared: sizes follow from the number of samples' bucket.
+TEST_F(Mixes, OfSoundThatNobodyPreparedFor) {
+  const AnyModel model = AutoModel::from_pretrained(data_path("models/wav2vec2/base_geometry"), {.runtime = runtime});
+  const int64_t captures = runtime->cuda()->captures;
+  std::set<int64_t> buckets;
+  ModelInputs inputs;
+  ModelOutput output;
+  for (int i = 0; i < 1000; i++) {
+    const int64_t samples = 2000 + below(14'000);
+    buckets.insert(Ctx::next_bucket(samples));
+    inputs.input_values = Tensor::zeros({1, samples});
+    model->forward(inputs, output);
+  }
+  EXPECT_LE(runtime->cuda()->captures - captures, int64_t(buckets.size()));
 }
 
 // Bounds of every kind, and calls up to the very last sample and frame that they allow.

@@ -2,9 +2,6 @@
 #include <caracal/models/bert/tokenization_bert.h>
 #include <caracal/models/tokenization_auto.h>
 
-#include <atomic>
-#include <thread>
-
 #include "tokenizers_testing.h"
 
 namespace caracal::testing {
@@ -186,21 +183,6 @@ TEST(Bert, TheDocumentsExample) {
   EXPECT_EQ(encoding.token_type_ids(0), std::vector<int32_t>(15, 0));
   EXPECT_EQ(encoding.attention_mask(0), std::vector<int32_t>(15, 1));
   EXPECT_EQ(tokenizer.decode(encoding.input_ids(0)), "[CLS] in a hole in the ground there lived a hobbit. [SEP]");
-}
-
-TEST(Bert, ManyThreadsShareOneTokenizer) {
-  const auto tokenizer = AutoTokenizer::from_pretrained(data_path("uncased"));
-  const std::string text = "Çok güzel! 中文 [MASK] unaffable e\u0301\u0323";
-  const auto expected = tokenizer(text).input_ids(0);
-  std::atomic<int> wrong = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < 200; ++i) wrong += tokenizer(text).input_ids(0) != expected;
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
 }
 
 }  // namespace

@@ -1,10 +1,6 @@
 // Every component against stored results of Hugging Face tokenizers (tools/make_pipeline_goldens.py), and what is
 // saved.
 #include <caracal/models/tokenization_auto.h>
-#include <caracal/runtime/runtime.h>
-
-#include <atomic>
-#include <thread>
 
 #include "tokenizers_testing.h"
 
@@ -12,23 +8,6 @@ namespace caracal::testing {
 namespace {
 
 namespace tk = caracal::tokenizers;
-
-struct Case {
-  Json content;            // a tokenizer.json
-  std::vector<Json> rows;  // [text, ids, offsets, word ids, decoded, decoded without special tokens]
-};
-
-std::vector<Case> read_cases(const std::string& name) {
-  std::vector<Case> cases;
-  for (Json& line : read_lines("pipelines/" + name + ".jsonl")) {
-    if (line.is_object()) {
-      cases.push_back({std::move(line), {}});
-    } else {
-      cases.back().rows.push_back(std::move(line));
-    }
-  }
-  return cases;
-}
 
 void expect_rows(const tk::Tokenizer& tokenizer, const std::vector<Json>& rows) {
   tk::Tokenizer::Workspace workspace;
@@ -55,7 +34,7 @@ class Pipelines : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(Pipelines, EqualTheReference) {
   size_t rows = 0;
-  for (const Case& test : read_cases(GetParam())) {
+  for (const PipelineCase& test : read_pipelines(GetParam())) {
     Json parts = test.content;
     parts.erase("model");
     SCOPED_TRACE(parts.dump().substr(0, 3000));
@@ -67,7 +46,7 @@ TEST_P(Pipelines, EqualTheReference) {
 
 // What was saved and loaded again is the same tokenizer, and reads as the file of the reference.
 TEST_P(Pipelines, SaveAndLoad) {
-  for (const Case& test : read_cases(GetParam())) {
+  for (const PipelineCase& test : read_pipelines(GetParam())) {
     const tk::Tokenizer tokenizer = tk::Tokenizer::from_json(test.content);
     const Folder folder;
     tokenizer.save(folder.path() + "/tokenizer.json");
@@ -104,56 +83,6 @@ TEST(Decoders, EqualTheReference) {
     EXPECT_EQ(decoder->text(strings(columns[1]), [](std::string_view) { return false; }), columns[2].as_string())
         << row.dump();
   }
-}
-
-TEST(Threads, BatchesEqualSingleTexts) {
-  const Folder folder;
-  const std::vector<Case> cases = read_cases("t5-small");
-  folder.write("tokenizer.json", cases[0].content.dump());
-  const auto tokenizer = AutoTokenizer::from_pretrained(folder.path());
-  std::vector<std::string> texts;
-  for (const Json& row : cases[0].rows) texts.push_back(row.as_array()[0].as_string());
-  Runtime runtime({.threads = 2});
-  const auto batch = tokenizer(texts, {.runtime = &runtime});
-  ASSERT_EQ(batch.size(), texts.size());
-  for (size_t i = 0; i < texts.size(); ++i) {
-    const auto single = tokenizer(texts[i]);
-    EXPECT_EQ(batch.input_ids(i), single.input_ids(0));
-    EXPECT_EQ(batch.tokens(i), single.tokens(0)) << texts[i];  // with the texts of unknown tokens
-  }
-  const auto cut = tokenizer(texts, {.padding = false, .truncation = true, .max_length = 6, .runtime = &runtime});
-  EXPECT_LE(cut.row(3).size(), 6u);
-  folder.write("tokenizer.json", R"({"model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"?"}})");
-  const auto broken = AutoTokenizer::from_pretrained(folder.path());
-  expect_error([&] { broken(texts, {.runtime = &runtime}); }, ErrorCode::invalid_argument, "unknown token");
-}
-
-// One tokenizer, many threads, each with its own BatchEncoding, and batches on a pool at the same time.
-TEST(Threads, ManyFillTheirOwn) {
-  const Folder folder;
-  const std::vector<Case> cases = read_cases("albert-base-v2");
-  folder.write("tokenizer.json", cases[0].content.dump());
-  const auto tokenizer = AutoTokenizer::from_pretrained(folder.path());
-  std::vector<std::string> texts;
-  for (const Json& row : cases[0].rows) texts.push_back(row.as_array()[0].as_string());
-  const std::vector<TextInput> batch(texts.begin(), texts.end());
-  const auto another = AutoTokenizer::from_pretrained(folder.path());
-  std::vector<std::vector<int32_t>> expected;
-  for (const std::string& text : texts) expected.push_back(another(text).input_ids(0));
-  const auto runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 2});
-  std::atomic<int> wrong = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 3; ++t) {
-    threads.emplace_back([&, t] {
-      BatchEncoding out;
-      for (int round = 0; round < 5; ++round) {
-        tokenizer.encode(batch, {.runtime = t == 0 ? nullptr : runtime.get()}, out);
-        for (size_t i = 0; i < batch.size(); ++i) wrong += out.input_ids(i) != expected[i];
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
 }
 
 TEST(Squad, StoredIds) {

@@ -40,6 +40,24 @@ inline std::vector<std::string> strings(const Json& list) {
   return values;
 }
 
+/// A tokenizer of tests/data/tokenizers/pipelines, and what is expected of it.
+struct PipelineCase {
+  Json content;            // its tokenizer.json
+  std::vector<Json> rows;  // [text, ids, offsets, word ids, decoded, decoded without special tokens]
+};
+
+inline std::vector<PipelineCase> read_pipelines(const std::string& name) {
+  std::vector<PipelineCase> cases;
+  for (Json& line : read_lines("pipelines/" + name + ".jsonl")) {
+    if (line.is_object()) {
+      cases.push_back({std::move(line), {}});
+    } else {
+      cases.back().rows.push_back(std::move(line));
+    }
+  }
+  return cases;
+}
+
 /// Offsets as begin, end, begin, end, …
 inline std::vector<uint32_t> flat_offsets(const BatchEncoding& encoding, size_t row) {
   std::vector<uint32_t> flat;
