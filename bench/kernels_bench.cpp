@@ -267,7 +267,7 @@ void register_tier(const Kernels& k) {
     auto* each = benchmark::RegisterBenchmark((name + ("/" + tier)).c_str(),
                                               [=](auto& state) { attention(state, scratch_bytes, kernel); });
     each->ArgName("tokens")->Unit(benchmark::kMillisecond);
-    for (int tokens : {8, 32, 128, 512}) each->Arg(tokens);
+    for (int tokens : {8, 32, 128, 512, 1500}) each->Arg(tokens);
   };
   heads("attention_bf16_dot", k.attention_scratch_bf16_dot, k.attention_bf16_dot);
   if (k.isa != base_isa(k.isa)) return;

@@ -78,7 +78,8 @@ void pack_panels(const Runtime& runtime, WeightStore& store, Linear& linear, con
   const int64_t width = product.panel_width(linear.out_features), panels = (linear.out_features + width - 1) / width;
   linear.packed = store.allocate(bytes);
   runtime.parallel(panels, 1, [&](int64_t begin, int64_t end, int) { pack(linear.packed.get(), begin, end); });
-  if (panels > 0) linear.next = store.packed({static_cast<char*>(linear.packed.get()), panels, bytes / size_t(panels)});
+  const size_t panel_bytes = product.packed_bytes(width, linear.in_features);
+  if (panels > 0) linear.next = store.packed({static_cast<char*>(linear.packed.get()), panels, panel_bytes});
 }
 
 }  // namespace
@@ -212,7 +213,7 @@ Tensor linear(Ctx& ctx, const Tensor& x, const Linear& weights, const LinearOpti
   // What a thread reads after `end` of `items`: of this weight, or of the next one the panels that will be its share.
   const int64_t items = blocks * panels, threads = ctx.runtime().threads();
   const NextWeight next = weights.next != nullptr ? *weights.next : NextWeight{};
-  const size_t panel_bytes = panels > 0 ? product.packed_bytes(n, k) / size_t(panels) : 0;
+  const size_t panel_bytes = product.packed_bytes(width, k);
   auto name_next = [&](GemmArgs& part, int64_t begin, int64_t end) {
     const int64_t thread = begin * threads / items;
     const bool here = end < items && end * threads / items == thread;

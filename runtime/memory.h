@@ -23,7 +23,7 @@ std::shared_ptr<void> allocate_memory(size_t bytes);
 struct NextWeight {
   const char* packed = nullptr;
   int64_t panels = 0;
-  size_t panel_bytes = 0;
+  size_t panel_bytes = 0;  // of all but the last, which may have fewer
 };
 
 /// Packs many long-lived blocks (a model's weights) into few huge-page regions, in the order of the calls, so that

@@ -1,4 +1,5 @@
-// attention_f32: all of it in float32. V is read where it lies, unless its rows do not fill whole vectors.
+// attention_f32: all of it in float32. V is read where it lies, unless its rows do not fill whole vectors, or many
+// queries read many of them: rows of V lie pages apart, in few sets of the caches.
 #include <caracal/kernels/cpu/attention.h>
 
 namespace caracal::kernels::CARACAL_TIER {
@@ -6,7 +7,9 @@ namespace caracal::kernels::CARACAL_TIER {
 struct Float32Attention : Float32 {
   static constexpr bool kConverts = false;
   CARACAL_INLINE void store_inputs(float* to, f32x16 x) { store(to, x); }
-  CARACAL_INLINE bool copies_values(int64_t head_dim) { return head_dim % kLanes != 0; }
+  CARACAL_INLINE bool copies_values(int64_t head_dim, int64_t keys, int64_t queries) {
+    return head_dim % kLanes != 0 || (keys > 512 && queries >= 128);  // measured: kernels/README.md
+  }
 
   CARACAL_INLINE void keys(float* to, int64_t width, const float* k, int64_t ldk, int64_t keys, int64_t head_dim) {
     for (int64_t j = 0; j < width; j += 8) {

@@ -79,7 +79,8 @@ struct Scratch {
   int64_t values, queries, scores, products, end;
   CARACAL_MEMBER Scratch(int64_t keys, int64_t head_dim) {
     values = steps(head_dim) * round_up(keys);
-    queries = values + (Numbers::copies_values(head_dim) ? steps(keys) * round_up(head_dim) : 0);
+    const bool copies = Numbers::copies_values(head_dim, keys, INT64_MAX);  // as if there were many queries
+    queries = values + (copies ? steps(keys) * round_up(head_dim) : 0);
     scores = queries + (Numbers::kConverts ? kQueryBlock * round_up(head_dim) : 0);
     products = scores + kQueryBlock * round_up(keys);
     end = products + kQueryBlock * round_up(head_dim);
@@ -90,7 +91,7 @@ struct Scratch {
 /// Numbers is a format of tile.h that also says
 ///   store_inputs(to, x)      x as kLanes / kPerStep steps of a row
 ///   kConverts                whether Q must be laid out so first
-///   copies_values(head_dim)  whether V must be laid out anew, by values(to, ldt, v, ldv, keys, head_dim)
+///   copies_values(head_dim, keys, queries)  whether V is laid out anew, by values(to, ldt, v, ldv, keys, head_dim)
 ///   keys(to, width, k, ldk, keys, head_dim)  the panel of Kᵀ for `width` keys, zeros where there are fewer
 template <class Numbers>
 CARACAL_INLINE void attend(const AttentionArgs& t) {
@@ -117,7 +118,7 @@ CARACAL_INLINE void attend(const AttentionArgs& t) {
   }
   const Weight* v;
   int64_t ldv;
-  if (Numbers::copies_values(t.head_dim)) {
+  if (Numbers::copies_values(t.head_dim, t.keys, t.queries)) {
     Weight* values = reinterpret_cast<Weight*>(scratch + at.values);
     v = values, ldv = dim_vecs * Numbers::kVectorWeights;
     Numbers::values(values, ldv, t.v, t.ldv, t.keys, t.head_dim);

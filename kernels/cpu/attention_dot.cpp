@@ -7,7 +7,7 @@ namespace caracal::kernels::CARACAL_TIER {
 
 struct Bfloat16Attention : Bfloat16Pairs {
   static constexpr bool kConverts = true;
-  CARACAL_INLINE bool copies_values(int64_t) { return true; }
+  CARACAL_INLINE bool copies_values(int64_t, int64_t, int64_t) { return true; }
 
   CARACAL_INLINE void keys(uint16_t* to, int64_t width, const float* k, int64_t ldk, int64_t keys, int64_t head_dim) {
     alignas(64) float block[8 * kWideVecs * kLanes];

@@ -9,11 +9,11 @@ size_t packed_bytes_f32(int64_t n, int64_t k) { return packed_bytes<FloatRows<Fl
 
 void pack_gemm_f32(void* packed, const float* w, int64_t ldw, int64_t n, int64_t k, int64_t panel_begin,
                    int64_t panel_end) {
-  const int64_t width = panel_width_f32(n);
   for (int64_t panel = panel_begin; panel < panel_end; panel++) {
-    float* to = static_cast<float*>(packed) + panel * k * width;
+    const int64_t first = panel * panel_width_f32(n), width = vecs_in(n, panel) * kLanes;
+    float* to = static_cast<float*>(packed) + first * k;
     for (int64_t j = 0; j < width; j += 8) {
-      int64_t column = panel * width + j, present = n - column;
+      int64_t column = first + j, present = n - column;
       const float* from = w + column * ldw;
       int64_t i = 0;
       if (present >= 8) {

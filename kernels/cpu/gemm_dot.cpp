@@ -90,15 +90,16 @@ size_t packed_bytes_s8(int64_t n, int64_t k) { return packed_bytes<Quantized>(n,
 
 void pack_gemm_s8(void* packed, const int8_t* w, const float* scales, int64_t n, int64_t k, int64_t panel_begin,
                   int64_t panel_end) {
-  const int64_t vecs = panel_vecs(n), width = vecs * kLanes, bytes = panel_bytes<Quantized>(vecs, k);
+  const int64_t vecs = panel_vecs(n);
   for (int64_t panel = panel_begin; panel < panel_end; panel++) {
-    char* begin = static_cast<char*>(packed) + panel * bytes;
+    const int64_t first = panel * vecs * kLanes, width = vecs_in(n, panel) * kLanes;
+    char* begin = static_cast<char*>(packed) + panel * panel_bytes<Quantized>(vecs, k);
     float* to_scales = reinterpret_cast<float*>(begin);
     int32_t* to_sums = reinterpret_cast<int32_t*>(to_scales + width);
     int8_t* to = reinterpret_cast<int8_t*>(to_sums + width);
     const int64_t steps = steps_of<Quantized>(k);
     for (int64_t j = 0; j < width; j++) {
-      const int64_t column = panel * width + j;
+      const int64_t column = first + j;
       const int8_t* from = w + column * k;
       int32_t sum = 0;
       for (int64_t step = 0; step < steps; step++) {
@@ -156,11 +157,12 @@ void gemm_s8(const GemmArgs& g) { multiply<Quantized>(g); }
 size_t packed_bytes_bf16_dot(int64_t n, int64_t k) { return packed_bytes<Bfloat16Rows>(n, k); }
 
 void pack_gemm_bf16_dot(void* packed, const uint16_t* w, int64_t n, int64_t k, int64_t panel_begin, int64_t panel_end) {
-  const int64_t width = panel_vecs(n) * kLanes, steps = steps_of<Bfloat16Rows>(k);
+  const int64_t steps = steps_of<Bfloat16Rows>(k);
   for (int64_t panel = panel_begin; panel < panel_end; panel++) {
-    uint16_t* to = static_cast<uint16_t*>(packed) + panel * steps * 2 * width;
+    const int64_t first = panel * panel_vecs(n) * kLanes, width = vecs_in(n, panel) * kLanes;
+    uint16_t* to = static_cast<uint16_t*>(packed) + steps * 2 * first;
     for (int64_t j = 0; j < width; j++) {
-      const int64_t column = panel * width + j;
+      const int64_t column = first + j;
       for (int64_t i = 0; i < 2 * steps; i++) {
         const uint16_t x = column < n && i < k ? w[column * k + i] : uint16_t(0);
         to[(i / 2 * width + j) * 2 + i % 2] = x & 0x7f80 ? x : uint16_t(x & 0x8000);  // denormals are 0

@@ -21,11 +21,11 @@ int64_t panel_width_low(int64_t n) { return panel_vecs(n) * kLanes; }
 size_t packed_bytes_x16(int64_t n, int64_t k) { return packed_bytes<Bfloat16>(n, k); }
 
 void pack_gemm_x16(void* packed, const uint16_t* w, int64_t n, int64_t k, int64_t panel_begin, int64_t panel_end) {
-  const int64_t width = panel_width_low(n);
   for (int64_t panel = panel_begin; panel < panel_end; panel++) {
-    uint16_t* to = static_cast<uint16_t*>(packed) + panel * k * width;
+    const int64_t first = panel * panel_width_low(n), width = vecs_in(n, panel) * kLanes;
+    uint16_t* to = static_cast<uint16_t*>(packed) + first * k;
     for (int64_t j = 0; j < width; j++) {
-      const int64_t column = panel * width + j;
+      const int64_t column = first + j;
       for (int64_t i = 0; i < k; i++) to[i * width + j] = column < n ? w[column * k + i] : uint16_t(0);
     }
   }

@@ -13,12 +13,19 @@
 
 namespace caracal::kernels::CARACAL_TIER {
 
-// How many vectors of columns a panel has: as many as the tile, or fewer where they hold all columns with fewer zeros
-// (the groups of a convolution have 8 to 64).
+CARACAL_INLINE int64_t vectors(int64_t n) { return (n + kLanes - 1) / kLanes; }
+
+// How many vectors of columns a panel has: as many as the tile, or all that there are. Four make two panels of two, as
+// a tile of one vector is slow.
 CARACAL_INLINE int64_t panel_vecs(int64_t n) {
-  const int64_t vecs = (n + kLanes - 1) / kLanes;
+  const int64_t vecs = vectors(n);
   if (vecs == 4 && kTileVecs == 3) return 2;
   return vecs < 1 ? 1 : vecs < kTileVecs ? vecs : kTileVecs;
+}
+// How many vectors panel `panel` has: the last what remains.
+CARACAL_INLINE int64_t vecs_in(int64_t n, int64_t panel) {
+  const int64_t left = vectors(n) - panel * panel_vecs(n);
+  return left < panel_vecs(n) ? left : panel_vecs(n);
 }
 
 static constexpr int64_t kChunkBytes = 768 * 64;  // of W, for each vector of columns: 147 KB at 48 columns
@@ -37,8 +44,8 @@ CARACAL_INLINE int64_t panel_bytes(int64_t vecs, int64_t k) {
 }
 template <class Format>
 CARACAL_INLINE size_t packed_bytes(int64_t n, int64_t k) {
-  const int64_t width = panel_vecs(n) * kLanes;
-  return size_t((n + width - 1) / width) * size_t(panel_bytes<Format>(panel_vecs(n), k));
+  const int64_t whole = vectors(n) / panel_vecs(n), rest = vectors(n) % panel_vecs(n);
+  return size_t(whole * panel_bytes<Format>(panel_vecs(n), k) + panel_bytes<Format>(rest, k));
 }
 
 /// What a Format adds to its numbers: where A is, what a panel says about its columns before W begins, and what a sum
@@ -136,18 +143,18 @@ CARACAL_INLINE Next what_follows(const GemmArgs& g, int64_t p, const char* panel
     next.from += done;
     next.bytes -= done;
   } else if (last_block && p + 1 < g.panel_end) {
-    next.from += next.bytes;
+    next = {panel + next.bytes, panel_bytes<Format>(vecs_in(g.n, p + 1), g.k)};
   } else if (last_block) {
     next = {static_cast<const char*>(g.next), int64_t(g.next_bytes)};
   }
-  if (next.bytes > NV * kChunkBytes) next.bytes = NV * kChunkBytes;
+  if (next.bytes > kTileVecs * kChunkBytes) next.bytes = kTileVecs * kChunkBytes;
   return next;
 }
 
-/// Columns of panel p, of NV vectors, for row passes [first, last), whose partial sums `tile` holds.
+/// Panel p, of NV vectors, whose columns begin at `column`, for row passes [first, last) with partial sums in `tile`.
 template <class Format, int NV>
-static void multiply_block(const Format& f, int64_t p, const char* panel, const Passes& passes, int64_t first,
-                           int64_t last, typename Format::Sum* tile) {
+static void multiply_block(const Format& f, int64_t p, int64_t column, const char* panel, const Passes& passes,
+                           int64_t first, int64_t last, typename Format::Sum* tile) {
   constexpr int64_t kWidth = NV * kLanes, kStepWeights = NV * Format::kVectorWeights;
   constexpr int64_t kChunk = kChunkBytes / kVectorBytes<Format>;
   const GemmArgs& g = f.g;
@@ -165,8 +172,8 @@ static void multiply_block(const Format& f, int64_t p, const char* panel, const 
       const bool more = fetched < lines;
       if (k0 + k == steps && g.residual) {  // strides that the hardware does not foresee
         for (int64_t i = row; i < row + rows; i++) {
-          for (int64_t column = p * kWidth; column < (p + 1) * kWidth && column < g.n; column += kLanes)
-            prefetch_l1(reinterpret_cast<const char*>(g.residual + i * g.ldr + column));
+          for (int64_t at = column; at < column + kWidth && at < g.n; at += kLanes)
+            prefetch_l1(reinterpret_cast<const char*>(g.residual + i * g.ldr + at));
         }
       }
       typename Format::Sum* c = tile + (row - top) * kWidth;
@@ -186,22 +193,23 @@ static void multiply_block(const Format& f, int64_t p, const char* panel, const 
         multiply_rows<kTileRows, NV, Fetch::listed>(rows, t);
       }
       if (k0 + k == steps)
-        CARACAL_SWITCH_USUAL_ACTIVATION(g.activation, finish_rows, f, c, panel, NV, row, rows, p * kWidth)
+        CARACAL_SWITCH_USUAL_ACTIVATION(g.activation, finish_rows, f, c, panel, NV, row, rows, column)
     }
     k0 += k;
   } while (k0 < steps);
 }
 
+/// Panels [begin, end), all of NV vectors, behind panels of panel_vecs(n).
 template <class Format, int NV>
-static void multiply_panels(const Format& f) {
+static void multiply_panels(const Format& f, int64_t begin, int64_t end) {
   const GemmArgs& g = f.g;
   alignas(64) typename Format::Sum tile[kBlockPasses * kTileRows * NV * kLanes];
   const Passes passes = split_rows(g.rows, kTileRows);
-  const int64_t blocks = (passes.count + kBlockPasses - 1) / kBlockPasses, bytes = panel_bytes<Format>(NV, g.k);
-  const char* panel = static_cast<const char*>(g.packed) + g.panel_begin * bytes;
-  for (int64_t p = g.panel_begin; p < g.panel_end; p++, panel += bytes) {
+  const int64_t blocks = (passes.count + kBlockPasses - 1) / kBlockPasses, vecs = panel_vecs(g.n);
+  for (int64_t p = begin; p < end; p++) {
+    const char* panel = static_cast<const char*>(g.packed) + p * panel_bytes<Format>(vecs, g.k);
     for (int64_t block = 0; block < blocks; block++) {
-      multiply_block<Format, NV>(f, p, panel, passes, passes.count * block / blocks,
+      multiply_block<Format, NV>(f, p, p * vecs * kLanes, panel, passes, passes.count * block / blocks,
                                  passes.count * (block + 1) / blocks, tile);
     }
   }
@@ -209,14 +217,19 @@ static void multiply_panels(const Format& f) {
 
 /// multiply_panels for panels of a width known at run time.
 template <class Format, int NV = kTileVecs>
-static inline void multiply_panels_of(int64_t vecs, const Format& f) {
-  if (vecs == NV) return multiply_panels<Format, NV>(f);
-  if constexpr (NV > 1) multiply_panels_of<Format, NV - 1>(vecs, f);
+static inline void multiply_panels_of(int64_t vecs, const Format& f, int64_t begin, int64_t end) {
+  if (vecs == NV) return multiply_panels<Format, NV>(f, begin, end);
+  if constexpr (NV > 1) multiply_panels_of<Format, NV - 1>(vecs, f, begin, end);
 }
 
 template <class Format>
 static inline void multiply(const GemmArgs& g) {
-  multiply_panels_of<Format>(panel_vecs(g.n), Format(g));
+  if (g.panel_begin >= g.panel_end) return;
+  const int64_t vecs = panel_vecs(g.n), last = vecs_in(g.n, g.panel_end - 1);
+  const int64_t narrow = last < vecs ? g.panel_end - 1 : g.panel_end;
+  const Format f(g);
+  if (g.panel_begin < narrow) multiply_panels_of<Format>(vecs, f, g.panel_begin, narrow);
+  if (narrow < g.panel_end) multiply_panels_of<Format>(last, f, narrow, g.panel_end);
 }
 
 }  // namespace caracal::kernels::CARACAL_TIER

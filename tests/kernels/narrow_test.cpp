@@ -146,7 +146,7 @@ std::vector<float> product(const Kernels& k, Kind kind, const Shape& s, const Da
 template <class F>
 void for_shapes(F check) {
   for (int64_t rows : {0, 1, 2, 5, 6, 7, 8, 9, 13, 16})
-    for (int64_t n : {1, 15, 16, 17, 48, 49, 64, 100})
+    for (int64_t n : {1, 15, 16, 17, 48, 49, 64, 80, 100})
       for (int64_t k : {1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 70}) check(Shape{rows, n, k});
   for (int64_t k : {767, 1537, 3072, 3075, 6200}) check(Shape{9, 50, k});
   for (int64_t rows : {31, 129, 200}) check(Shape{rows, 33, 40});
@@ -390,7 +390,7 @@ TEST(NarrowProduct, WeightsWithoutAScale) {
 
 TEST(NarrowProduct, BitsDoNotDependOnRowsOrPanels) {
   for (Kind kind : {Kind::bf16, Kind::f16, Kind::bf16_dot, Kind::s8}) {
-    for (int64_t n : {16, 64, 200}) {
+    for (int64_t n : {16, 64, 80, 200}) {
       const Shape s{37, n, 1800, Activation::gelu, true, true};
       const Data d(s);
       const std::vector<float> whole = product(tier(), kind, s, d);
