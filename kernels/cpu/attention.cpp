@@ -8,7 +8,7 @@ struct Float32Attention : Float32 {
   static constexpr bool kConverts = false;
   CARACAL_INLINE void store_inputs(float* to, f32x16 x) { store(to, x); }
   CARACAL_INLINE bool copies_values(int64_t head_dim, int64_t keys, int64_t queries) {
-    return head_dim % kLanes != 0 || (keys > 512 && queries >= 128);  // measured: kernels/README.md
+    return head_dim % kLanes != 0 || (keys > 512 && queries >= 128);  // kernels/README.md has the figures
   }
 
   CARACAL_INLINE void keys(float* to, int64_t width, const float* k, int64_t ldk, int64_t keys, int64_t head_dim) {
