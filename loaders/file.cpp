@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include <caracal/loaders/hub_cache.h>
 #include <caracal/runtime/error.h>
 #include <caracal/runtime/json.h>
 #include <caracal/runtime/memory.h>
@@ -78,6 +79,17 @@ int open_by_resolved_path(const fs::path& folder, const fs::path& relative) {
   return fd < 0 ? -errno : fd;
 }
 
+// A file that the repositories of a hub cache share (see is_shared_blob). `folder` is CACHE/models--owner--name; -EXDEV
+// when the name leads elsewhere.
+int open_shared_blob(const fs::path& folder, const fs::path& relative) {
+  std::error_code error;
+  const fs::path real = fs::canonical(folder / relative, error);
+  if (error) return -error.value();
+  if (!is_shared_blob(real.string(), folder.parent_path().string())) return -EXDEV;
+  int fd = ::open(real.c_str(), kOpenFlags | O_NOFOLLOW);
+  return fd < 0 ? -errno : fd;
+}
+
 }  // namespace
 
 File::File(int fd, std::string path) : fd_(fd), path_(std::move(path)) {
@@ -112,6 +124,7 @@ File File::open_beneath(const std::string& root, std::string_view name, Confinem
   int fd = how == Confinement::resolved_path ? -ENOSYS : open_by_kernel(folder, relative);
   // Old kernels lack openat2, and some containers forbid it.
   if (how != Confinement::kernel && (fd == -ENOSYS || fd == -EPERM)) fd = open_by_resolved_path(folder, relative);
+  if (fd == -EXDEV && *relative.begin() == "snapshots") fd = open_shared_blob(folder, relative);
   if (fd == -EXDEV) {
     throw Error(ErrorCode::bad_file, root,
                 "expected a file inside this directory but got " + Json(name).dump() + ", a link that leaves it");

@@ -26,7 +26,8 @@ class File {
 
   /// Opens `name`, which came from a file's content, below the directory `root`. Symbolic links may be followed but
   /// never out of `root`; in a hub cache (models--*/snapshots/REVISION) not out of the models--* folder, so that links
-  /// into its blobs/ work. Throws bad_file for a name that leaves, not_found, or io.
+  /// into its blobs/ work, but into the files that all repositories of the cache share. Throws bad_file for a name that
+  /// leaves, not_found, or io.
   static File open_beneath(const std::string& root, std::string_view name, Confinement how = Confinement::automatic);
 
   File(File&& other) noexcept;

@@ -34,10 +34,6 @@ struct TreeEntry {
 };
 using Tree = std::map<std::string, TreeEntry>;
 
-bool is_hex(std::string_view text, size_t digits) {
-  return text.size() == digits && text.find_first_not_of("0123456789abcdef") == text.npos;
-}
-
 uint64_t size_from(const Json& value, const std::string& where) {
   if (value.as_int() < 0) throw Error(ErrorCode::bad_file, where, "expected a size but got " + value.dump());
   return uint64_t(value.as_int());

@@ -158,8 +158,15 @@ std::string hub_repository_folder(const std::string& name, const HubOptions& opt
   return (cache_of(options) / folder).string();
 }
 
-bool is_commit(std::string_view revision) noexcept {
-  return revision.size() == 40 && revision.find_first_not_of("0123456789abcdef") == revision.npos;
+bool is_hex(std::string_view text, size_t digits) noexcept {
+  return text.size() == digits && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
+bool is_commit(std::string_view revision) noexcept { return is_hex(revision, 40); }
+
+bool is_shared_blob(const std::string& path, const std::string& cache) {
+  const std::string hash = fs::path(path).filename().string();
+  return is_hex(hash, 64) && fs::path(path).parent_path() == fs::path(cache) / "blobs" / hash.substr(0, 2);
 }
 
 std::string cached_commit(const std::string& name, const HubOptions& options) {

@@ -65,8 +65,13 @@ void check_hub_name(const std::string& name);
 bool is_hub_name(const std::string& name) noexcept;
 /// CACHE/models--owner--name.
 std::string hub_repository_folder(const std::string& name, const HubOptions& options);
+/// So many hexadecimal digits, 0-9 and a-f.
+bool is_hex(std::string_view text, size_t digits) noexcept;
 /// 40 hexadecimal digits.
 bool is_commit(std::string_view revision) noexcept;
+/// CACHE/blobs/AB/HASH, where HASH is 64 hexadecimal digits that begin with AB: a file that came by Xet, once for all
+/// repositories of the cache. Their blobs are links to there (huggingface_hub 2.4, utils/_shared_blobs.py).
+bool is_shared_blob(const std::string& path, const std::string& cache);
 /// The commit of a branch or tag as the cache knows it, or empty. Of a revision that is a commit, itself. Without a
 /// revision branch main, or the newest snapshot where the cache knows no branch main.
 std::string cached_commit(const std::string& name, const HubOptions& options);

@@ -8,6 +8,7 @@
 #include <caracal/loaders/file.h>
 #include <caracal/loaders/hub_blob.h>
 #include <caracal/loaders/hub_cache.h>
+#include <caracal/loaders/hub_shared.h>
 
 namespace caracal {
 namespace {
@@ -95,6 +96,15 @@ fs::path existing_repository(const std::string& name, const std::string& cache_d
   return folder;
 }
 
+// What a file of a snapshot is a link to, which may itself be a link (see shared_blob()); the file if it is none.
+fs::path blob_of(const fs::path& file) {
+  std::error_code error;
+  const fs::path target = fs::read_symlink(file, error);
+  if (error) return file;
+  const fs::path blob = target.is_absolute() ? target : file.parent_path() / target;
+  return fs::canonical(blob.parent_path(), error) / blob.filename();
+}
+
 // Out of sight at once, then away.
 void remove_folder(const fs::path& folder) {
   std::error_code error;
@@ -117,10 +127,24 @@ std::vector<CachedRepository> scan_cache(const std::string& cache_dir) {
 uint64_t remove_from_cache(const std::string& name, const std::string& revision, const std::string& cache_dir) {
   const fs::path folder = existing_repository(name, cache_dir);
   const CachedRepository before = scan_repository(folder);
+  std::error_code ignored;
+  uint64_t freed = 0;
+  std::vector<fs::path> shared;
+  auto count = [&](const fs::path& blob) {  // before it goes
+    if (fs::path file = hub::shared_blob(blob); !file.empty())
+      shared.push_back(std::move(file));
+    else
+      freed += size_of(blob);
+  };
+  auto sweep = [&] {
+    for (const fs::path& file : shared) freed += hub::sweep_shared_blob(file);
+    return freed;
+  };
   if (revision.empty()) {
+    for (const fs::directory_entry& blob : entries_of(folder / "blobs")) count(blob.path());
     remove_folder(folder);
     remove_folder(folder.parent_path() / ".locks" / folder.filename());
-    return before.bytes;
+    return sweep();
   }
   const std::string commit = cached_commit(name, {.revision = revision, .cache_dir = cache_dir});
   const auto found = std::find_if(before.revisions.begin(), before.revisions.end(),
@@ -129,23 +153,19 @@ uint64_t remove_from_cache(const std::string& name, const std::string& revision,
     throw Error(ErrorCode::not_found, name, "expected a cached revision but got " + Json(revision).dump());
   std::set<fs::path> mine, others;
   for (const CachedRevision& each : before.revisions)
-    for (const std::string& file : each.files) {
-      std::error_code ignored;
-      (each.commit == commit ? mine : others).insert(fs::canonical(folder / "snapshots" / each.commit / file, ignored));
-    }
-  std::error_code ignored;
+    for (const std::string& file : each.files)
+      (each.commit == commit ? mine : others).insert(blob_of(folder / "snapshots" / each.commit / file));
   for (const std::string& ref : found->refs) fs::remove(folder / "refs" / ref, ignored);
   remove_folder(folder / "snapshots" / commit);
   remove_folder(folder / ".no_exist" / commit);
   fs::remove(folder / "trees" / (commit + ".json"), ignored);
   const fs::path blobs = fs::canonical(folder / "blobs", ignored);
-  uint64_t freed = 0;
   for (const fs::path& blob : mine) {
     if (others.contains(blob) || blob.parent_path() != blobs) continue;
-    const uint64_t bytes = size_of(blob);
-    if (fs::remove(blob, ignored)) freed += bytes;
+    count(blob);
+    fs::remove(blob, ignored);
   }
-  return freed;
+  return sweep();
 }
 
 CacheReport verify_cache(const std::string& name, const std::string& cache_dir) {
@@ -163,7 +183,7 @@ CacheReport verify_cache(const std::string& name, const std::string& cache_dir) 
         report.notes.push_back(path + ": an unfinished download");
         continue;
       }
-      if ((etag.size() != 40 && etag.size() != 64) || etag.find_first_not_of("0123456789abcdef") != etag.npos) {
+      if (!is_hex(etag, 40) && !is_hex(etag, 64)) {
         report.notes.push_back(path + ": its name is no hash, so it cannot be checked");
         continue;
       }

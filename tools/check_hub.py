@@ -1,9 +1,11 @@
 """Runs huggingface_hub and the caracal command against the loopback hub of the tests, to prove that both see one cache.
 
-usage: check_hub.py CARACAL [--goldens]
+usage: check_hub.py CARACAL [--goldens]      with the reference versions of transformers and huggingface_hub
 
 Both ways: what one fetched is used by the other without a request for a file, and the two caches are the same, names,
-links, bytes and all. Then both at once on one cache: each large file is fetched once, whoever holds the lock. --goldens
+links, bytes and all. Then both at once on one cache: each large file is fetched once, whoever holds the lock. Then files
+that repositories share, which huggingface_hub makes of those that come by Xet: Xet's own protocol is not spoken here, but
+its function for moving them is called. --goldens
 writes tests/data/hub/cache.txt, the cache that huggingface_hub makes, which tests/loaders/hub_test.cpp compares.
 """
 
@@ -37,6 +39,9 @@ def make_repositories(root):
     large.mkdir(parents=True)
     (large / "config.json").write_text("{}")
     (large / "model.safetensors").write_bytes(os.urandom(4_000_000))
+    for name in ("shards", "fork"):
+        shutil.copytree(ROOT / "tests/data/models/bert/sharded", root / "org" / name / "main")
+        (root / "org" / name / "main/generation_config.json").write_text(json.dumps({"name": name}))
 
 
 class Hub:
@@ -134,6 +139,54 @@ def main():
     assert sorted(path.suffix for path in blobs.iterdir()) == ["", ""], list(blobs.iterdir())
     assert "0 problems" in run(start("both", [caracal, "cache", "verify"]))
     print("eight at once, four of each: one fetch")
+
+    # Two repositories that share their shards: read, checked, and taken out by either, the last one with the files.
+    share = """
+import hashlib, os, sys
+from pathlib import Path
+from huggingface_hub import scan_cache_dir, snapshot_download
+from huggingface_hub.utils import _shared_blobs as shared
+cache, act, repo = Path(os.environ["HF_HOME"]) / "hub", *sys.argv[1:]
+if act == "get":
+    snapshot_download(repo)
+    for blob in (cache / f"models--{repo.replace('/', '--')}/blobs").iterdir():
+        xet_hash, size = hashlib.sha256(blob.name.encode()).hexdigest(), blob.stat().st_size
+        assert shared.publish_blob_to_shared_store(
+            blob_path=str(blob), xet_hash=xet_hash, cache_dir=cache, expected_size=size
+        )
+        assert blob.is_symlink()
+if act == "rm":
+    found = next(each for each in scan_cache_dir().repos if each.repo_id == repo)
+    scan_cache_dir().delete_revisions(*(each.commit_hash for each in found.revisions)).execute()
+print(len(shared.shared_store_blob_paths(cache)))
+"""
+
+    def python(act, repo):
+        return int(run(start("shared", [sys.executable, "-c", share, act, repo])))
+
+    def command(*arguments):
+        return run(start("shared", [caracal, *arguments]))
+
+    tensor = "embeddings.word_embeddings.weight"
+    for last in ("ours", "theirs"):
+        assert 1 < python("get", "org/shards") == python("get", "org/fork") - 1
+        environment["HF_HUB_OFFLINE"] = "1"
+        assert tensor in command("inspect", "org/shards") and tensor in command("inspect", "org/fork")
+        assert "0 problems" in command("cache", "verify")
+        del environment["HF_HUB_OFFLINE"]
+        hub.control(clear=True)
+        command("download", "org/fork")
+        assert not hub.log("resolve") and not hub.log("store"), hub.log("")
+        if last == "ours":
+            python("rm", "org/shards")
+            assert tensor in command("inspect", "org/fork")
+            command("cache", "rm", "org/fork")
+        else:
+            command("cache", "rm", "org/shards")
+            assert python("look", "org/fork") > 1 and tensor in command("inspect", "org/fork")
+            python("rm", "org/fork")
+        assert python("look", "org/fork") == 0
+    print("shared files: read, checked and taken out by either")
     hub.process.stdin.close()
     hub.process.wait()
     shutil.rmtree(temporary)

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <map>
+
 #include "loaders_testing.h"
 
 namespace caracal {
@@ -106,6 +108,38 @@ TEST_P(Confined, HubCacheLinksReachTheBlobs) {
   EXPECT_EQ(open(snapshot, "sub/shard"), "blob");
   EXPECT_EQ(open(snapshot + "/sub", "shard"), "blob");
   expect_error(ErrorCode::bad_file, {"leaves"}, [&] { open(snapshot, "out"); });
+}
+
+// Files that came by Xet lie in one place for all repositories; a blob is a link to there.
+TEST_P(Confined, HubCacheLinksReachWhatRepositoriesShare) {
+  const std::string cache = dir / "hub", repository = cache + "/models--org--name",
+                    snapshot = repository + "/snapshots/abc123";
+  const std::string hash(64, 'a');
+  write_file(cache + "/blobs/aa/" + hash, "shared");
+  write_file(cache + "/blobs/aa/other", "no hash");
+  write_file(cache + "/blobs/bb/" + hash, "on the wrong shelf");
+  write_file(cache + "/models--org--other/blobs/f00d", "another repository's");
+  write_file(cache + "/models--org--other/blobs/aa/" + hash, "another repository's");
+  fs::create_directories(repository + "/blobs");
+  fs::create_directories(snapshot);
+  auto link = [&](const std::string& name, const std::string& target) {
+    fs::create_symlink(target, repository + "/blobs/" + name);
+    fs::create_symlink("../../blobs/" + name, snapshot + "/" + name);
+  };
+  link("shared", "../../blobs/aa/" + hash);
+  link("absolute", cache + "/blobs/aa/" + hash);
+  EXPECT_EQ(open(snapshot, "shared"), "shared");
+  EXPECT_EQ(open(snapshot, "absolute"), "shared");
+  const std::string other = "models--org--other/blobs/";
+  for (const auto& [name, target] : std::map<std::string, std::string>{{"no_hash", "blobs/aa/other"},
+                                                                       {"wrong_shelf", "blobs/bb/" + hash},
+                                                                       {"anothers", other + "f00d"},
+                                                                       {"anothers_hash", other + "aa/" + hash}}) {
+    link(name, "../../" + target);
+    expect_error(ErrorCode::bad_file, {name, "leaves"}, [&] { open(snapshot, name); });
+  }
+  fs::create_symlink(cache + "/blobs/aa/" + hash, dir / "model/shared");  // no repository of a cache
+  expect_error(ErrorCode::bad_file, {"leaves"}, [&] { open(dir / "model", "shared"); });
 }
 
 INSTANTIATE_TEST_SUITE_P(How, Confined, ::testing::Values(Confinement::automatic, Confinement::resolved_path));
