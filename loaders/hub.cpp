@@ -13,6 +13,7 @@
 
 #include <caracal/loaders/file.h>
 #include <caracal/loaders/hub_blob.h>
+#include <caracal/loaders/hub_tree.h>
 #include <caracal/runtime/atomic_file.h>
 #include <caracal/runtime/checked.h>
 
@@ -26,69 +27,6 @@ constexpr size_t kMostText = size_t(64) << 20;  // bytes of an answer that is no
 constexpr int kMostPages = 1000;
 constexpr size_t kMostFiles = 1'000'000;  // of a repository
 
-// What the hub says of a file. As huggingface_hub keeps it in trees/COMMIT.json.
-struct TreeEntry {
-  uint64_t size = 0;
-  std::string git_hash = {}, sha256 = {}, xet_hash = {};
-  const std::string& etag() const { return sha256.empty() ? git_hash : sha256; }
-};
-using Tree = std::map<std::string, TreeEntry>;
-
-uint64_t size_from(const Json& value, const std::string& where) {
-  if (value.as_int() < 0) throw Error(ErrorCode::bad_file, where, "expected a size but got " + value.dump());
-  return uint64_t(value.as_int());
-}
-
-void check_entry(const std::string& path, const TreeEntry& entry, const std::string& where) {
-  check_relative_name(path, where);
-  if (!is_hex(entry.git_hash, 40) || (!entry.sha256.empty() && !is_hex(entry.sha256, 64)) ||
-      (!entry.xet_hash.empty() && !is_hex(entry.xet_hash, 64)))
-    throw Error(ErrorCode::bad_file, where, "expected hashes in hexadecimal for " + Json(path).dump());
-}
-
-// A page of the hub's answer to "tree".
-void add_page(Tree& tree, const Json& page, const std::string& where) {
-  in_file(where, [&] {
-    for (const Json& item : page.as_array()) {
-      if (item.at("type").as_string() != "file") continue;
-      TreeEntry entry{.size = size_from(item.at("size"), where), .git_hash = item.at("oid").as_string()};
-      if (const Json* lfs = item.find("lfs"); lfs != nullptr && !lfs->is_null()) {
-        entry.sha256 = lfs->at("oid").as_string();
-        entry.size = size_from(lfs->at("size"), where);
-      }
-      if (const Json* xet = item.find("xetHash"); xet != nullptr && xet->is_string()) entry.xet_hash = xet->as_string();
-      const std::string& path = item.at("path").as_string();
-      check_entry(path, entry, where);
-      tree[path] = std::move(entry);
-    }
-  });
-}
-
-// The cache's own copy, or nothing when there is none or it makes no sense.
-Tree read_tree(const fs::path& path) {
-  Tree tree;
-  std::error_code ignored;
-  if (!fs::is_regular_file(path, ignored)) return tree;
-  try {
-    const Json json = Json::parse_file(path.string());
-    if (json.at("format_version") != Json(1)) return {};
-    for (const auto& [name, item] : json.at("files").as_object()) {
-      TreeEntry entry{.size = size_from(item.at("size"), name), .git_hash = item.at("blob_id").as_string()};
-      if (const Json* sha256 = item.find("lfs_sha256"); sha256 != nullptr && sha256->is_string()) {
-        entry.sha256 = sha256->as_string();
-        entry.size = size_from(item.at("lfs_size"), name);
-      }
-      if (const Json* xet = item.find("xet_hash"); xet != nullptr && xet->is_string())
-        entry.xet_hash = xet->as_string();
-      check_entry(name, entry, path.string());
-      tree[name] = std::move(entry);
-    }
-    return tree;
-  } catch (const Error&) {
-    return {};
-  }
-}
-
 // Beside the place and renamed to it, so that nobody reads half of it. A cache that others fill may be read-only, and
 // is of use all the same: failing is no error.
 void try_to_write(const fs::path& path, const std::string& text) {
@@ -97,20 +35,6 @@ void try_to_write(const fs::path& path, const std::string& text) {
     write_atomically(path.string(), text);
   } catch (const Error&) {
   }
-}
-
-std::string tree_text(const Tree& tree) {
-  Json files = Json::Object{};
-  for (const auto& [name, entry] : tree) {
-    Json item{{"size", int64_t(entry.size)}, {"blob_id", entry.git_hash}};
-    if (!entry.sha256.empty()) {
-      item.set("lfs_sha256", entry.sha256);
-      item.set("lfs_size", int64_t(entry.size));
-    }
-    if (!entry.xet_hash.empty()) item.set("xet_hash", entry.xet_hash);
-    files.as_object().emplace_back(name, std::move(item));
-  }
-  return Json{{"format_version", 1}, {"files", std::move(files)}}.dump(1);
 }
 
 // The address in `<https://…>; rel="next"`, or empty.
@@ -136,15 +60,14 @@ class Snapshot {
         repository_(hub_repository_folder(request.name, request.options)),
         endpoint_(options.endpoint.empty() ? hub_settings().endpoint : options.endpoint),
         token_(request.options.token.empty() ? hub_settings().token : request.options.token) {
-    check_relative_name(revision_, "revision");
-    if (!request.options.subfolder.empty()) check_relative_name(request.options.subfolder, "subfolder");
-    if (!request.options.variant.empty()) check_relative_name(request.options.variant, "variant");
+    check_options(request.options);
     if (token_.find_first_of("\r\n") != token_.npos)
       throw Error(ErrorCode::invalid_argument, "token", "expected one line but got more");
     while (endpoint_.ends_with('/')) endpoint_.pop_back();
   }
 
   std::string run() {
+    if (is_local(request_.options)) return cached();
     bool stopped = false;  // by the caller, whatever it threw
     try {
       HttpOptions patience = options_.http;  // little of it where the cache may do
@@ -163,16 +86,14 @@ class Snapshot {
       tree_ = read_tree(tree_path());
       if (tree_.empty()) ask_tree(session);
     } catch (const Error& error) {
-      // No network, no service, or not allowed: the cache may do.
-      if (stopped || error.code() != ErrorCode::io || request_.options.force_download || !use_cache()) throw;
+      if (stopped || !cache_may_do(error) || !use_cache()) throw;
       return snapshot().string();
     }
-    std::vector<std::string> missing = missing_of(wanted());
-    download(missing);
-    if (weights_wanted()) {
-      missing = missing_of(shards());
-      download(missing);
-    }
+    const WantedFiles wanted = wanted_files(tree_, request_);
+    for (const std::string& name : wanted.absent) remember_absence(name);
+    if (!request_.only_more && has_weights(request_.part) && !wanted.weights) refuse_other_weights();
+    download(needed(wanted.names));
+    download(needed(wanted_shards(tree_, request_, snapshot())));
     remember_revision();
     return snapshot().string();
   }
@@ -180,10 +101,6 @@ class Snapshot {
  private:
   fs::path snapshot() const { return repository_ / "snapshots" / commit_; }
   fs::path tree_path() const { return repository_ / "trees" / (commit_ + ".json"); }
-  bool weights_wanted() const { return !request_.only_more && has_weights(request_.part); }
-  std::string in_subfolder(const std::string& name) const {
-    return request_.options.subfolder.empty() ? name : request_.options.subfolder + "/" + name;
-  }
   std::string api(const std::string& rest) const { return endpoint_ + "/api/models/" + request_.name + rest; }
 
   std::string ask_commit(HttpSession& session) {
@@ -216,59 +133,36 @@ class Snapshot {
     try_to_write(tree_path(), tree_text(tree_));
   }
 
+  // No network, no service, or not allowed: but a revision that the hub does not know any more is gone.
+  bool cache_may_do(const Error& error) const {
+    const auto* absent = dynamic_cast<const AbsentError*>(&error);
+    return !request_.options.force_download && (absent != nullptr ? !absent->revision : error.code() == ErrorCode::io);
+  }
+
   // True when the cache knows the revision and nothing that is asked for is missing from it, as far as it can tell.
   bool use_cache() {
     commit_ = cached_commit(request_.name, request_.options);
     std::error_code ignored;
-    if (commit_.empty() || !fs::is_directory(snapshot(), ignored)) return false;
-    tree_ = read_tree(tree_path());
-    if (tree_.empty()) return true;
-    return missing_of(wanted()).empty() && (!weights_wanted() || missing_of(shards()).empty());
+    return !commit_.empty() && fs::is_directory(snapshot(), ignored) && missing_in_cache(request_, commit_).empty();
   }
 
-  std::string weights_name(bool index) const {
-    const std::string dot = request_.options.variant.empty() ? "" : "." + request_.options.variant;
-    return in_subfolder(index ? "model.safetensors.index" + dot + ".json" : "model" + dot + ".safetensors");
+  std::string cached() {
+    if (use_cache()) return snapshot().string();
+    const std::vector<std::string> missing =
+        commit_.empty() ? std::vector<std::string>() : missing_in_cache(request_, commit_);
+    throw Error(
+        ErrorCode::not_found, request_.name,
+        std::string("expected all of it in the cache, as downloads are off, but ") +
+            (missing.empty() ? "there is none of this name and revision" : Json(missing[0]).dump() + " is missing"));
   }
 
-  // What is asked for and in the repository; of sharded weights the index.
-  std::vector<std::string> wanted() {
-    std::vector<std::string> names;
-    for (const std::string& name : request_.more) {
-      if (tree_.contains(in_subfolder(name)))
-        names.push_back(in_subfolder(name));
-      else if (request_.only_more)
-        throw Error(ErrorCode::not_found, request_.name,
-                    "expected a file " + Json(in_subfolder(name)).dump() + " in " + commit_ + " but there is none");
-    }
-    if (request_.only_more) return names;
-    for (std::string_view file : files_of(request_.part)) {
-      if (file.starts_with("*/")) {
-        const std::string prefix = in_subfolder("");
-        for (const auto& [name, entry] : tree_) {
-          if (!name.starts_with(prefix)) continue;
-          const size_t slash = name.find('/', prefix.size());
-          if (slash != name.npos && name.substr(slash + 1) == file.substr(2)) names.push_back(name);
-        }
-      } else if (const std::string name = in_subfolder(std::string(file)); tree_.contains(name)) {
-        names.push_back(name);
-      } else {
-        remember_absence(name);
-      }
-    }
-    if (!weights_wanted()) return names;
-    for (bool index : {false, true}) {
-      if (!tree_.contains(weights_name(index))) continue;
-      names.push_back(weights_name(index));
-      return names;
-    }
-    refuse_other_weights();
-    return names;  // the loader says what is missing
+  std::vector<std::string> needed(const std::vector<std::string>& names) const {
+    return request_.options.force_download ? names : missing_files(snapshot(), names);
   }
 
   // The weights of a repository that has them in formats we do not read only.
   void refuse_other_weights() const {
-    const std::string prefix = in_subfolder("");
+    const std::string prefix = request_.options.subfolder.empty() ? "" : request_.options.subfolder + "/";
     bool safetensors = false;
     for (const auto& [name, entry] : tree_) safetensors |= name.starts_with(prefix) && name.ends_with(".safetensors");
     for (const auto& [name, entry] : tree_) {
@@ -276,37 +170,6 @@ class Snapshot {
       const std::string_view format = here && !safetensors ? foreign_format_of_name(name) : std::string_view();
       if (!format.empty()) throw_foreign_format(format, request_.name + "/" + name);
     }
-  }
-
-  // The files that the index names; none when the weights are one file.
-  std::vector<std::string> shards() const {
-    if (tree_.contains(weights_name(false)) || !tree_.contains(weights_name(true))) return {};
-    const std::string path = (snapshot() / weights_name(true)).string();
-    std::error_code ignored;
-    if (!fs::exists(path, ignored)) return {weights_name(true)};
-    const Json index = Json::parse_file(path);
-    return in_file(path, [&] {
-      std::vector<std::string> names;
-      for (const auto& [tensor, file] : index.at("weight_map").as_object()) {
-        const std::string name = in_subfolder(file.as_string());
-        check_relative_name(file.as_string(), path);
-        if (!tree_.contains(name))
-          throw Error(ErrorCode::bad_file, path, "expected files of the repository but got " + Json(name).dump());
-        names.push_back(name);
-      }
-      std::sort(names.begin(), names.end());
-      names.erase(std::unique(names.begin(), names.end()), names.end());
-      return names;
-    });
-  }
-
-  std::vector<std::string> missing_of(const std::vector<std::string>& names) const {
-    std::vector<std::string> missing;
-    for (const std::string& name : names) {
-      std::error_code ignored;
-      if (request_.options.force_download || !fs::is_regular_file(snapshot() / name, ignored)) missing.push_back(name);
-    }
-    return missing;
   }
 
   // huggingface_hub's mark of a file that is known not to exist. Only of use offline: failing to leave it is no error.

@@ -1,11 +1,17 @@
 #include <caracal/loaders/hub_cache.h>
 
+#include <pwd.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
 
 #include <caracal/loaders/file.h>
+#include <caracal/loaders/hub_tree.h>
 #include <caracal/runtime/error.h>
 
 namespace caracal {
@@ -24,11 +30,40 @@ bool is_true(std::string value) {
   return value == "1" || value == "ON" || value == "YES" || value == "TRUE";
 }
 
+// The user's own directory: $HOME, or what the system says of the user.
+std::string home_directory() {
+  if (const std::string home = variable("HOME"); !home.empty()) return home;
+  passwd entry{}, *found = nullptr;
+  std::array<char, 4096> text;
+  return ::getpwuid_r(::getuid(), &entry, text.data(), text.size(), &found) == 0 && found != nullptr ? found->pw_dir
+                                                                                                     : "";
+}
+
 fs::path expand_user(const std::string& path) {
-  const std::string home = variable("HOME");
   if (path != "~" && !path.starts_with("~/")) return path;
+  const std::string home = home_directory();
   return home.empty() ? fs::path(path) : fs::path(home) / path.substr(std::min<size_t>(2, path.size()));
 }
+
+// Python's os.path.expandvars: $NAME and ${NAME}, those that are set.
+std::string expand_variables(const std::string& path) {
+  std::string result;
+  for (size_t at = 0; at < path.size();) {
+    const bool braces = path.compare(at, 2, "${") == 0;
+    const size_t begin = at + (braces ? 2 : 1);
+    size_t end = begin;
+    while (end < path.size() && (std::isalnum(static_cast<unsigned char>(path[end])) || path[end] == '_')) end++;
+    const char* value = path[at] == '$' && end > begin && (!braces || path[end] == '}')
+                            ? std::getenv(path.substr(begin, end - begin).c_str())
+                            : nullptr;
+    result += value != nullptr ? std::string(value) : path.substr(at, 1);
+    at = value != nullptr ? end + (braces ? 1 : 0) : at + 1;
+  }
+  return result;
+}
+
+// A folder as a variable names it.
+fs::path folder_in(const std::string& text) { return expand_variables(expand_user(text).string()); }
 
 // Tokens end up in a header: what is around them, and what does not belong there, goes.
 std::string clean_token(const std::string& text) {
@@ -45,7 +80,7 @@ fs::path cache_of(const HubOptions& options) {
 // Why `name` is no name of the hub, or null.
 const char* problem_of(std::string_view name) noexcept {
   int slashes = 0;
-  if (name.empty() || name.size() > 96) return "1 to 96 characters";
+  if (name.empty()) return "1 to 96 characters";
   for (char c : name) {
     const bool plain =
         (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
@@ -54,6 +89,7 @@ const char* problem_of(std::string_view name) noexcept {
   }
   for (const auto part : {name.substr(0, name.find('/')), name.substr(std::min(name.size(), name.find('/') + 1))}) {
     if (slashes > 0 && part.empty()) return "something before and after the slash";
+    if (part.size() > 96) return "1 to 96 characters";
     if (part.starts_with('.') || part.starts_with('-') || part.ends_with('.') || part.ends_with('-'))
       return "no '.' or '-' at either end";
   }
@@ -93,14 +129,14 @@ HubFetcher current_fetcher() {
 }  // namespace
 
 HubSettings HubSettings::from_environment() {
-  fs::path home = expand_user(variable("HF_HOME"));
+  fs::path home = folder_in(variable("HF_HOME"));
   if (home.empty()) {
     const std::string cache = variable("XDG_CACHE_HOME");
-    home = (cache.empty() ? expand_user("~/.cache") : fs::path(cache)) / "huggingface";
+    home = folder_in(cache.empty() ? "~/.cache" : cache) / "huggingface";
   }
   HubSettings settings;
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})
-    if (settings.cache.empty()) settings.cache = expand_user(variable(name)).string();
+    if (settings.cache.empty()) settings.cache = folder_in(variable(name)).string();
   if (settings.cache.empty()) settings.cache = (home / "hub").string();
 
   settings.endpoint = variable("HF_ENDPOINT");
@@ -109,10 +145,13 @@ HubSettings HubSettings::from_environment() {
 
   constexpr size_t kLongestToken = 4096;
   const std::string file = variable("HF_TOKEN_PATH");
-  settings.token = clean_token(variable("HF_TOKEN"));
+  for (const char* name : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
+    if (settings.token.empty()) settings.token = clean_token(variable(name));
   if (settings.token.empty())
-    settings.token = clean_token(read_start(file.empty() ? home / "token" : expand_user(file), kLongestToken));
-  settings.offline = is_true(variable("HF_HUB_OFFLINE")) || is_true(variable("TRANSFORMERS_OFFLINE"));
+    settings.token = clean_token(read_start(file.empty() ? home / "token" : folder_in(file), kLongestToken));
+  if (is_true(variable("HF_HUB_DISABLE_IMPLICIT_TOKEN"))) settings.token.clear();
+  const std::string offline = variable("HF_HUB_OFFLINE");
+  settings.offline = is_true(offline.empty() ? variable("TRANSFORMERS_OFFLINE") : offline);
   settings.progress_bars = !is_true(variable("HF_HUB_DISABLE_PROGRESS_BARS"));
   return settings;
 }
@@ -169,11 +208,31 @@ bool is_shared_blob(const std::string& path, const std::string& cache) {
   return is_hex(hash, 64) && fs::path(path).parent_path() == fs::path(cache) / "blobs" / hash.substr(0, 2);
 }
 
+void check_options(const HubOptions& options) {
+  for (const auto& [name, value] :
+       {std::pair{"revision", &options.revision}, {"subfolder", &options.subfolder}, {"variant", &options.variant}}) {
+    try {
+      if (!value->empty()) check_relative_name(*value, name);
+    } catch (const Error&) {
+      throw Error(ErrorCode::invalid_argument, name,
+                  "expected a relative name without \".\" or \"..\" parts but got " + Json(*value).dump());
+    }
+  }
+}
+
+bool is_local(const HubOptions& options) {
+  const bool local = options.local_files_only || hub_settings().offline;
+  if (local && options.force_download)
+    throw Error(ErrorCode::invalid_argument, "hub",
+                "expected force_download without local_files_only or HF_HUB_OFFLINE but got both");
+  return local;
+}
+
 std::string cached_commit(const std::string& name, const HubOptions& options) {
+  check_options(options);
   if (is_commit(options.revision)) return options.revision;
   const fs::path repository = hub_repository_folder(name, options);
   const std::string revision = options.revision.empty() ? "main" : options.revision;
-  check_relative_name(revision, "revision");
   const std::string commit = read_start(repository / "refs" / revision, 64);
   if (is_commit(commit)) return commit;
   std::error_code ignored;
@@ -197,23 +256,29 @@ void set_hub_fetcher(HubFetcher fetcher) {
 
 std::string locate_checkpoint(const HubRequest& request) {
   const HubOptions& options = request.options;
-  if (!options.subfolder.empty()) check_relative_name(options.subfolder, "subfolder");
+  check_options(options);
   auto with_subfolder = [&](const std::string& folder) {
     return options.subfolder.empty() ? folder : (fs::path(folder) / options.subfolder).string();
   };
   std::error_code ignored;
   if (fs::exists(request.name, ignored) || !is_hub_name(request.name)) return with_subfolder(request.name);
 
-  const bool local = options.local_files_only || hub_settings().offline;
-  if (local && options.force_download)
-    throw Error(ErrorCode::invalid_argument, request.name,
-                "expected force_download without local_files_only or HF_HUB_OFFLINE but got both");
+  const bool local = is_local(options);
   const HubFetcher fetcher = current_fetcher();
   if (fetcher && !local) return with_subfolder(fetcher(request));
   if (options.force_download)
     throw Error(ErrorCode::invalid_argument, request.name, "expected enable_downloads() before force_download");
   const std::string snapshot = cached_snapshot(request.name, options);
-  if (!snapshot.empty()) return with_subfolder(snapshot);
+  if (!snapshot.empty()) {
+    // A branch is written when a download has come to its end. Without it, the list of files tells.
+    const fs::path main = fs::path(hub_repository_folder(request.name, options)) / "refs/main";
+    if (options.revision.empty() && !fs::exists(main, ignored))
+      for (const std::string& missing : hub::missing_in_cache(request, fs::path(snapshot).filename().string()))
+        throw Error(ErrorCode::not_found, request.name,
+                    "expected the hub's cache to have all that is needed but " + Json(missing).dump() +
+                        " is missing: its download did not come to an end");
+    return with_subfolder(snapshot);
+  }
   throw Error(ErrorCode::not_found, request.name,
               "expected a directory, or a repository " +
                   (options.revision.empty() ? "" : "with revision " + Json(options.revision).dump() + " ") +

@@ -143,6 +143,7 @@ struct HttpSession::State {
     if (name == "etag") headers.etag = value;
     if (name == "x-repo-commit") headers.repo_commit = value;
     if (name == "link") headers.link = value;
+    if (name == "x-error-code") headers.error_code = value;
     if (name == "x-error-message") headers.error_message = value.substr(0, kLongestMessage);
     if (name == "location") location = value;
     if (name == "content-length") headers.content_length = number_at(value);
@@ -300,7 +301,8 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
       throw TransientError(where, what, double(wait));
     }
     if (status == 401 || status == 404)
-      throw Error(ErrorCode::not_found, where, what + "; there is none, or it needs a token");
+      throw AbsentError(where, what + "; there is none, or it needs a token",
+                        state.headers.error_code == "RevisionNotFound");
     if (status == 416) throw RangeError(where, what);
     throw Error(ErrorCode::io, where, what);
   }

@@ -25,6 +25,14 @@ class RangeError : public Error {
   RangeError(std::string_view where, std::string_view what) : Error(ErrorCode::bad_file, where, what) {}
 };
 
+/// 401 or 404: the server does not have it, or does not show it.
+class AbsentError : public Error {
+ public:
+  AbsentError(std::string_view where, std::string_view what, bool revision_alone)
+      : Error(ErrorCode::not_found, where, what), revision(revision_alone) {}
+  bool revision;  ///< the repository is there and shown, but not this branch, tag or commit
+};
+
 /// How often and how patiently.
 struct HttpOptions {
   int attempts = 5;       // for a request, or in a row without a new byte of a file
@@ -40,7 +48,7 @@ struct HttpOptions {
 struct HttpHeaders {
   int status = 0;
   int64_t content_length = -1, range_begin = -1, range_total = -1;
-  std::string etag, repo_commit, link, error_message;
+  std::string etag, repo_commit, link, error_code, error_message;
 };
 
 struct HttpRequest {
@@ -63,7 +71,7 @@ class HttpSession {
 
   /// One attempt. Follows up to ten redirects, over http or https and never from https to http. When the status is 200
   /// or 206, calls `start` with the headers and then `data` with each piece of the body; both may throw. Throws
-  /// TransientError; RangeError for 416; Error not_found for 401 and 404 (the hub's answers for what it does not show),
+  /// TransientError; RangeError for 416; AbsentError for 401 and 404 (the hub's answers for what it does not show),
   /// io for the rest.
   HttpHeaders get(const HttpRequest& request, const std::function<void(const HttpHeaders&)>& start,
                   const std::function<void(std::span<const uint8_t>)>& data);

@@ -525,36 +525,5 @@ TEST_F(HubTest, TheCacheIsListedAndEmptied) {
   EXPECT_THROW(remove_from_cache("org/text", {}, here), Error);
 }
 
-TEST_F(HubTest, TheEnvironment) {
-  auto with = [](std::initializer_list<std::pair<const char*, std::string>> variables) {
-    std::map<std::string, std::string> before;
-    for (const auto& [name, value] : variables) {
-      if (const char* old = std::getenv(name)) before[name] = old;
-      setenv(name, value.c_str(), 1);
-    }
-    const HubSettings settings = HubSettings::from_environment();
-    for (const auto& [name, value] : variables)
-      before.contains(name) ? setenv(name, before[name].c_str(), 1) : unsetenv(name);
-    return settings;
-  };
-  EXPECT_EQ(with({{"HF_HOME", "/h"}}).cache, "/h/hub");
-  EXPECT_EQ(with({{"HF_HOME", "/h"}, {"HF_HUB_CACHE", "/c"}}).cache, "/c");
-  EXPECT_EQ(with({{"HF_HOME", ""}, {"XDG_CACHE_HOME", "/x"}}).cache, "/x/huggingface/hub");
-  EXPECT_EQ(with({{"HF_HOME", ""}, {"HOME", "/u"}}).cache, "/u/.cache/huggingface/hub");
-  EXPECT_EQ(with({{"HF_HOME", "~/h"}, {"HOME", "/u"}}).cache, "/u/h/hub");
-  EXPECT_EQ(with({}).endpoint, "https://huggingface.co");
-  EXPECT_EQ(with({{"HF_ENDPOINT", "http://mirror/"}}).endpoint, "http://mirror");
-  EXPECT_EQ(with({{"HF_TOKEN", " t\n"}}).token, "t");
-  spill(root / "home/token", "filed\n");
-  EXPECT_EQ(with({}).token, "filed");
-  spill(root / "elsewhere", "other");
-  EXPECT_EQ(with({{"HF_TOKEN_PATH", (root / "elsewhere").string()}}).token, "other");
-  fs::remove(root / "home/token");
-  EXPECT_TRUE(with({{"HF_HUB_OFFLINE", "Yes"}}).offline);
-  EXPECT_FALSE(with({{"HF_HUB_OFFLINE", "0"}}).offline);
-  EXPECT_FALSE(with({{"HF_HUB_DISABLE_PROGRESS_BARS", "1"}}).progress_bars);
-  EXPECT_TRUE(with({}).progress_bars);
-}
-
 }  // namespace
 }  // namespace caracal

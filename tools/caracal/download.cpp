@@ -14,18 +14,7 @@ void download(Options& o) {
   HubRequest& request = o.request;
   check_hub_name(request.name);
   request.only_more = !request.more.empty();
-  const bool local = request.options.local_files_only || hub_settings().offline;
-  if (!local) {
-    print_line(download_snapshot(request, download_options()));
-    return;
-  }
-  if (request.options.force_download)
-    throw Error(ErrorCode::invalid_argument, "--force", "expected a network but got --local or HF_HUB_OFFLINE");
-  const std::string snapshot = cached_snapshot(request.name, request.options);
-  if (snapshot.empty())
-    throw Error(ErrorCode::not_found, request.name,
-                "expected a repository in the cache but there is none of this name");
-  print_line(snapshot);
+  print_line(download_snapshot(request, download_options()));
 }
 
 }  // namespace
