@@ -24,27 +24,48 @@ namespace {
 constexpr size_t kBuffer = size_t(1) << 20;
 constexpr std::string_view kPartial = ".caracal-", kIncomplete = ".incomplete";
 
-// An open file, closed at the end; unlinked too, while it has a name here.
+// Gives up a lock and closes its file. The lock belongs to the open file, which a process that was forked meanwhile has
+// too: closing alone would leave it locked for as long as that one lives. What is not its own, that one does not
+// unlock.
+void unlock_and_close(int fd, pid_t owner) {
+  if (::getpid() == owner) ::flock(fd, LOCK_UN);
+  ::close(fd);
+}
+
+// An open file with a lock on it, closed at the end; unlinked too, unless it is to be kept.
 struct Partial {
   fs::path path;
   int fd = -1;
   bool keep = true;
+  pid_t owner = ::getpid();
   Partial() = default;
-  Partial(Partial&& other) noexcept
-      : path(std::move(other.path)), fd(std::exchange(other.fd, -1)), keep(std::exchange(other.keep, true)) {}
+  Partial(Partial&& other) noexcept { swap(other); }
+  Partial& operator=(Partial&& other) noexcept {
+    Partial(std::move(other)).swap(*this);
+    return *this;
+  }
   ~Partial() {
-    if (fd >= 0) ::close(fd);
-    if (!keep) ::unlink(path.c_str());
+    if (fd < 0) return;
+    if (!keep && ::getpid() == owner) ::unlink(path.c_str());
+    unlock_and_close(fd, owner);
+  }
+  void swap(Partial& other) noexcept {
+    path.swap(other.path);
+    std::swap(fd, other.fd);
+    std::swap(keep, other.keep);
+    std::swap(owner, other.owner);
   }
 };
 
-void write_all(int fd, std::span<const uint8_t> bytes, const fs::path& path) {
+// False with errno.
+bool write_all(int fd, std::span<const uint8_t> bytes) {
   while (!bytes.empty()) {
     const ssize_t put = ::write(fd, bytes.data(), bytes.size());
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) throw_errno(path, "write the file");
+    if (put < 0) return false;
     bytes = bytes.subspan(size_t(put));
   }
+  return true;
 }
 
 // Calls `take` with the file's bytes, piece by piece, up to its end.
@@ -91,7 +112,9 @@ uint64_t size_of(int fd) {
 // One download: the file, its hash so far, and how much of it there is.
 class Download {
  public:
-  Download(const Blob& blob, const BlobProgress& progress) : blob_(blob), progress_(progress) {
+  // `lost` is what an earlier one fetched, and somebody took the name of: it is taken over alone, as whole files that
+  // took each other's names would never come to an end.
+  Download(const Blob& blob, const BlobProgress& progress, Partial lost) : blob_(blob), progress_(progress) {
     const fs::path blobs = blob.repository / "blobs";
     for (int attempt = 0; file_.fd < 0; attempt++) {
       file_.path = blobs / (blob.etag + std::string(kPartial) + random_suffix() + std::string(kIncomplete));
@@ -101,9 +124,14 @@ class Download {
     ::flock(file_.fd, LOCK_EX | LOCK_NB);  // nobody else has it: says that we live
     try {
       restart();
-      take_over(blobs);
+      std::vector<Partial> found;
+      if (lost.fd >= 0)
+        found.push_back(std::move(lost));
+      else
+        found = leftovers(blobs, blob.etag, file_.path);
+      take_over(std::move(found));
     } catch (...) {
-      file_.keep = false;
+      file_.keep = found_ > 0;
       throw;
     }
   }
@@ -153,13 +181,15 @@ class Download {
     fail("rename");
   }
 
-  bool resumed() const { return resumed_; }
-  void forget() { file_.keep = false; }
+  bool resumed() const { return found_ > 0; }
+  Partial release() { return std::move(file_); }
 
  private:
+  // What was found stays for the next call. What has come since does not help against a full disk, and goes.
   [[noreturn]] void fail(const char* step) {
     const int error = errno;
-    if (error == ENOSPC || error == EDQUOT || error == EFBIG) file_.keep = false;
+    if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+      file_.keep = found_ > 0 && ::ftruncate(file_.fd, off_t(found_)) == 0;
     errno = error;
     throw_errno(file_.path, std::string(step) + " the file");
   }
@@ -167,7 +197,7 @@ class Download {
   void restart() {
     if (::ftruncate(file_.fd, 0) != 0 || ::lseek(file_.fd, 0, SEEK_SET) != 0) fail("empty");
     hash_ = std::make_unique<BlobHash>(blob_.etag, blob_.size);
-    done_ = 0;
+    done_ = found_ = 0;
     etag_.clear();
   }
 
@@ -176,37 +206,46 @@ class Download {
       file_.keep = false;
       throw Error(ErrorCode::bad_file, blob_.name, "expected " + std::to_string(blob_.size) + " bytes but got more");
     }
-    try {
-      write_all(file_.fd, bytes, file_.path);
-    } catch (const Error&) {
-      file_.keep = false;  // a full disk is not helped by what does not fit
-      throw;
-    }
+    while (!write_all(file_.fd, bytes))
+      if ((errno != ENOSPC && errno != EDQUOT) || !make_room()) fail("write");
     hash_->update(bytes);
     done_ += bytes.size();
   }
 
   // Copies the longest leftover, so that no two processes ever hold one file, and removes all of them.
-  void take_over(const fs::path& blobs) {
-    Partial* longest = nullptr;
-    std::vector<Partial> found = leftovers(blobs, blob_.etag, file_.path);
-    for (Partial& each : found)
-      if (size_of(each.fd) > (longest == nullptr ? 0 : size_of(longest->fd))) longest = &each;
-    auto remove = [&] {
-      for (Partial& each : found) each.keep = false;
-    };
-    try {
-      if (longest != nullptr && size_of(longest->fd) <= blob_.size)
-        read_all(longest->fd, longest->path, [&](std::span<const uint8_t> bytes) {
-          append(bytes);
-          progress_(done_);
-        });
-    } catch (...) {
-      if (!file_.keep) remove();  // the disk is full; a caller who stopped may come back for them
-      throw;
+  void take_over(std::vector<Partial> found) {
+    for (Partial& each : found) {
+      if (size_of(each.fd) > (source_.fd < 0 ? 0 : size_of(source_.fd)) && size_of(each.fd) <= blob_.size)
+        source_.swap(each);
+      each.keep = false;
     }
-    remove();
-    resumed_ = done_ > 0;
+    found.clear();
+    if (source_.fd < 0) return;
+    // A caller who stops, and a full disk, leave it for the next call.
+    read_all(source_.fd, source_.path, [&](std::span<const uint8_t> bytes) {
+      append(bytes);
+      progress_(done_);
+    });
+    found_ = done_;
+    source_.keep = false;
+    source_ = {};
+  }
+
+  // On a full disk: takes what has been copied out of the leftover. That then has a hole, so first its name goes, by
+  // which another download would take it over or, where its lock has lied, its own would publish it.
+  bool make_room() {
+    const int full = errno;
+    constexpr int kHole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    struct stat status {};
+    const bool nameless = source_.fd >= 0 && done_ > found_ &&  // else nothing has come since the last time
+                          ::fallocate(file_.fd, kHole, off_t(blob_.size), 1) == 0 &&  // holes can be made here
+                          (::unlink(source_.path.c_str()) == 0 || errno == ENOENT) &&
+                          ::fstat(source_.fd, &status) == 0 && status.st_nlink == 0;
+    if (nameless) found_ = done_;
+    const bool room = nameless && ::fallocate(source_.fd, kHole, 0, off_t(done_)) == 0 &&
+                      ::lseek(file_.fd, off_t(done_), SEEK_SET) == off_t(done_);
+    errno = full;
+    return room;
   }
 
   void fetch_rest(HttpSession& http) {
@@ -243,10 +282,12 @@ class Download {
   const Blob& blob_;
   const BlobProgress& progress_;
   Partial file_;
+  Partial source_;  // the leftover that is being copied
   std::unique_ptr<BlobHash> hash_;
   uint64_t done_ = 0;
-  std::string etag_;  // that the last response had
-  bool resumed_ = false, fetched_ = false;
+  uint64_t found_ = 0;  // of it not from the server
+  std::string etag_;    // that the last response had
+  bool fetched_ = false;
 };
 
 }  // namespace
@@ -290,10 +331,18 @@ std::string hash_of_file(int descriptor, std::string_view etag, uint64_t size, c
   return hash.finish();
 }
 
-FileLock::FileLock(const std::string& path, const Waiting& waiting) {
+FileLock::FileLock(const std::string& path, const Waiting& waiting) : owner_(::getpid()) {
   constexpr double kPoll = 0.02;
+  constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  constexpr mode_t kMode = 0664;  // whatever the umask, as huggingface_hub has it: a group may share the cache
   while (true) {
-    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0664);
+    fd_ = ::open(path.c_str(), kFlags | O_CREAT | O_EXCL, kMode);
+    if (fd_ >= 0) {
+      (void)::fchmod(fd_, kMode);  // some file systems have no modes
+    } else if (errno == EEXIST) {
+      fd_ = ::open(path.c_str(), kFlags);
+      if (fd_ < 0 && errno == ENOENT) continue;  // removed meanwhile
+    }
     if (fd_ < 0) throw_errno(path, "open the lock file");
     int status = 0;
     try {
@@ -308,13 +357,11 @@ FileLock::FileLock(const std::string& path, const Waiting& waiting) {
     const bool same = ::fstat(fd_, &ours) == 0 && ::stat(path.c_str(), &named) == 0 && ours.st_ino == named.st_ino &&
                       ours.st_dev == named.st_dev;
     if (status != 0 || same) return;  // else it was removed while we waited: lock its successor
-    ::close(fd_);
+    unlock_and_close(fd_, owner_);
   }
 }
 
-FileLock::~FileLock() {
-  if (fd_ >= 0) ::close(fd_);
-}
+FileLock::~FileLock() { unlock_and_close(fd_, owner_); }
 
 void fetch_blob(HttpSession& http, const Blob& blob, bool force, const BlobProgress& progress) {
   const fs::path blobs = blob.repository / "blobs", path = blobs / blob.etag;
@@ -329,8 +376,9 @@ void fetch_blob(HttpSession& http, const Blob& blob, bool force, const BlobProgr
   const FileLock lock(blob.lock.string(), http.waiting());
   if (!force && there()) return progress(blob.size);  // another process fetched it while we waited
   constexpr int kAttempts = 10;
+  Partial lost;
   for (int attempt = 1; attempt <= kAttempts; attempt++) {
-    Download download(blob, progress);
+    Download download(blob, progress, std::move(lost));
     download.run(http);
     try {
       download.check();
@@ -339,8 +387,8 @@ void fetch_blob(HttpSession& http, const Blob& blob, bool force, const BlobProgr
       continue;  // the leftover was damaged, not the server: once more, from the first byte
     }
     if (download.publish(path)) return;
-    download.forget();
     if (!force && there()) return;
+    lost = download.release();  // it has no name any more, so no link can give it one: its bytes are copied
   }
   throw Error(ErrorCode::io, path.string(), "expected to keep a partial file but others kept changing it");
 }

@@ -1,5 +1,7 @@
 // One file of the hub's cache, blobs/ETAG: fetched once by however many processes, resumed where a dead one left off,
-// and under its name only when its hash is right.
+// and under its name only when its hash is right. Names, lock and rename are those of huggingface_hub's
+// file_download.py
+// (_hf_hub_download_to_cache_dir, _download_to_tmp_and_move); the resuming is ours.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +24,7 @@ class BlobHash {
   ~BlobHash();
   BlobHash(const BlobHash&) = delete;
   BlobHash& operator=(const BlobHash&) = delete;
+  /// Adds the next bytes.
   void update(std::span<const uint8_t> bytes);
   /// Ends the hash; in hexadecimal.
   std::string finish();
@@ -32,17 +35,19 @@ class BlobHash {
 /// The hash of an open file, named as `etag` is. Throws io.
 std::string hash_of_file(int descriptor, std::string_view etag, uint64_t size, const std::string& path);
 
-/// An exclusive lock that dies with the process: flock on a file that stays, as huggingface_hub's filelock does it. On
-/// a file system without locks it does nothing: what depends on it is only who fetches.
+/// An exclusive lock: flock on a file that stays and that a group may write, as huggingface_hub's WeakFileLock
+/// (utils/_fixes.py, by filelock) has it. It dies with the process and, if that is killed, with what was forked from it
+/// meanwhile. On a file system without locks it does nothing: what depends on it is only who fetches.
 class FileLock {
  public:
+  /// Waits for the lock. Throws not_found or io when the file cannot be opened, and what `waiting` throws.
   explicit FileLock(const std::string& path, const Waiting& waiting = {});
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
 
  private:
-  int fd_ = -1;
+  int fd_ = -1, owner_;  // the process that took it
 };
 
 /// What to fetch and where to.
@@ -61,7 +66,7 @@ using BlobProgress = std::function<void(uint64_t done)>;
 /// Makes repository/blobs/ETAG, unless it is there and not `force`d. Downloads go to a file of this process's own,
 /// blobs/ETAG.caracal-XXXXXXXX.incomplete, which starts with what a dead download of the same blob left behind. Throws
 /// bad_file when the bytes are not those that the name promises, and what HttpSession throws; what has arrived stays
-/// for the next call, unless it is wrong or the disk is full.
+/// for the next call, unless it is wrong. On a full disk only what was left behind before stays.
 void fetch_blob(HttpSession& http, const Blob& blob, bool force, const BlobProgress& progress);
 
 /// Throws Error not_found or io: `[path] expected to STEP but got: …` from errno.

@@ -40,7 +40,7 @@ TEST(HubFaults, EveryCallOfADownload) {
   download_snapshot(request, options);
   const auto open = descriptors();
   // From nothing, and from what a download that died left behind.
-  for (const auto& [resumed, error] : {std::pair{false, ENOSPC}, {true, EIO}}) {
+  for (const auto& [resumed, error] : {std::pair{false, ENOSPC}, {true, ENOSPC}, {true, EIO}}) {
     int faults = 0, errors = 0;
     for (bool hit = true; hit; faults++) {
       SCOPED_TRACE(std::to_string(faults) + ", errno " + std::to_string(error));
