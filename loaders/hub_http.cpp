@@ -1,6 +1,7 @@
 #include <caracal/loaders/hub_http.h>
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -76,7 +77,7 @@ Url parse_url(const std::string& base, const std::string& reference, const std::
   if (url == nullptr) throw std::bad_alloc();
   if ((!base.empty() && curl_url_set(url.get(), CURLUPART_URL, base.c_str(), 0) != CURLUE_OK) ||
       curl_url_set(url.get(), CURLUPART_URL, reference.c_str(), CURLU_NON_SUPPORT_SCHEME) != CURLUE_OK)
-    throw Error(ErrorCode::io, where, "expected a URL but got '" + reference.substr(0, kLongestMessage) + "'");
+    throw Error(ErrorCode::io, where, "expected a URL but got '" + url_shown(reference) + "'");
   auto part = [&](CURLUPart which, unsigned flags) {
     char* text = nullptr;
     std::string result;
@@ -92,8 +93,13 @@ Url parse_url(const std::string& base, const std::string& reference, const std::
   return result;
 }
 
-// A URL as it may be shown: what follows '?' may be a signature.
-std::string shown(const std::string& url) { return url.substr(0, std::min(url.find('?'), kLongestMessage)); }
+// A look-up of a name that is given up goes on in a thread of libcurl's, which touches nothing of ours, and ends when
+// the resolver answers. Its code must stay until then, though a host may unload us.
+void keep_libcurl_loaded() {
+  Dl_info info{};
+  if (::dladdr(reinterpret_cast<const void*>(&curl_easy_init), &info) != 0)
+    (void)::dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
 
 }  // namespace
 
@@ -104,6 +110,7 @@ struct HttpSession::State {
   CURLM* multi = nullptr;  // holds the connection; lets us look up every kTick while nothing comes
 
   // Of the attempt that is running.
+  std::string url;
   HttpHeaders headers;
   std::string location;
   size_t header_bytes = 0;
@@ -160,7 +167,9 @@ struct HttpSession::State {
     State& state = *static_cast<State*>(self);
     try {
       state.header_bytes += size * count;
-      if (state.header_bytes > kLongestHeaders) return 0;
+      if (state.header_bytes > kLongestHeaders)
+        throw Error(ErrorCode::io, url_shown(state.url),
+                    "expected at most " + std::to_string(kLongestHeaders) + " bytes of headers but got more");
       state.header({text, size * count});
       return size * count;
     } catch (...) {
@@ -191,6 +200,9 @@ HttpSession::HttpSession(const HttpOptions& options, Waiting waiting) : state_(s
   if (initialised == CURLE_OK) state_->curl = curl_easy_init(), state_->multi = curl_multi_init();
   if (state_->curl == nullptr || state_->multi == nullptr)
     throw Error(ErrorCode::io, "hub", "expected libcurl to start but it did not");
+#if LIBCURL_VERSION_NUM >= 0x081400
+  curl_multi_setopt(state_->multi, CURLMOPT_QUICK_EXIT, 1L);  // whose the threads are from this version on
+#endif
 }
 
 HttpSession::~HttpSession() = default;
@@ -204,8 +216,12 @@ HttpSession::State::~State() {
 // curl_easy_perform, but that waiting() is called.
 CURLcode HttpSession::State::perform() {
   if (curl_multi_add_handle(multi, curl) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
-  const std::unique_ptr<State, void (*)(State*)> remove(this,
-                                                        [](State* s) { curl_multi_remove_handle(s->multi, s->curl); });
+  const std::unique_ptr<State, void (*)(State*)> remove(this, [](State* s) {
+    curl_off_t resolved = 0;  // after so many microseconds
+    curl_easy_getinfo(s->curl, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+    if (resolved == 0 && s->header_bytes == 0) keep_libcurl_loaded();
+    curl_multi_remove_handle(s->multi, s->curl);
+  });
   auto looked_up = std::chrono::steady_clock::now();
   for (int running = 1;;) {
     if (curl_multi_perform(multi, &running) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
@@ -228,10 +244,11 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
   const NoSigpipe guard;
   State& state = *state_;
   CURL* curl = state.curl;
-  Url url = parse_url({}, request.url, shown(request.url));
+  Url url = parse_url({}, request.url, url_shown(request.url));
   const std::string origin = url.origin;
   state.headers = {};
   for (int redirects = 0;; redirects++) {
+    state.url = url.text;
     state.location.clear();
     state.header_bytes = state.unwanted_bytes = 0;
     state.started = false;
@@ -256,6 +273,9 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "caracal");
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, long(256 << 10));
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);  // a look-up of a name that is given up is not waited for
+#endif
     if (!state.options.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, state.options.ca_file.c_str());
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, long(CURL_HTTP_VERSION_1_1));
@@ -269,7 +289,7 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
     const CURLcode code = state.perform();
     if (state.thrown) std::rethrow_exception(state.thrown);
 
-    const std::string where = shown(url.text);
+    const std::string where = url_shown(url.text);
     if (code != CURLE_OK && state.unwanted_bytes <= kLongestUnwanted) {
       const std::string what = std::string("expected a response but got: ") + curl_easy_strerror(code);
       const bool hopeless = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
@@ -285,7 +305,7 @@ HttpHeaders HttpSession::get(const HttpRequest& request, const std::function<voi
     }
     if (status / 100 == 3 && !state.location.empty()) {
       if (redirects == kMostRedirects)
-        throw Error(ErrorCode::io, shown(request.url),
+        throw Error(ErrorCode::io, url_shown(request.url),
                     "expected at most " + std::to_string(kMostRedirects) + " redirects but got more");
       const Url next = parse_url(url.text, state.location, where);
       if (url.scheme == "https" && next.scheme != "https")
@@ -316,7 +336,7 @@ std::string HttpSession::get_text(const HttpRequest& request, size_t most, HttpH
           request, [&](const HttpHeaders&) { text.clear(); },
           [&](std::span<const uint8_t> bytes) {
             if (bytes.size() > most - text.size())
-              throw Error(ErrorCode::io, shown(request.url),
+              throw Error(ErrorCode::io, url_shown(request.url),
                           "expected at most " + std::to_string(most) + " bytes but got more");
             text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
           });
@@ -345,6 +365,15 @@ void wait_seconds(double seconds, const Waiting& waiting) {
     std::this_thread::sleep_for(std::chrono::duration<double>(std::min(seconds, kTick)));
     if (waiting) waiting();
   }
+}
+
+std::string url_shown(std::string_view url) {
+  url = url.substr(0, url.find('?'));
+  const size_t scheme = url.find("://"), begin = scheme == url.npos ? 0 : scheme + 3;
+  const size_t at = url.substr(0, url.find('/', begin)).rfind('@');
+  std::string text(url);
+  if (at != url.npos && at >= begin) text.erase(begin, at + 1 - begin);
+  return text.substr(0, kLongestMessage);
 }
 
 std::string url_quote(std::string_view text, bool keep_slashes) {

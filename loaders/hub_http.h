@@ -1,4 +1,5 @@
-// caracal::hub's HTTP: GET over libcurl, with the redirects, retries and secrecy that the hub needs.
+// caracal::hub's HTTP: GET over libcurl, with the redirects, retries and secrecy that the hub needs: what its statuses
+// and headers mean is in huggingface_hub's utils/_http.py (http_backoff, hf_raise_for_status) and file_download.py.
 #pragma once
 
 #include <cstdint>
@@ -64,6 +65,7 @@ using Waiting = std::function<void()>;
 /// One connection at a time, kept alive between requests. For one thread at a time.
 class HttpSession {
  public:
+  /// Connects to nothing yet. Throws io when libcurl does not start.
   explicit HttpSession(const HttpOptions& options, Waiting waiting = {});
   ~HttpSession();
   HttpSession(const HttpSession&) = delete;
@@ -75,11 +77,13 @@ class HttpSession {
   /// io for the rest.
   HttpHeaders get(const HttpRequest& request, const std::function<void(const HttpHeaders&)>& start,
                   const std::function<void(std::span<const uint8_t>)>& data);
-  /// The body of at most `most` bytes, with retries.
+  /// The body of at most `most` bytes, with retries as the options say; the headers that came with it, if asked for.
+  /// Throws what get() throws, and io for a longer body.
   std::string get_text(const HttpRequest& request, size_t most, HttpHeaders* headers = nullptr);
 
   /// Waits before attempt number `failures` + 1, as `error` and the options say. Throws `error` when it was the last.
   void wait_or_throw(const TransientError& error, int failures) const;
+  /// As given to the constructor; may be empty.
   const Waiting& waiting() const noexcept;
 
  private:
@@ -87,10 +91,13 @@ class HttpSession {
   std::unique_ptr<State> state_;
 };
 
-/// Sleeps, and calls `waiting`, if any, meanwhile.
+/// Sleeps, and calls `waiting`, if any, every 100 ms meanwhile. Throws what that throws.
 void wait_seconds(double seconds, const Waiting& waiting);
 
 /// `text` for a part of a path or query: all but letters, digits and "-_.~" (and '/' if `keep_slashes`) as %XX.
 std::string url_quote(std::string_view text, bool keep_slashes);
+
+/// A URL as an error may show it: without "user:password@", without what follows '?' (it may be a signature), and cut.
+std::string url_shown(std::string_view url);
 
 }  // namespace caracal::hub

@@ -17,7 +17,7 @@ FAULT = {"match": REGEX on "hub GET /path" or "store GET /path", "do": WHAT, "ti
   foreign          redirect to the third server, which only records    bad_range  answer another range than was asked
   plain            redirect to the same address over http
   etag value=V     another ETag on the body                            commit value=V   another X-Repo-Commit
-  endless code=C   that status, and a body without an end
+  endless code=C   that status, and a body without an end              headers count=N   N headers of 1 kB
   page size=N      the list of files in pages of N                     evil       names that leave the folder, in the list
 GET /_log gives the requests so far: [{"server", "method", "path", "headers", "status", "sent"}]; sent counts the bytes
 of the body that went into the socket.
@@ -164,6 +164,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             while True:
                 self.wfile.write(b"no" * 4096)
+        if what == "headers":
+            return self.answer(200, [(f"X-Long-{i}", "x" * 1024) for i in range(fault["count"])], b"no")
         if what == "slow":
             time.sleep(fault["seconds"])
         if what == "loop":
