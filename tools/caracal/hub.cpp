@@ -40,6 +40,9 @@ DownloadOptions download_options() {
   return options;
 }
 
-void enable_hub() { enable_downloads(download_options()); }
+// A bar for each download: where that fails, the bar is gone before the error is shown.
+void enable_hub() {
+  set_hub_fetcher([](const HubRequest& request) { return download_snapshot(request, download_options()); });
+}
 
 }  // namespace caracal::cli
