@@ -150,7 +150,7 @@ class Download {
           throw TransientError(blob_.name,
                                "expected " + std::to_string(blob_.size) + " bytes but got " + std::to_string(done_));
       } catch (const TransientError& error) {
-        failures = done_ > furthest ? 1 : failures + 1;
+        failures = done_ > furthest ? 0 : failures + 1;  // in a row without a new byte
         http.wait_or_throw(error, failures);
       } catch (const RangeError&) {
         if (before == 0) throw;

@@ -70,7 +70,7 @@ class Fork {
  public:
   Fork() : pid_(::fork()) {
     if (pid_ == 0) {
-      ::sleep(60);
+      ::sleep(20);
       ::_exit(0);
     }
   }
@@ -175,6 +175,20 @@ TEST_F(HubBlobs, AGroupMayShareALock) {
   fs::create_symlink("nowhere", cache() / "link");
   EXPECT_THROW(hub::FileLock(cache() / "link"), Error);
   EXPECT_THROW(hub::FileLock(cache() / "nowhere/lock"), Error);
+}
+
+TEST_F(HubBlobs, WhatHasArrivedStaysForTheNext) {
+  server->faults({Json{{"match", "store GET"}, {"do", "drop"}, {"bytes", 1'000'000}, {"times", 1}},
+                  Json{{"match", "store GET"}, {"do", "status"}, {"code", 500}}});
+  EXPECT_THROW(download(), Error);
+  EXPECT_EQ(server->requests("store").size(), 6u);  // five without a new byte
+  ASSERT_EQ(unfinished(cache()).size(), 1u);
+  EXPECT_EQ(slurp(unfinished(cache())[0]), noise(kLarge, 1).substr(0, 1'000'000));
+  server->reset();
+  EXPECT_EQ(slurp(download() / "model.safetensors"), noise(kLarge, 1));
+  ASSERT_EQ(server->requests("store").size(), 1u);
+  EXPECT_EQ(server->requests("store")[0].range, "bytes=1000000-");
+  EXPECT_EQ(server->requests("store")[0].if_range, "");  // whoever knew the ETag is dead; the hash tells
 }
 
 TEST_F(HubBlobs, TheLongestLeftoverIsUsedAndNoneStays) {

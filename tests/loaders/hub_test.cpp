@@ -386,10 +386,19 @@ TEST_F(HubTest, LongListsComeInPages) {
 }
 
 TEST_F(HubTest, NamesMayNotLeaveTheFolder) {
+  auto files = [] {
+    std::vector<fs::path> found;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(root))
+      if (!entry.is_directory()) found.push_back(entry.path());
+    std::sort(found.begin(), found.end());
+    return found;
+  };
+  const std::vector<fs::path> before = files();
   for (const char* name : {"../evil", "a/../../evil", "/etc/evil", "a//b", "", "./x", "C:evil", "a\\..\\b"}) {
-    fs::remove_all(cache());
     EXPECT_EQ(with_faults({Json{{"match", "tree"}, {"do", "evil"}, {"names", Json::Array{name}}}}), ErrorCode::bad_file)
         << name;
+    EXPECT_EQ(files(), before) << name;
+    EXPECT_FALSE(fs::exists("/etc/evil"));
   }
   HubRequest nowhere = request("org/text");  // a name that the file system cannot take
   nowhere.options.cache_dir += "/" + std::string(300, 'a');
