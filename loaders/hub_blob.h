@@ -1,7 +1,6 @@
 // One file of the hub's cache, blobs/ETAG: fetched once by however many processes, resumed where a dead one left off,
-// and under its name only when its hash is right. Names, lock and rename are those of huggingface_hub's
-// file_download.py
-// (_hf_hub_download_to_cache_dir, _download_to_tmp_and_move); the resuming is ours.
+// and under its name only when its hash is right. Names, lock and rename are huggingface_hub's (file_download.py,
+// _hf_hub_download_to_cache_dir and _download_to_tmp_and_move); going on where a dead one left off is ours.
 #pragma once
 
 #include <cstdint>
