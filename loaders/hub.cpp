@@ -105,11 +105,11 @@ class Snapshot {
 
   std::string ask_commit(HttpSession& session) {
     const std::string url = api("/revision/" + url_quote(revision_, false));
-    const std::string text = session.get_text({.url = url, .token = token_}, kMostText);
-    const Json answer = Json::parse(text, url);
-    return in_file(url, [&] {
+    const std::string text = session.get_text({.url = url, .token = token_}, kMostText), where = url_shown(url);
+    const Json answer = Json::parse(text, where);
+    return in_file(where, [&] {
       const std::string& sha = answer.at("sha").as_string();
-      if (!is_commit(sha)) throw Error(ErrorCode::bad_file, url, "expected a commit but got " + Json(sha).dump());
+      if (!is_commit(sha)) throw Error(ErrorCode::bad_file, where, "expected a commit but got " + Json(sha).dump());
       return sha;
     });
   }
@@ -118,9 +118,9 @@ class Snapshot {
     std::string url = api("/tree/" + commit_ + "?recursive=true&expand=false");
     for (int page = 0; !url.empty(); page++) {
       if (page == kMostPages)
-        throw Error(ErrorCode::bad_file, url, "expected an end of the list of files but got none");
+        throw Error(ErrorCode::bad_file, url_shown(url), "expected an end of the list of files but got none");
       HttpHeaders headers;
-      const std::string where = api("/tree/" + commit_);
+      const std::string where = url_shown(api("/tree/" + commit_));
       const std::string text = session.get_text({.url = url, .token = token_}, kMostText, &headers);
       add_page(tree_, Json::parse(text, where), where);
       if (tree_.size() > kMostFiles)
@@ -128,7 +128,8 @@ class Snapshot {
                     "expected at most " + std::to_string(kMostFiles) + " files but got more");
       url = next_page(headers.link);
       if (!url.empty() && !url.starts_with(endpoint_ + "/"))  // the token goes along
-        throw Error(ErrorCode::bad_file, where, "expected the next page from " + endpoint_ + " but got another host's");
+        throw Error(ErrorCode::bad_file, where,
+                    "expected the next page from " + url_shown(endpoint_) + " but got another host's");
     }
     try_to_write(tree_path(), tree_text(tree_));
   }
