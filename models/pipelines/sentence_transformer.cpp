@@ -25,7 +25,21 @@ bool exists(const fs::path& path) {
 // In the order of SimilarityFunction.
 constexpr std::string_view kSimilarities[] = {"cosine", "dot", "euclidean", "manhattan"};
 
-// The type and folder of each module, in order. Folder names come from a file: they may not leave the directory.
+// The folder `name` of the model, a name from `file`: it may not lie elsewhere, links included. What comes back has no
+// link left that could be turned around later. A folder that is not there is for who reads it to report.
+fs::path folder_beneath(const std::string& root, const std::string& name, const std::string& file) {
+  if (name.empty()) return root;
+  check_relative_name(name, file);
+  std::error_code error;
+  const fs::path whole = fs::canonical(root, error), folder = fs::canonical(whole / name, error);
+  if (error) return fs::path(root) / name;
+  if (*folder.lexically_relative(whole).begin() == "..")
+    throw Error(ErrorCode::bad_file, file,
+                "expected a folder inside this directory but got " + Json(name).dump() + ", a link that leaves it");
+  return folder;
+}
+
+// The type and folder of each module, in order.
 struct Module {
   std::string type;
   fs::path folder;
@@ -36,12 +50,9 @@ std::vector<Module> read_modules(const std::string& root) {
   std::vector<Module> modules;
   const Json list = Json::parse_file(file);
   in_file(file, [&] {
-    for (const Json& module : list.as_array()) {
-      const std::string& path = module.at("path").as_string();
-      if (!path.empty()) check_relative_name(path, file);
+    for (const Json& module : list.as_array())
       modules.push_back(
-          {last_part(module.at("type").as_string()), path.empty() ? fs::path(root) : fs::path(root) / path});
-    }
+          {last_part(module.at("type").as_string()), folder_beneath(root, module.at("path").as_string(), file)});
   });
   std::string types;
   for (const Module& module : modules) types += (types.empty() ? "" : ", ") + module.type;

@@ -185,6 +185,45 @@ TEST_F(SentenceTransformers, RefusesWhatItCannotDo) {
   }
 }
 
+// The names of folders come from a file, and links count.
+TEST_F(SentenceTransformers, ModulesStayInTheDirectory) {
+  const Tensor expected = SentenceTransformer::from_pretrained(root).encode(texts);
+  const fs::path elsewhere = root.string() + "_elsewhere";
+  fs::remove_all(elsewhere);
+  fs::rename(root / "1_Pooling", elsewhere);
+  const auto modules = [&](const char* transformer) {
+    write("modules.json", std::string(R"([{"path": ")") + transformer + R"(", "type": "x.Transformer"},
+          {"path": "1_Pooling", "type": "x.Pooling"}, {"path": "2_Normalize", "type": "x.Normalize"}])");
+  };
+  const auto leaves = [&](const std::string& name) {
+    return "[" + (root / "modules.json").string() + "] expected a folder inside this directory but got \"" + name +
+           "\", a link that leaves it";
+  };
+  for (const fs::path& target : {elsewhere, fs::path("..") / elsewhere.filename()}) {
+    fs::create_symlink(target, root / "1_Pooling");
+    EXPECT_EQ(load_error(), leaves("1_Pooling"));
+    fs::remove(root / "1_Pooling");
+  }
+  fs::rename(elsewhere, root / "1_Pooling");
+  fs::create_directory(elsewhere);
+  for (const char* file : {"config.json", "model.safetensors", "vocab.txt"}) fs::rename(root / file, elsewhere / file);
+  fs::create_symlink(elsewhere, root / "0_Transformer");
+  modules("0_Transformer");
+  EXPECT_EQ(load_error(), leaves("0_Transformer"));
+  fs::create_symlink("0_Transformer", root / "by_another");
+  modules("by_another");
+  EXPECT_EQ(load_error(), leaves("by_another"));
+
+  // A link to a folder inside is as good as the folder, and files of a given name may be links, as those of a cache.
+  fs::create_directory(root / "inside");
+  for (const auto& file : fs::directory_iterator(elsewhere))
+    fs::create_symlink(file.path(), root / "inside" / file.path().filename());
+  fs::remove(root / "0_Transformer");
+  fs::create_symlink("inside", root / "0_Transformer");
+  EXPECT_TRUE(bytes_equal(SentenceTransformer::from_pretrained(root).encode(texts), expected));
+  fs::remove_all(elsewhere);
+}
+
 TEST(CosineSimilarity, OfRows) {
   const Tensor a = Tensor::from(std::vector<float>{1, 0, 3, 4}, {2, 2}),
                b = Tensor::from(std::vector<float>{0, 2}, {1, 2});
