@@ -5,6 +5,7 @@
 #include <set>
 #include <system_error>
 
+#include <caracal/loaders/directory.h>
 #include <caracal/runtime/checked.h>
 #include <caracal/runtime/error.h>
 #include <caracal/runtime/json.h>
@@ -96,13 +97,9 @@ std::vector<SafetensorsFile> open_shards(const std::string& directory, const std
 
 // Nothing to open: says why, looking at what the directory has instead.
 [[noreturn]] void throw_no_weights(const std::string& directory, const std::string& wanted) {
-  std::vector<std::string> names;
   std::error_code error;
-  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
-  }
+  const std::vector<std::string> names = names_in(directory, error);
   if (error) throw Error(ErrorCode::io, directory, "expected to list the directory but got: " + error.message());
-  std::sort(names.begin(), names.end());
   for (const std::string& name : names) {
     std::string_view format = foreign_format_of_name(name);
     if (!format.empty()) throw_foreign_format(format, directory + "/" + name);

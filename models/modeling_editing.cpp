@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include <caracal/loaders/directory.h>
 #include <caracal/loaders/file.h>
 #include <caracal/loaders/safetensors.h>
 #include <caracal/models/modeling_utils.h>
@@ -57,13 +58,15 @@ bool is_shard_name(const std::string& name, const std::string& stem) {
 // What an earlier save left and would be loaded in place of, or beside, what was just written.
 void remove_stale(const std::string& directory, const std::string& stem, const std::vector<std::string>& written) {
   std::error_code error;
-  std::vector<fs::path> stale;
-  for (fs::directory_iterator entry(directory, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
+  const std::vector<std::string> names = names_in(directory, error);
+  if (error) throw Error(ErrorCode::io, directory, "expected to list the directory but got: " + error.message());
+  for (const std::string& name : names) {
     const bool weights = name == stem + ".safetensors" || is_shard_name(name, stem);
-    if (weights && std::ranges::find(written, name) == written.end()) stale.push_back(entry->path());
+    if (!weights || std::ranges::find(written, name) != written.end()) continue;
+    fs::remove(directory + "/" + name, error);
+    if (error)
+      throw Error(ErrorCode::io, directory + "/" + name, "expected to remove the file but got: " + error.message());
   }
-  for (const fs::path& path : stale) fs::remove(path, error);
 }
 
 // A parameter made from another one by `change`, of the new shape.

@@ -1,6 +1,7 @@
 // The N-th allocation fails, and the N-th call into the kernel, until none is hit, in loading, running and saving a
 // small model of every architecture: an exception, nothing leaked, and what is left works.
 #include <map>
+#include <optional>
 
 #include <caracal/models/bert/tokenization_bert.h>
 #include <caracal/models/bert/tokenization_bert_legacy.h>
@@ -26,6 +27,9 @@ void PrintTo(const Subject& subject, std::ostream* out) { *out << subject.name; 
 
 class Faults : public testing::TestWithParam<Subject> {
  protected:
+  static void SetUpTestSuite() {  // a save waits for the disk
+    if (fs::is_directory("/dev/shm")) setenv("TMPDIR", "/dev/shm", 1);
+  }
   static int64_t blocks() { return allocations - releases; }
   static size_t descriptors() {
     return size_t(std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator()));
@@ -42,6 +46,14 @@ class Faults : public testing::TestWithParam<Subject> {
     for (size_t i = 0; equal && i < x.size(); i++)
       equal = x[i].first == y[i].first && bytes_equal(x[i].second, y[i].second);
     return equal;
+  }
+  // The files of a directory by their paths in it.
+  static std::map<std::string, std::string> contents(const std::string& directory) {
+    std::map<std::string, std::string> files;
+    if (!fs::exists(directory)) return files;
+    for (const auto& entry : fs::recursive_directory_iterator(directory))
+      if (entry.is_regular_file()) files[entry.path().lexically_relative(directory)] = slurp(entry.path());
+    return files;
   }
   // Runs `f` until it is done, with fault 0, 1, … planted by `plant`; how many did not let it through. After each,
   // `check`.
@@ -82,6 +94,26 @@ class Faults : public testing::TestWithParam<Subject> {
     FailedAllocation(const FailedAllocation&) = delete;
     bool hit() const { return failing_on ? allocations_left == 0 : allocations_left < 0; }
   };
+
+  // Every allocation of `save` fails: into the directory `to`, which holds what it writes, and into none.
+  template <class F>
+  static void fail_allocations_of_saving(F save, const std::string& to, int64_t skipped = 0) {
+    const auto good = contents(to);
+    for (bool is_new : {false, true})
+      for (bool on : {false, true}) {
+        if (is_new) fs::remove_all(to);
+        const int64_t before = blocks();
+        const auto check = [&](int64_t, bool failed) {
+          EXPECT_EQ(blocks(), before);
+          const auto files = contents(to);  // each is whole, and nothing lies beside them
+          for (const auto& [name, text] : files) EXPECT_TRUE(good.contains(name) && good.at(name) == text) << name;
+          EXPECT_TRUE((failed && is_new) || files.size() == good.size());
+          if (is_new) fs::remove_all(to);
+        };
+        EXPECT_GT(until_done([&](int64_t n) { return FailedAllocation(n, on); }, save, check, skipped), 100);
+        EXPECT_TRUE(contents(to) == good);
+      }
+  }
 
   std::string directory = data_path(std::string("models/") + GetParam().checkpoint);
   ModelInputs inputs = read_inputs(directory + "/reference.0.safetensors");
@@ -143,6 +175,16 @@ TEST_P(Faults, EverySystemCallOfLoading) {
   EXPECT_TRUE(same(load()(inputs, asked), expected));
 }
 
+TEST_P(Faults, EveryAllocationOfSaving) {
+  const AnyModel model = load();
+  const ModelOutput expected = model(inputs, asked);
+  const TemporaryDirectory folder;
+  model->save_pretrained(folder / "saved");
+  EXPECT_GE(contents(folder / "saved").size(), 2u);
+  fail_allocations_of_saving([&] { model->save_pretrained(folder / "saved"); }, folder / "saved", GetParam().skipped);
+  EXPECT_TRUE(same(model(inputs, asked), expected));
+}
+
 TEST_P(Faults, EverySystemCallOfSaving) {
   const AnyModel model = load();
   const ModelOutput expected = model(inputs, asked);
@@ -165,35 +207,41 @@ TEST_P(Faults, EverySystemCallOfSaving) {
 }
 
 // Its subject is no model: a tokenizer of either kind.
-class TokenizerFaults : public Faults {};
+class TokenizerFaults : public Faults {
+ protected:
+  void SetUp() override {
+    std::ofstream(words / "vocab.txt") << "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n";
+    fast.emplace(BertTokenizer::from_pretrained(words.path));
+    slow.emplace(BertTokenizerLegacy::from_pretrained(words.path));
+    slow->add_tokens(std::vector<std::string>{"new"});
+  }
+  void save_both() const {
+    fast->save_pretrained(folder / "fast");
+    slow->save_pretrained(folder / "slow");
+  }
+
+  const TemporaryDirectory words, folder;
+  std::optional<BertTokenizer> fast;
+  std::optional<BertTokenizerLegacy> slow;
+};
+
+TEST_P(TokenizerFaults, EveryAllocationOfSaving) {
+  save_both();
+  EXPECT_EQ(contents(folder.path).size(), 5u);
+  fail_allocations_of_saving([&] { save_both(); }, folder.path);
+}
 
 TEST_P(TokenizerFaults, EverySystemCallOfSaving) {
-  const TemporaryDirectory words, folder;
-  std::ofstream(words / "vocab.txt") << "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n";
-  auto fast = BertTokenizer::from_pretrained(words.path);
-  auto slow = BertTokenizerLegacy::from_pretrained(words.path);
-  slow.add_tokens(std::vector<std::string>{"new"});
-  const auto save = [&] {
-    fast.save_pretrained(folder / "fast");
-    slow.save_pretrained(folder / "slow");
-  };
-  const auto contents = [&] {
-    std::map<std::string, std::string> files;
-    for (const auto& entry : fs::recursive_directory_iterator(folder.path))
-      if (entry.is_regular_file()) files[entry.path()] = slurp(entry.path());
-    return files;
-  };
-  save();
-  const auto good = contents();
-  EXPECT_EQ(good.size(), 5u);
+  save_both();
+  const auto good = contents(folder.path);
   for (int error : {ENOSPC, EIO}) {
     const size_t before = descriptors();
-    const int64_t faults =
-        until_done([&](int64_t n) { return FailedCall(n, error); }, save,
-                   [&](int64_t, bool) {
-                     EXPECT_EQ(contents(), good);  // the old ones or the new ones, and nothing beside them
-                     EXPECT_EQ(descriptors(), before);
-                   });
+    const int64_t faults = until_done(
+        [&](int64_t n) { return FailedCall(n, error); }, [&] { save_both(); },
+        [&](int64_t, bool) {
+          EXPECT_TRUE(contents(folder.path) == good);  // the old ones or the new ones, and nothing beside them
+          EXPECT_EQ(descriptors(), before);
+        });
     EXPECT_GT(faults, 25);
   }
 }
