@@ -5,6 +5,7 @@
 #include <caracal/loaders/audio_formats.h>
 #include <caracal/loaders/file.h>
 #include <caracal/runtime/audio_ops.h>
+#include <caracal/runtime/checked.h>
 
 namespace caracal {
 namespace media {
@@ -22,7 +23,8 @@ void check_audio(const AudioInput& input, int64_t channels, int64_t rate, int64_
                 "expected up to " + std::to_string(int64_t(input.max_seconds)) + " seconds of sound but got " +
                     std::to_string(frames / rate));
   constexpr int64_t kFree = 1 << 22, kPerByte = 2048, kPerSecond = 96'000;
-  const int64_t by_size = kFree + kPerByte * int64_t(input.bytes.size());
+  const int64_t by_size =
+      checked_add(kFree, checked_mul(kPerByte, int64_t(input.bytes.size()), input.where), input.where);
   const double most = std::min(double(by_size), std::max(double(kFree), kPerSecond * input.max_seconds));
   if (double(channels) * double(frames) > most)
     throw Error(ErrorCode::bad_file, input.where,

@@ -125,7 +125,8 @@ Audio decode_wav(const AudioInput& input) {
     if (id == "ds64" && chunk.size() >= 16) long_data = little(&chunk[8], 8);
     if (id == "fmt ") format = parse_format(input, chunk), has_format = true;
     if (id == "data") data = chunk, has_data = true;
-    rest = rest.subspan(size_t(std::min<uint64_t>(size + (size & 1), rest.size())));
+    rest =
+        rest.subspan(std::min(chunk.size() + (size & 1), rest.size()));  // the chunk's own size: `size` may be 2^64 - 1
   }
   if (!has_format) bad_audio(input, "no format chunk");
   if (!has_data) bad_audio(input, "no data chunk");

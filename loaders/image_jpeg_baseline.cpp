@@ -269,6 +269,7 @@ struct Component {
   uint8_t* row(int64_t y) const { return samples.get() + y % (16 * v) * stride(); }
 };
 
+// Sizes are not checked for overflow: a JPEG's sides are 16-bit numbers.
 class Decoder {
  public:
   Decoder(const jpeg_decompress_struct& info, uint8_t* out)

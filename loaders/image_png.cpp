@@ -11,6 +11,7 @@
 #include <png.h>
 
 #include <caracal/loaders/image_formats.h>
+#include <caracal/runtime/checked.h>
 
 namespace caracal::media {
 namespace {
@@ -129,7 +130,7 @@ Image decode_png(const Input& input) {
   d.rest = input.bytes;
   // libpng allocates what a chunk claims to hold, and keeps the texts that chunks inflate to, of which Pillow takes 64
   // MB. What a whole chunk holds is allocated twice at most.
-  d.budget = kMaxTextBytes + 4 * input.bytes.size();
+  d.budget = checked_add(kMaxTextBytes, checked_mul(size_t(4), input.bytes.size(), input.where), input.where);
   if (!read_header(d)) bad_image(input, d.message);
   const int64_t width = png_get_image_width(d.png, d.info), height = png_get_image_height(d.png, d.info);
   check_size(input, width, height);
@@ -137,7 +138,7 @@ Image decode_png(const Input& input) {
   int channels = 0;
   if (!choose_output(d, channels)) bad_image(input, d.message);
   const bool wide = png_get_bit_depth(d.png, d.info) == 16;
-  const int64_t row_bytes = width * channels * (wide ? 2 : 1);
+  const int64_t row_bytes = width * channels * (wide ? 2 : 1);  // of 2^31 pixels at most: below 2^34
   if (row_bytes != int64_t(png_get_rowbytes(d.png, d.info))) bad_image(input, "rows of an odd size");
   Tensor pixels = Tensor::empty({height, width, wide ? 2 * channels : channels}, DType::U8);
   std::vector<png_bytep> rows(static_cast<size_t>(height));

@@ -39,7 +39,7 @@ Image decode_webp(const Input& input) {
     bad_image(input, "a damaged WebP frame");
   const bool alpha = (WebPDemuxGetI(demuxer.get(), WEBP_FF_FORMAT_FLAGS) & ALPHA_FLAG) != 0;
   const bool whole = frame.width == width && frame.height == height;
-  const int64_t channels = alpha ? 4 : 3, stride = width * channels;
+  const int64_t channels = alpha ? 4 : 3, stride = width * channels;  // sides are below 2^24
   const Shape shape{height, width, channels};
   Tensor pixels = whole ? Tensor::empty(shape, DType::U8) : Tensor::zeros(shape, DType::U8);
   uint8_t* out = pixels.data<uint8_t>() + frame.y_offset * stride + frame.x_offset * channels;
