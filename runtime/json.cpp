@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include <caracal/runtime/error.h>
+#include <caracal/runtime/git_lfs.h>
 
 // The parser is nlohmann/json's, moved into our namespace so that a program that links another version of it cannot
 // clash with ours.
@@ -300,6 +301,7 @@ struct Dumper {
 }  // namespace
 
 Json Json::parse(std::string_view text, std::string_view where, Duplicates duplicates) {
+  expect_no_lfs_pointer(text, where);
   // nlohmann skips a byte order mark and takes a NUL byte for the end of the text; Python and serde_json refuse both.
   if (text.starts_with("\xEF\xBB\xBF")) fail(where, "expected JSON but got a byte order mark at byte 0");
   if (size_t nul = text.find('\0'); nul != text.npos) {

@@ -41,9 +41,10 @@ class Json {
   /// What to do when an object names a key twice.
   enum class Duplicates { last_wins, reject };
   /// Parses one JSON document; integers that fit int64 stay exact. Throws Error(bad_file) that names `where`, the
-  /// byte offset and what was wrong (bad UTF-8, trailing bytes, depth over 128, a rejected duplicate key, …).
+  /// byte offset and what was wrong (bad UTF-8, trailing bytes, depth over 128, a rejected duplicate key, …), or
+  /// unsupported for a Git LFS pointer.
   static Json parse(std::string_view text, std::string_view where, Duplicates duplicates = Duplicates::last_wins);
-  /// Reads and parses a whole file of at most 128 MiB. Throws not_found, io or bad_file.
+  /// Reads and parses a whole file of at most 128 MiB. Throws not_found, io, and what parse() throws.
   static Json parse_file(const std::string& path);
 
   /// An integer too large for int64 reads as a number (as_double), but keeps its digits, so dump() gives them back:

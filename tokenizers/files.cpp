@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include <caracal/runtime/error.h>
+#include <caracal/runtime/git_lfs.h>
 
 namespace caracal::tokenizers {
 namespace {
@@ -28,6 +29,10 @@ FileReader::FileReader(const std::string& path) : path_(path) {
   size_ = size_t(size);
   file_.open(path, std::ios::binary);
   if (!file_) throw Error(ErrorCode::not_found, path, "expected a file but cannot open it");
+  char head[64] = {};
+  expect_no_lfs_pointer({head, read(head, sizeof head)}, path);  // a vocab.txt may hold any lines, a pointer's too
+  file_.clear();                                                 // of the end, in a short file
+  file_.seekg(0);
 }
 
 size_t FileReader::read(char* to, size_t most) {

@@ -133,6 +133,8 @@ PreTrainedTokenizerBase::PreTrainedTokenizerBase(tokenizers::Tokenizer pipeline,
     read_settings(files);
     return std::pair(named_special_tokens(files.init_kwargs), caracal::extra_special_tokens(files.init_kwargs));
   });
+  if (init_kwargs_.contains("auto_map"))
+    warnings_.push_back(files.init_source + ": auto_map names Python code to run in the place of this class: ignored");
   for (const auto& [name, token] : named) special_tokens_.emplace_back(name, token.content);
   for (const AddedToken& token : extra) extra_special_tokens_.push_back(token.content);
 

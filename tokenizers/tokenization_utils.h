@@ -221,6 +221,8 @@ class PreTrainedTokenizerBase {
   const std::vector<std::string>& model_input_names() const noexcept { return model_input_names_; }
   bool clean_up_tokenization_spaces() const noexcept { return clean_up_tokenization_spaces_; }
   const std::string& class_name() const noexcept { return class_name_; }
+  /// What the files ask for and is not done, as sentences: Python code that an auto_map names. Pipelines log them.
+  const std::vector<std::string>& warnings() const noexcept { return warnings_; }
   /// False for the classes that run the plain algorithm.
   bool is_fast() const noexcept { return slow_vocabulary_file_.empty(); }
   /// Writes tokenizer_config.json and tokenizer.json (or vocab.json and added_tokens.json, for classes that have no
@@ -250,6 +252,7 @@ class PreTrainedTokenizerBase {
   std::vector<std::pair<std::string, std::string>> special_tokens_;  // "cls_token" -> "[CLS]"; transformers' order
   std::vector<std::string> extra_special_tokens_;
   std::vector<std::string> model_input_names_;
+  std::vector<std::string> warnings_;
   std::string padding_side_ = "right";
   std::string truncation_side_ = "right";
   std::string class_name_;

@@ -17,6 +17,7 @@ import zlib
 DATA = pathlib.Path(__file__).parent.parent / "tests/data"
 CASES = []
 BAD, NOT_FOUND, UNSUPPORTED, ARGUMENT, IO, OK = "bad_file", "not_found", "unsupported", "invalid_argument", "io", "ok"
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 5\n"
 
 
 def piece(content):
@@ -139,6 +140,7 @@ def make_weights():
                        ("NaN", '{"x": NaN}'), ("bad UTF-8", b'{"\xff": 1}'), ("text behind it", '{"weight_map": {}} x'),
         ("a byte order mark", "\ufeff{}")]:
         index(name, text, BAD, "model.safetensors.index.json", "byte")
+    index("a Git LFS pointer", LFS_POINTER, UNSUPPORTED, "model.safetensors.index.json", "git lfs pull")
     index("depth of 1,000,000", [{"repeat": "[", "times": 1_000_000}], BAD, "at most 128 nested")
     index("a key twice", '{"weight_map": {"a": "a.safetensors", "a": "b.safetensors"}}', BAD, "a")
     for name, value in [("a list", []), ("no map", {}), ("map a list", {"weight_map": []}),
@@ -191,11 +193,10 @@ def make_weights():
     for name, part in [("weights.npz", "zip"), ("tf_model.h5", "HDF5"), ("model.gguf", "GGUF"),
                        ("flax_model.msgpack", "TensorFlow, Flax"), ("model.onnx", "ONNX")]:
         case("weights", f"only {name}", {name: "x"}, UNSUPPORTED, part, "safetensors", name)
-    lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n"
     for name, content, part in [("a pickle of protocol 2", b"\x80\x02}q\0.", "pickle"),
                                 ("a pickle of protocol 5", b"\x80\x05\x95\0\0\0\0\0\0\0\0.", "pickle"),
         ("a zip", b"PK\x03\x04" + b"\0" * 40, "zip"), ("HDF5", b"\x89HDF\r\n\x1a\n" + b"\0" * 40, "HDF5"),
-        ("GGUF", b"GGUF\x03\0\0\0" + b"\0" * 40, "GGUF"), ("a Git LFS pointer", lfs, "git lfs pull")]:
+        ("GGUF", b"GGUF\x03\0\0\0" + b"\0" * 40, "GGUF"), ("a Git LFS pointer", LFS_POINTER, "git lfs pull")]:
         case("weights", f"{name} under a safetensors' name", {"model.safetensors": content}, UNSUPPORTED, part)
 
 
@@ -216,6 +217,7 @@ def make_configs():
         ("1e400", '{"model_type": "bert", "layer_norm_eps": 1e400}'), ("NaN", '{"model_type": "bert", "x": NaN}'),
         ("a lone surrogate", '{"model_type": "\\ud800"}')]:
         config(name, text, BAD, "config.json", "byte")
+    config("a Git LFS pointer", LFS_POINTER, UNSUPPORTED, "config.json", "git lfs pull")
     config("depth of 1,000,000", [{"repeat": '{"a":', "times": 1_000_000}], BAD, "at most 128 nested")
     config("a list", "[]", BAD, "model_type")
     for target in ("/dev/zero", "/dev/full", "/"):
@@ -317,7 +319,7 @@ def make_tokenizers():
                                    {"tokenizer_config.json": json.dumps({"tokenizer_class": "../evil",
                                                                          "auto_map": {"AutoTokenizer": ["evil.py",
                                                                                                         None]}})}, OK,
-        ""), ("model_max_length a string", {"tokenizer_config.json": json.dumps({"model_max_length": "x"})}, BAD,
+        "auto_map"), ("model_max_length a string", {"tokenizer_config.json": json.dumps({"model_max_length": "x"})}, BAD,
               "expected float but got str"), ("padding_side up",
                                               {"tokenizer_config.json": json.dumps({"padding_side": "up"})}, ARGUMENT,
         "padding_side")]:
@@ -326,6 +328,17 @@ def make_tokenizers():
         files = {} if name == "tokenizer.json" else {"tokenizer.json": json.dumps(whole)}
         case("tokenizer", f"{name} is /dev/zero", {"readme": "x", **files}, *DEVICE[name], links={name: "/dev/zero"})
     case("tokenizer", "no file", {"readme": "x"}, UNSUPPORTED, "tokenizer.json")
+    for name, files in [("tokenizer.json", {}), ("tokenizer_config.json", {"tokenizer.json": json.dumps(whole)}),
+                        ("special_tokens_map.json", {"tokenizer.json": json.dumps(whole)}),
+        ("vocab.txt", {"config.json": '{"model_type": "bert"}'}),
+        ("vocab.json", {"config.json": '{"model_type": "wav2vec2"}'}),
+        ("merges.txt", {"config.json": '{"model_type": "gpt2"}', "vocab.json": '{"a": 0, "<|endoftext|>": 1}'})]:
+        case("tokenizer", f"{name} is a Git LFS pointer", {**files, name: LFS_POINTER}, UNSUPPORTED, name,
+             "git lfs pull")
+    case("tokenizer", "vocab.txt that is shorter than the start of a pointer", {"vocab.txt": "[UNK]\n[PAD]\n[SEP]\n"
+                                                                                            "[CLS]\n[MASK]\n",
+                                                                               "config.json": '{"model_type": "bert"}'},
+         OK)
     case("tokenizer", "vocab.txt of a BERT with NUL bytes", {"vocab.txt": b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\0b\n",
                                                              "config.json": '{"model_type": "bert"}'}, OK)
     case("tokenizer", "vocab.txt of bad UTF-8", {"vocab.txt": b"[PAD]\n\xff\xfe\n",
@@ -344,6 +357,11 @@ def make_processors():
     image("good", {}, OK)
     image("empty file", "", BAD, "preprocessor_config.json")
     image("a list", "[]", BAD, "an object")
+    image("a Git LFS pointer", LFS_POINTER, UNSUPPORTED, "preprocessor_config.json", "git lfs pull")
+    page = {"image_processor_type": "LayoutLMv2ImageProcessor", "apply_ocr": False}
+    for arguments in ("--tessdata-dir /tmp", "--psm 6 --tess'data'-dir=/tmp", '--tess\\data-"dir" /tmp'):
+        image(f"tesseract_config {arguments}", {**page, "tesseract_config": arguments}, BAD, "--tessdata-dir")
+    image("tesseract_config --psm 6", {**page, "tesseract_config": "--psm 6"}, OK)
     image("of another class", '{"image_processor_type": "os.system"}', UNSUPPORTED, "os.system")
     for key, value in [("size", -1), ("size", 0), ("size", 2**31), ("size", 10**9), ("size", "x"),
                        ("size", {"height": 8}), ("size", {"height": -8, "width": 8}),
@@ -363,6 +381,7 @@ def make_processors():
 
     sound("good", {}, OK)
     sound("cut short", '{"feature_extractor_type": "Wav2', BAD, "preprocessor_config.json")
+    sound("a Git LFS pointer", LFS_POINTER, UNSUPPORTED, "preprocessor_config.json", "git lfs pull")
     sound("of another class", '{"feature_extractor_type": "os.system"}', UNSUPPORTED, "os.system")
     for key, value in [("sampling_rate", "x"), ("sampling_rate", None), ("feature_size", "x"), ("padding_value", "x"),
                        ("padding_side", "up"), ("do_normalize", "x"), ("return_attention_mask", 7),

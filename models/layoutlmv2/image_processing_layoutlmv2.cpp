@@ -21,6 +21,12 @@ ImageProcessorClass description() {
 
 std::string text_of(const Json& value) { return value.is_string() ? value.as_string() : std::string(); }
 
+// Whether arguments of the `tesseract` command have --tessdata-dir, however it is quoted.
+bool names_a_folder(std::string arguments) {
+  std::erase_if(arguments, [](char c) { return c == '"' || c == '\'' || c == '\\'; });
+  return arguments.find("--tessdata-dir") != std::string::npos;
+}
+
 // Python's str.strip() leaves nothing: white space of ASCII, and the others that OCR may give.
 bool is_blank(std::string_view text) {
   static constexpr std::string_view wide[] = {"\xc2\x85",     "\xc2\xa0",     "\xe2\x80\xa8", "\xe2\x80\xa9",
@@ -46,6 +52,12 @@ LayoutLMv2ImageProcessor::LayoutLMv2ImageProcessor(const Json& arguments, const 
 
 LayoutLMv2ImageProcessor LayoutLMv2ImageProcessor::from_pretrained(const std::string& path, const Json& overrides) {
   const LocatedFiles at = locate_files(path, HubPart::preprocessor, overrides);
+  const Json file = load_preprocessor_config(at.path, "image_processor");
+  const Json* config = file.find("tesseract_config");
+  if (config != nullptr && at.overrides.find("tesseract_config") == nullptr && names_a_folder(text_of(*config)))
+    throw Error(ErrorCode::bad_file, at.path,
+                "expected a tesseract_config that names no folder but got --tessdata-dir: a file may not choose "
+                "Tesseract's models; an override or a call may");
   return LayoutLMv2ImageProcessor(load_preprocessor_config(at.path, "image_processor", at.overrides), at.path);
 }
 

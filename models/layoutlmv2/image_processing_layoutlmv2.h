@@ -15,7 +15,8 @@ class LayoutLMv2ImageProcessor : public BaseImageProcessor {
  public:
   /// `where` opens error messages.
   explicit LayoutLMv2ImageProcessor(const Json& arguments = {}, const std::string& where = "LayoutLMv2ImageProcessor");
-  /// From a checkpoint directory or a preprocessor_config.json, with `overrides` applied last.
+  /// From a checkpoint directory or a preprocessor_config.json, with `overrides` applied last. Throws bad_file for a
+  /// tesseract_config in the file that names a folder (--tessdata-dir); an override or a call may.
   static LayoutLMv2ImageProcessor from_pretrained(const std::string& path, const Json& overrides = {});
 
   /// Who reads the words when apply_ocr is true; without an engine such a call throws not_built.

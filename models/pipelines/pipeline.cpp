@@ -30,11 +30,16 @@ struct Task {
   Made (*make)(AnyModel model, const Source& source);
 };
 
-PreTrainedTokenizerBase tokenizer_of(const Source& s) { return AutoTokenizer::from_pretrained(s.directory); }
+// A tokenizer has no log of its own.
+void log_warnings(const AnyModel& model, const PreTrainedTokenizerBase& tokenizer) {
+  for (const std::string& warning : tokenizer.warnings()) model->runtime().log(LogLevel::warning, warning);
+}
 
 template <class P>
 Made of_text(AnyModel model, const Source& s) {
-  return std::make_unique<P>(std::move(model), tokenizer_of(s));
+  PreTrainedTokenizerBase tokenizer = AutoTokenizer::from_pretrained(s.directory);
+  log_warnings(model, tokenizer);
+  return std::make_unique<P>(std::move(model), std::move(tokenizer));
 }
 template <class P>
 Made of_image(AnyModel model, const Source& s) {
@@ -42,15 +47,18 @@ Made of_image(AnyModel model, const Source& s) {
 }
 template <class P>
 Made of_page(AnyModel model, const Source& s) {
-  return std::make_unique<P>(std::move(model), LayoutLMv2Processor::from_pretrained(s.directory), s.files);
+  LayoutLMv2Processor processor = LayoutLMv2Processor::from_pretrained(s.directory);
+  log_warnings(model, processor.tokenizer());
+  return std::make_unique<P>(std::move(model), std::move(processor), s.files);
 }
 Made of_audio(AnyModel model, const Source& s) {
   return std::make_unique<AudioClassificationPipeline>(std::move(model),
                                                        AutoFeatureExtractor::from_pretrained(s.directory), s.files);
 }
 Made of_speech(AnyModel model, const Source& s) {
-  return std::make_unique<AutomaticSpeechRecognitionPipeline>(std::move(model),
-                                                              Wav2Vec2Processor::from_pretrained(s.directory), s.files);
+  Wav2Vec2Processor processor = Wav2Vec2Processor::from_pretrained(s.directory);
+  log_warnings(model, processor.tokenizer());
+  return std::make_unique<AutomaticSpeechRecognitionPipeline>(std::move(model), std::move(processor), s.files);
 }
 Made of_sentences(AnyModel, const Source& s) {
   return std::make_unique<SentenceSimilarityPipeline>(SentenceTransformer::from_pretrained(s.directory, s.load));

@@ -92,6 +92,8 @@ SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path
   base.add_pooling_layer = false;
   SentenceTransformer result(AutoModel::from_pretrained(transformer, base),
                              AutoTokenizer::from_pretrained(transformer));
+  for (const std::string& warning : result.tokenizer_.warnings())
+    result.model_->runtime().log(LogLevel::warning, warning);
   result.normalize_ = modules.size() == 3;
   if (!modules[1].folder.empty()) {
     const std::string file = (modules[1].folder / "config.json").string();

@@ -77,6 +77,7 @@ class Readers {
     } else if (kind == "tokenizer") {
       const auto tokenizer = AutoTokenizer::from_pretrained(directory);
       tokenizer({"a b " + std::string(1000, 'a')});
+      logged = tokenizer.warnings();
     } else if (kind == "image_processor") {
       (*AutoImageProcessor::from_pretrained(directory))(Tensor::zeros({5, 4, 3}, DType::U8));
     } else if (kind == "feature_extractor") {
@@ -121,7 +122,7 @@ TEST(HostileFiles, EachGetsItsVerdict) {
       const double begin = cpu_seconds(), memory = process_status("VmRSS"), space = process_status("VmPeak");
       std::string got = "ok", text;
       try {
-        if (!readers.read(kind, directory, access)) break;
+        if (!readers.read(kind, directory, access)) break;  // images and sound, where they are not built
         for (const std::string& each : readers.logged) text += each + "\n";
       } catch (const Error& error) {
         got = "another code";
@@ -148,7 +149,7 @@ TEST(HostileFiles, EachGetsItsVerdict) {
     }
     cases++;
   }
-  EXPECT_GE(cases, 300);
+  EXPECT_GE(cases, 396);  // as README.md says
   EXPECT_GE(kinds.size(), 6u);
 }
 

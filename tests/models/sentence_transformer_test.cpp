@@ -1,5 +1,6 @@
 // Sentence embeddings from small directories made here; minilm_test judges a real one.
 #include <caracal/models/pipelines/feature_extraction.h>
+#include <caracal/models/pipelines/pipeline.h>
 #include <caracal/models/pipelines/sentence_transformer.h>
 
 #include <fstream>
@@ -183,6 +184,23 @@ TEST_F(SentenceTransformers, RefusesWhatItCannotDo) {
     write("modules.json", modules);
     EXPECT_TRUE(has(load_error(), "modules.json")) << load_error();
   }
+}
+
+// Of the code that a tokenizer's auto_map names, by the log of the model beside it.
+TEST_F(SentenceTransformers, AutoMapOfTheTokenizerIsIgnoredWithAWarning) {
+  write("tokenizer_config.json", R"({"auto_map": {"AutoTokenizer": ["evil.py", null]}})");
+  std::vector<std::string> logged;
+  const auto log = [&](LogLevel level, const std::string& text) {
+    if (level == LogLevel::warning) logged.push_back(text);
+  };
+  const LoadOptions load{.runtime = std::make_shared<Runtime>(RuntimeOptions{.threads = 1, .log = log})};
+  const std::vector<std::string> expected{(root / "tokenizer_config.json").string() +
+                                          ": auto_map names Python code to run in the place of this class: ignored"};
+  SentenceTransformer::from_pretrained(root, load);
+  EXPECT_EQ(logged, expected);
+  logged.clear();
+  pipeline("feature-extraction", root, {.load = load});
+  EXPECT_EQ(logged, expected);
 }
 
 // The names of folders come from a file, and links count.

@@ -150,6 +150,20 @@ TEST_F(Cli, PipelineShowsItsProgress) {
 #endif
 }
 
+TEST_F(Cli, WarnsOfTheCodeOfATokenizer) {
+  std::filesystem::create_directories(folder / "model");
+  write_vocab("model/vocab.txt");
+  write("model/config.json", R"({"model_type": "bert"})");
+  write("model/tokenizer_config.json", R"({"auto_map": {"AutoTokenizer": ["evil.py", null]}})");
+  const std::string from = " --model " + (folder / "model").string() + " < ";
+  for (const Result& r :
+       {caracal("tokenize" + from + write("lines", "a\n")), caracal("detokenize" + from + write("ids", "[5]\n"))}) {
+    EXPECT_EQ(r.status, 0);
+    EXPECT_EQ(r.err, "caracal: warning: " + (folder / "model/tokenizer_config.json").string() +
+                         ": auto_map names Python code to run in the place of this class: ignored\n");
+  }
+}
+
 TEST_F(Cli, TokenizeAndBack) {
   const std::string tokenizer = write_vocab(), lines = write("lines", "A cats\nsit.\n"),
                     pairs = write("pairs", "a\tcat\n");

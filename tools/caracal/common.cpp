@@ -96,18 +96,21 @@ void CommonOptions::add_to(CLI::App& app, bool saves) {
   });
 }
 
+void print_warning(const std::string& text) {
+  std::string lines;  // control characters of a hostile file out, ends of lines in, the report's tabs as blanks
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string line = text.substr(begin, end - begin);
+    std::replace(line.begin(), line.end(), '\t', ' ');
+    lines += (begin ? "\n" : "") + printable(line, kMessageLimit);
+    begin = end + 1;
+  }
+  std::fprintf(stderr, "caracal: warning: %s\n", lines.c_str());
+}
+
 std::shared_ptr<Runtime> CommonOptions::make_runtime() const {
   auto log = [](LogLevel level, const std::string& text) {
-    if (level != LogLevel::warning) return;
-    std::string lines;  // control characters of a hostile file out, ends of lines in, the report's tabs as blanks
-    for (size_t begin = 0; begin <= text.size();) {
-      const size_t end = std::min(text.find('\n', begin), text.size());
-      std::string line = text.substr(begin, end - begin);
-      std::replace(line.begin(), line.end(), '\t', ' ');
-      lines += (begin ? "\n" : "") + printable(line, kMessageLimit);
-      begin = end + 1;
-    }
-    std::fprintf(stderr, "caracal: warning: %s\n", lines.c_str());
+    if (level == LogLevel::warning) print_warning(text);
   };
   return std::make_shared<Runtime>(
       RuntimeOptions{.threads = threads, .isa = isa, .backend = backend, .log = log, .device = device, .tf32 = tf32});

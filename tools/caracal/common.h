@@ -54,6 +54,8 @@ void print_line(const std::string& line);
 std::string printable(std::string_view text, size_t limit = SIZE_MAX);
 /// How much of an error or a warning is worth reading.
 inline constexpr size_t kMessageLimit = 1024;
+/// A warning on stderr, made safe for a terminal.
+void print_warning(const std::string& text);
 
 /// A bar on stderr, drawn on a terminal only, and only for what takes time. `unit` names what is counted. It stays on
 /// the screen when all of it was done, and vanishes when not.

@@ -57,6 +57,7 @@ TextOrPair split_line(const std::string& line, const Options& o) {
 void tokenize(const Options& o) {
   const PreTrainedTokenizerBase tokenizer =
       AutoTokenizer::from_pretrained(o.model, o.slow ? Json{{"use_fast", false}} : Json());
+  for (const std::string& warning : tokenizer.warnings()) print_warning(warning);
   if (!o.save.empty()) tokenizer.save_pretrained(o.save);
   TokenizeOptions options;
   options.add_special_tokens = !o.no_special_tokens;
@@ -86,6 +87,7 @@ void tokenize(const Options& o) {
 
 void detokenize(const Options& o) {
   const PreTrainedTokenizerBase tokenizer = AutoTokenizer::from_pretrained(o.model);
+  for (const std::string& warning : tokenizer.warnings()) print_warning(warning);
   for (std::string line; read_line(line);) {
     std::vector<int32_t> ids;
     const Json json = Json::parse(line, "stdin");
