@@ -33,11 +33,13 @@ Audio decode_audio(std::span<const uint8_t> bytes, std::string_view where, const
 /// The same from a file. Throws not_found and io, too.
 Audio read_audio(const std::string& path, const AudioOptions& options = {});
 
-/// The mean of the channels. (channels, N) -> (N).
+/// The mean of the channels. (channels, N) F32 -> (N), a view where there is one channel. Throws invalid_argument for
+/// another shape or dtype, or no channel.
 Tensor mix_down(const Tensor& samples);
 
 /// transformers.audio_utils.load_audio(path, sampling_rate, backend="torchaudio") of a local file: mixed down, then
-/// resampled (resample_audio). -> (N) F32.
+/// resampled (resample_audio) to `sampling_rate` Hz. -> (N) F32. Throws as read_audio does (not_found, io, bad_file,
+/// unsupported), and invalid_argument for a rate that cannot be resampled to.
 Tensor load_audio(const std::string& path, int64_t sampling_rate, const AudioOptions& options = {});
 /// The same with the runtime on whose threads it resamples.
 Tensor load_audio(const Runtime& runtime, const std::string& path, int64_t sampling_rate,

@@ -35,10 +35,12 @@ Image decode_image(std::span<const uint8_t> bytes, std::string_view where, const
 Image read_image(const std::string& path, const ImageOptions& options = {});
 
 /// The image turned as its orientation says (PIL.ImageOps.exif_transpose) and converted to RGB: alpha dropped, CMYK as
-/// Pillow computes it. -> (H, W, 3) U8.
+/// Pillow computes it. -> (H, W, 3) U8. An orientation that is no number of EXIF's turns nothing. Throws
+/// invalid_argument for pixels that are not U8, where a caller made the Image.
 Tensor upright_rgb(const Image& image);
 
-/// transformers.image_utils.load_image of a local file: upright_rgb(read_image(path)).
+/// transformers.image_utils.load_image of a local file: upright_rgb(read_image(path)). -> (H, W, 3) U8. Throws as
+/// read_image does: not_found, io, bad_file or unsupported.
 Tensor load_image(const std::string& path, const ImageOptions& options = {});
 
 }  // namespace caracal

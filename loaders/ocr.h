@@ -17,16 +17,20 @@ struct OcrWord {
   float confidence = 0;  // 0 to 100
 };
 
+/// What a call may ask of an engine; transformers' ocr_lang and tesseract_config, which may come from a checkpoint's
+/// file.
 struct OcrOptions {
   std::string lang = {};    // "eng", "eng+deu"; empty: the engine's default
   std::string config = {};  // as on the engine's command line: "--psm 6"; empty: its defaults
 };
 
+/// Derive from it to bring another engine: LayoutLMv2ImageProcessor::set_ocr_engine, PipelineFiles::ocr.
 class OcrEngine {
  public:
   virtual ~OcrEngine() = default;
   /// The words of an image, (H, W, 1) or (H, W, 3) U8, in reading order; words of white space only may be left in.
-  /// Must accept calls from several threads at once. Throws Error.
+  /// Must accept calls from several threads at once. Throws Error: invalid_argument for another shape or dtype, or for
+  /// options that it does not know.
   virtual std::vector<OcrWord> recognize(const Tensor& image, const OcrOptions& options = {}) = 0;
 };
 

@@ -7,6 +7,7 @@
 
 namespace caracal {
 
+/// Of all calls of one TesseractEngine.
 struct TesseractOptions {
   std::string data_dir = {};  // folder of the *.traineddata; empty: TESSDATA_PREFIX, else the installed one
   /// Engines kept for later calls. Each concurrent call takes one, and makes one where none is idle.
@@ -19,8 +20,14 @@ struct TesseractOptions {
 /// that name files or open windows. An unknown language throws not_found.
 class TesseractEngine final : public OcrEngine {
  public:
+  /// Loads nothing yet: a call makes its engine, and later calls of the same language and config reuse it. Stops what
+  /// Leptonica prints, for the whole process.
   explicit TesseractEngine(TesseractOptions options = {});
+  /// No call may be running.
   ~TesseractEngine() override;
+  /// The words of an image (H, W, 1 or 3) U8 with sides of 1 to 32,767 pixels, boxes in pixels from its upper left
+  /// corner. `lang` is "eng" where it is empty. Throws invalid_argument, not_found (see above), or internal where
+  /// Tesseract gives up.
   std::vector<OcrWord> recognize(const Tensor& image, const OcrOptions& options = {}) override;
 
  private:

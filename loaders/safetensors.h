@@ -48,6 +48,7 @@ class SafetensorsFile {
 
   /// All entries in the order of their data.
   const std::vector<TensorInfo>& tensors() const noexcept { return tensors_; }
+  /// The entry of exactly this name, valid as long as this object; null when there is none. A binary search.
   const TensorInfo* find(std::string_view name) const noexcept;
   /// The entry's data: a view of the file when the data is aligned for its type, else a 64-byte aligned copy; it stays
   /// valid without this object. BOOL bytes other than 0 and 1 read as true. Throws unsupported for a dtype that caracal

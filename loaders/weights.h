@@ -83,9 +83,11 @@ class Weights {
   /// Names in a checkpoint match with these differences, as in transformers: LayerNorm.gamma and LayerNorm.beta stand
   /// for LayerNorm.weight and LayerNorm.bias, weight_g and weight_v for a weight norm's
   /// parametrizations.weight.original0 and original1; options.renames; the base prefix may be there or not. A tensor
-  /// that has the model's name itself goes before one that would be renamed to it.
+  /// that has the model's name itself goes before one that would be renamed to it. Reads no tensor yet, and
+  /// throws nothing but std::bad_alloc.
   explicit Weights(Checkpoint checkpoint, WeightsOptions options = {});
-  /// The parameters of another model, by their names there.
+  /// The parameters of another model, by their names there. Calls no load() yet, and throws nothing but
+  /// std::bad_alloc.
   explicit Weights(const std::vector<Parameter>& parameters, WeightsOptions options = {});
   /// A source without a checkpoint: every tensor exists and is drawn when asked for. Uses init_missing and dtype.
   static Weights random(WeightsOptions options);
