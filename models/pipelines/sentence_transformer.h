@@ -36,7 +36,8 @@ struct EncodeOptions {
 class SentenceTransformer {
  public:
   /// Loads the directory. One without modules.json gets mean pooling, as in sentence-transformers. Throws unsupported
-  /// for other modules or pooling modes.
+  /// for other modules or pooling modes, bad_file for a module in a folder outside the directory, and what loading
+  /// does.
   static SentenceTransformer from_pretrained(const std::string& path, const LoadOptions& options = {});
 
   /// One embedding per text, (N, H) F32; zeros for a text without tokens. Texts longer than max_seq_length tokens are

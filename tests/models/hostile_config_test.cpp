@@ -118,11 +118,11 @@ void for_each_change(const Json& whole, Json& part, const std::string& path,
   }
 }
 
-// Sanitizers take their time: the first is enough for them.
+// Sanitizers take their time: the first is enough for them, and one class of model that reads an attribute.
 #ifdef CARACAL_SANITIZED
-constexpr bool kIgnoreSizes[] = {true};
+constexpr bool kIgnoreSizes[] = {true}, kEveryReader = false;
 #else
-constexpr bool kIgnoreSizes[] = {true, false};
+constexpr bool kIgnoreSizes[] = {true, false}, kEveryReader = true;
 #endif
 
 // The classes of models that an Auto class makes of this configuration, but those of `subjects`.
@@ -215,6 +215,7 @@ TEST_F(HostileConfig, EveryIntegerOfEveryArchitecture) {
       Json config = whole->to_dict();
       for (const char* key : {"_name_or_path", "transformers_version"}) config.erase(key);
       const ModelInputs inputs = read_inputs(checkpoint + "/reference.0.safetensors");
+      const auto before = read[model_type];  // by the models above
       const auto with = [&](const Json& changed, bool ignore_sizes, const std::string& what) {
         std::ofstream(directory / "config.json") << changed.dump();
         return load_and_run(subject, inputs, ignore_sizes, what);
@@ -223,8 +224,11 @@ TEST_F(HostileConfig, EveryIntegerOfEveryArchitecture) {
         const std::string usual = with(config, ignore_sizes, "the model's own");
         EXPECT_TRUE(usual.find("expected") == usual.npos) << usual;
         for_each_change(config, config, model_type, [&](const Json& changed, const std::string& what, bool is_integer) {
+          const std::string attribute = attribute_of(what);
+          if (const auto known = before.find(attribute); !kEveryReader && known != before.end() && known->second)
+            return;
           const std::string outcome = with(changed, ignore_sizes, what);
-          if (is_integer) read[model_type][attribute_of(what)] |= outcome != usual;
+          if (is_integer) read[model_type][attribute] |= outcome != usual;
         });
       }
     }
@@ -234,7 +238,7 @@ TEST_F(HostileConfig, EveryIntegerOfEveryArchitecture) {
     for (const auto& [name, is_read] : attributes)
       if (!is_read) unread.insert(name);
   EXPECT_EQ(unread, kUnread);
-  EXPECT_GT(changes, 5000 * int(std::size(kIgnoreSizes)));
+  EXPECT_GE(changes, kEveryReader ? 16'000 : 4'000);  // as README.md says
   EXPECT_GT(errors, changes / 4);
   RecordProperty("changes", changes);
   RecordProperty("slowest_error_ms", std::to_string(slowest_error * 1000));

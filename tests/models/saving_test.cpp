@@ -81,6 +81,15 @@ TEST_F(Saving, OverItsOwnFiles) {
   expect_same_parameters(BertModel::from_pretrained(own), model);
 }
 
+// Weights of an earlier save that stay would be loaded in the place of the new ones.
+TEST_F(Saving, SaysWhatItCannotRemove) {
+  const AnyModel model = tiny_bert(1);
+  const std::string out = *this / "out", old = out + "/model-00001-of-00002.safetensors";
+  fs::create_directories(old + "/x");
+  EXPECT_EQ(message_of([&] { model->save_pretrained(out); }),
+            "[" + old + "] expected to remove the file but got: Directory not empty");
+}
+
 TEST_F(Saving, DtypeIsThatOfTheFiles) {
   const std::string half = *this / "half";
   BertModel::from_pretrained(kBert, {.dtype = "float16"}).save_pretrained(half);
