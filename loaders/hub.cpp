@@ -221,15 +221,16 @@ class Snapshot {
   void fetch(HttpSession& session, const std::string& name, const BlobProgress& progress) const {
     const TreeEntry& entry = tree_.at(name);
     const fs::path cache = repository_.parent_path();
-    const Blob blob{
-        .name = request_.name + "/" + name,
-        .etag = entry.etag(),
-        .size = entry.size,
-        .request = {.url = endpoint_ + "/" + request_.name + "/resolve/" + commit_ + "/" + url_quote(name, true),
-                    .token = token_},
-        .commit = commit_,
-        .repository = repository_,
-        .lock = cache / ".locks" / repository_.filename() / (entry.etag() + ".lock")};
+    // HttpRequest by its name: without it GCC 12 destroys the request twice where a later member throws (bad_alloc).
+    const Blob blob{.name = request_.name + "/" + name,
+                    .etag = entry.etag(),
+                    .size = entry.size,
+                    .request = HttpRequest{.url = endpoint_ + "/" + request_.name + "/resolve/" + commit_ + "/" +
+                                                  url_quote(name, true),
+                                           .token = token_},
+                    .commit = commit_,
+                    .repository = repository_,
+                    .lock = cache / ".locks" / repository_.filename() / (entry.etag() + ".lock")};
     fetch_blob(session, blob, request_.options.force_download, progress);
     link(name, entry.etag());
   }

@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include <caracal/loaders/directory.h>
+
 namespace caracal::hub {
 
 namespace fs = std::filesystem;
@@ -87,19 +89,14 @@ void read_all(int fd, const fs::path& path, F take) {
 std::vector<Partial> leftovers(const fs::path& blobs, const std::string& etag, const fs::path& own) {
   std::vector<Partial> found;
   std::error_code error;
-  for (fs::directory_iterator entry(blobs, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (!name.starts_with(etag + std::string(kPartial)) || !name.ends_with(kIncomplete) || entry->path() == own)
+  for (const std::string& name : names_in(blobs.string(), error)) {
+    if (!name.starts_with(etag + std::string(kPartial)) || !name.ends_with(kIncomplete) || blobs / name == own)
       continue;
-    const int fd = ::open(entry->path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0) continue;
-    if (::flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
-      found.emplace_back();
-      found.back().path = entry->path();
-      found.back().fd = fd;
-    } else {
-      ::close(fd);
-    }
+    Partial partial;
+    partial.path = blobs / name;
+    partial.fd = ::open(partial.path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (partial.fd >= 0 && (::flock(partial.fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK))
+      found.push_back(std::move(partial));
   }
   return found;
 }

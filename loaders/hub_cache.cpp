@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <mutex>
 
+#include <caracal/loaders/directory.h>
 #include <caracal/loaders/file.h>
 #include <caracal/loaders/hub_tree.h>
 #include <caracal/runtime/error.h>
@@ -101,11 +102,10 @@ std::string newest_folder(const fs::path& parent) {
   std::string newest;
   fs::file_time_type when;
   std::error_code error;
-  for (fs::directory_iterator entry(parent, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
+  for (const std::string& name : names_in(parent.string(), error)) {
     std::error_code ignored;
-    const fs::file_time_type time = fs::last_write_time(entry->path(), ignored);
-    if (ignored || !is_commit(name) || !entry->is_directory(ignored)) continue;
+    const fs::file_time_type time = fs::last_write_time(parent / name, ignored);
+    if (ignored || !is_commit(name) || !fs::is_directory(parent / name, ignored)) continue;
     if (newest.empty() || time > when || (time == when && name > newest)) newest = name, when = time;
   }
   return newest;

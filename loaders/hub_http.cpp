@@ -80,10 +80,10 @@ Url parse_url(const std::string& base, const std::string& reference, const std::
     throw Error(ErrorCode::io, where, "expected a URL but got '" + url_shown(reference) + "'");
   auto part = [&](CURLUPart which, unsigned flags) {
     char* text = nullptr;
-    std::string result;
-    if (curl_url_get(url.get(), which, &text, flags) == CURLUE_OK) result = text;
-    curl_free(text);
-    return result;
+    const CURLUcode got = curl_url_get(url.get(), which, &text, flags);
+    const std::unique_ptr<char, decltype(&curl_free)> owner(text, curl_free);
+    if (got == CURLUE_OUT_OF_MEMORY) throw std::bad_alloc();
+    return got == CURLUE_OK ? std::string(text) : std::string();
   };
   Url result{part(CURLUPART_URL, 0), lower(part(CURLUPART_SCHEME, 0)), {}};
   result.origin =

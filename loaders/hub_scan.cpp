@@ -5,6 +5,7 @@
 #include <set>
 #include <system_error>
 
+#include <caracal/loaders/directory.h>
 #include <caracal/loaders/file.h>
 #include <caracal/loaders/hub_blob.h>
 #include <caracal/loaders/hub_cache.h>
@@ -21,8 +22,7 @@ constexpr std::string_view kModels = "models--";
 std::vector<fs::directory_entry> entries_of(const fs::path& folder) {
   std::vector<fs::directory_entry> entries;
   std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
-    entries.push_back(*entry);
+  for (const std::string& name : names_in(folder.string(), error)) entries.emplace_back(folder / name);
   if (error && error != std::errc::no_such_file_or_directory)
     throw Error(ErrorCode::io, folder.string(), "expected to list this folder but got: " + error.message());
   std::sort(entries.begin(), entries.end());
