@@ -68,11 +68,11 @@ class Snapshot {
 
   std::string run() {
     if (is_local(request_.options)) return cached();
+    const std::string known = whole_in_cache();
     bool stopped = false;  // by the caller, whatever it threw
     try {
-      HttpOptions patience = options_.http;  // little of it where the cache may do
-      if (!request_.options.force_download && !cached_snapshot(request_.name, request_.options).empty())
-        patience.attempts = 1;
+      HttpOptions patience = options_.http;
+      if (!known.empty()) patience.attempts = 1;  // the cache does, too
       const std::string nothing;
       HttpSession session(patience, [&] {
         try {
@@ -86,7 +86,8 @@ class Snapshot {
       tree_ = read_tree(tree_path());
       if (tree_.empty()) ask_tree(session);
     } catch (const Error& error) {
-      if (stopped || !cache_may_do(error) || !use_cache()) throw;
+      if (stopped || known.empty() || !cache_may_do(error)) throw;
+      commit_ = known;
       return snapshot().string();
     }
     const WantedFiles wanted = wanted_files(tree_, request_);
@@ -135,26 +136,33 @@ class Snapshot {
   }
 
   // No network, no service, or not allowed: but a revision that the hub does not know any more is gone.
-  bool cache_may_do(const Error& error) const {
+  static bool cache_may_do(const Error& error) {
     const auto* absent = dynamic_cast<const AbsentError*>(&error);
-    return !request_.options.force_download && (absent != nullptr ? !absent->revision : error.code() == ErrorCode::io);
+    return absent != nullptr ? !absent->revision : error.code() == ErrorCode::io;
   }
 
-  // True when the cache knows the revision and nothing that is asked for is missing from it, as far as it can tell.
-  bool use_cache() {
-    commit_ = cached_commit(request_.name, request_.options);
-    std::error_code ignored;
-    return !commit_.empty() && fs::is_directory(snapshot(), ignored) && missing_in_cache(request_, commit_).empty();
+  // The commit that the cache knows, when nothing of the request is missing from it as far as the cache can tell.
+  std::string whole_in_cache() const {
+    if (request_.options.force_download) return {};
+    try {
+      const std::string commit = cached_commit(request_.name, request_.options);
+      std::error_code ignored;
+      const bool there = !commit.empty() && fs::is_directory(repository_ / "snapshots" / commit, ignored);
+      return there && missing_in_cache(request_, commit).empty() ? commit : std::string();
+    } catch (const Error&) {  // damaged: the hub may help
+      return {};
+    }
   }
 
   std::string cached() {
-    if (use_cache()) return snapshot().string();
-    const std::vector<std::string> missing =
-        commit_.empty() ? std::vector<std::string>() : missing_in_cache(request_, commit_);
-    throw Error(
-        ErrorCode::not_found, request_.name,
-        std::string("expected all of it in the cache, as downloads are off, but ") +
-            (missing.empty() ? "there is none of this name and revision" : Json(missing[0]).dump() + " is missing"));
+    commit_ = cached_commit(request_.name, request_.options);
+    std::error_code ignored;
+    const bool there = !commit_.empty() && fs::is_directory(snapshot(), ignored);
+    const std::vector<std::string> missing = there ? missing_in_cache(request_, commit_) : std::vector<std::string>{};
+    if (there && missing.empty()) return snapshot().string();
+    throw Error(ErrorCode::not_found, request_.name,
+                "expected all of it in the cache, as downloads are off, but " +
+                    (there ? Json(missing[0]).dump() + " is missing" : "there is none of this name and revision"));
   }
 
   std::vector<std::string> needed(const std::vector<std::string>& names) const {

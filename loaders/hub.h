@@ -38,9 +38,10 @@ struct DownloadOptions {
 /// subfolder): one question for the commit of a branch, one for the list of files when the cache lacks it, then the
 /// missing files in parallel. Every file's hash is checked before its name appears. Safe beside other processes and
 /// threads that do the same. Without a network, with a token that the hub does not take, and with local_files_only or
-/// HF_HUB_OFFLINE what the cache has is used if nothing of the request is missing (huggingface_hub's
-/// snapshot_download). Throws not_found (no such repository, revision or file, or it needs a token), unsupported
-/// (weights in formats that caracal refuses), bad_file (not what the hub promised), io, invalid_argument.
+/// HF_HUB_OFFLINE what the cache has is used if nothing of the request is missing (as by huggingface_hub's
+/// snapshot_download, which raises where a connection breaks off). Throws not_found (no such repository, revision or
+/// file, or it needs a token), unsupported (weights in formats that caracal refuses), bad_file (not what the hub
+/// promised), io, invalid_argument.
 std::string download_snapshot(const HubRequest& request, const DownloadOptions& options = {});
 
 /// Makes every from_pretrained download, by download_snapshot, the names of the hub that it is given; with

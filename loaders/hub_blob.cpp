@@ -294,13 +294,13 @@ BlobHash::BlobHash(std::string_view etag, uint64_t size) : context_(nullptr) {
     throw Error(ErrorCode::bad_file, "hub",
                 "expected a SHA-1 or SHA-256 in hexadecimal but got another name of a blob");
   const bool git = etag.size() == 40;
+  const std::string head = "blob " + std::to_string(size);  // before what would leak if it threw
   EVP_MD_CTX* context = EVP_MD_CTX_new();
   if (context == nullptr || EVP_DigestInit_ex(context, git ? EVP_sha1() : EVP_sha256(), nullptr) != 1) {
     EVP_MD_CTX_free(context);
     throw Error(ErrorCode::io, "hub", "expected OpenSSL to have SHA-1 and SHA-256 but it has not");
   }
   context_ = context;
-  const std::string head = "blob " + std::to_string(size);
   if (git) update({reinterpret_cast<const uint8_t*>(head.c_str()), head.size() + 1});
 }
 
@@ -328,14 +328,13 @@ std::string hash_of_file(int descriptor, std::string_view etag, uint64_t size, c
   return hash.finish();
 }
 
-FileLock::FileLock(const std::string& path, const Waiting& waiting) : owner_(::getpid()) {
+FileLock::FileLock(const std::string& path, const Waiting& waiting, mode_t mode) : owner_(::getpid()) {
   constexpr double kPoll = 0.02;
   constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-  constexpr mode_t kMode = 0664;  // whatever the umask, as huggingface_hub has it: a group may share the cache
   while (true) {
-    fd_ = ::open(path.c_str(), kFlags | O_CREAT | O_EXCL, kMode);
+    fd_ = ::open(path.c_str(), kFlags | O_CREAT | O_EXCL, mode);
     if (fd_ >= 0) {
-      (void)::fchmod(fd_, kMode);  // some file systems have no modes
+      (void)::fchmod(fd_, mode);  // some file systems have no modes
     } else if (errno == EEXIST) {
       fd_ = ::open(path.c_str(), kFlags);
       if (fd_ < 0 && errno == ENOENT) continue;  // removed meanwhile

@@ -3,6 +3,8 @@
 // _hf_hub_download_to_cache_dir and _download_to_tmp_and_move); going on where a dead one left off is ours.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -39,8 +41,9 @@ std::string hash_of_file(int descriptor, std::string_view etag, uint64_t size, c
 /// meanwhile. On a file system without locks it does nothing: what depends on it is only who fetches.
 class FileLock {
  public:
-  /// Waits for the lock. Throws not_found or io when the file cannot be opened, and what `waiting` throws.
-  explicit FileLock(const std::string& path, const Waiting& waiting = {});
+  /// Waits for the lock; `mode` is that of a new file, whatever the umask. Throws not_found or io when the file cannot
+  /// be opened, and what `waiting` throws.
+  explicit FileLock(const std::string& path, const Waiting& waiting = {}, mode_t mode = 0664);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;

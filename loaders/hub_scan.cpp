@@ -19,27 +19,26 @@ namespace fs = std::filesystem;
 constexpr std::string_view kModels = "models--";
 
 // The entries of a folder in the order of their names; none when it is not there.
-std::vector<fs::directory_entry> entries_of(const fs::path& folder) {
-  std::vector<fs::directory_entry> entries;
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> entries;
   std::error_code error;
-  for (const std::string& name : names_in(folder.string(), error)) entries.emplace_back(folder / name);
+  for (const std::string& name : names_in(folder.string(), error)) entries.push_back(folder / name);
   if (error && error != std::errc::no_such_file_or_directory)
     throw Error(ErrorCode::io, folder.string(), "expected to list this folder but got: " + error.message());
-  std::sort(entries.begin(), entries.end());
   return entries;
 }
 
 // Every file and link below a folder, relative to it, links not followed.
 std::vector<fs::path> files_below(const fs::path& folder) {
   std::vector<fs::path> files;
-  for (const fs::directory_entry& entry : entries_of(folder)) {
+  for (const fs::path& entry : entries_of(folder)) {
     std::error_code ignored;
-    const fs::file_type type = entry.symlink_status(ignored).type();
+    const fs::file_type type = fs::symlink_status(entry, ignored).type();
     if (type != fs::file_type::directory) {
-      files.push_back(entry.path().filename());
+      files.push_back(entry.filename());
       continue;
     }
-    for (const fs::path& file : files_below(entry.path())) files.push_back(entry.path().filename() / file);
+    for (const fs::path& file : files_below(entry)) files.push_back(entry.filename() / file);
   }
   return files;
 }
@@ -67,17 +66,17 @@ std::string name_of(const fs::path& folder) {
 
 CachedRepository scan_repository(const fs::path& folder) {
   CachedRepository repository{.name = name_of(folder), .path = folder.string()};
-  for (const fs::directory_entry& blob : entries_of(folder / "blobs")) {
-    repository.bytes += size_of(blob.path());
-    if (is_incomplete(blob.path())) repository.incomplete.push_back(blob.path().string());
+  for (const fs::path& blob : entries_of(folder / "blobs")) {
+    repository.bytes += size_of(blob);
+    if (is_incomplete(blob)) repository.incomplete.push_back(blob.string());
   }
-  for (const fs::directory_entry& snapshot : entries_of(folder / "snapshots")) {
-    CachedRevision revision{.commit = snapshot.path().filename().string()};
+  for (const fs::path& snapshot : entries_of(folder / "snapshots")) {
+    CachedRevision revision{.commit = snapshot.filename().string()};
     std::set<fs::path> blobs;
-    for (const fs::path& file : files_below(snapshot.path())) {
+    for (const fs::path& file : files_below(snapshot)) {
       revision.files.push_back(file.string());
       std::error_code ignored;
-      const fs::path blob = fs::canonical(snapshot.path() / file, ignored);
+      const fs::path blob = fs::canonical(snapshot / file, ignored);
       if (blobs.insert(blob).second) revision.bytes += size_of(blob);
     }
     for (const fs::path& ref : files_below(folder / "refs"))
@@ -119,8 +118,8 @@ void remove_folder(const fs::path& folder) {
 
 std::vector<CachedRepository> scan_cache(const std::string& cache_dir) {
   std::vector<CachedRepository> repositories;
-  for (const fs::directory_entry& entry : entries_of(cache_folder(cache_dir)))
-    if (!name_of(entry.path()).empty()) repositories.push_back(scan_repository(entry.path()));
+  for (const fs::path& entry : entries_of(cache_folder(cache_dir)))
+    if (!name_of(entry).empty()) repositories.push_back(scan_repository(entry));
   return repositories;
 }
 
@@ -141,7 +140,7 @@ uint64_t remove_from_cache(const std::string& name, const std::string& revision,
     return freed;
   };
   if (revision.empty()) {
-    for (const fs::directory_entry& blob : entries_of(folder / "blobs")) count(blob.path());
+    for (const fs::path& blob : entries_of(folder / "blobs")) count(blob);
     remove_folder(folder);
     remove_folder(folder.parent_path() / ".locks" / folder.filename());
     return sweep();
@@ -177,9 +176,9 @@ CacheReport verify_cache(const std::string& name, const std::string& cache_dir) 
   }
   CacheReport report;
   for (const fs::path& folder : folders) {
-    for (const fs::directory_entry& blob : entries_of(folder / "blobs")) {
-      const std::string etag = blob.path().filename().string(), path = blob.path().string();
-      if (is_incomplete(blob.path())) {
+    for (const fs::path& blob : entries_of(folder / "blobs")) {
+      const std::string etag = blob.filename().string(), path = blob.string();
+      if (is_incomplete(blob)) {
         report.notes.push_back(path + ": an unfinished download");
         continue;
       }

@@ -19,10 +19,11 @@ namespace fs = std::filesystem;
 constexpr std::string_view kMarker = ".huggingface-shared-blobs", kVersion = "1\n";
 constexpr uint64_t kLongestRefs = uint64_t(16) << 20;  // bytes of a list of links
 
-bool is_regular(const fs::path& path) {
+bool is(fs::file_type type, const fs::path& path) {  // links not followed
   std::error_code ignored;
-  return fs::symlink_status(path, ignored).type() == fs::file_type::regular;
+  return fs::symlink_status(path, ignored).type() == type;
 }
+bool is_regular(const fs::path& path) { return is(fs::file_type::regular, path); }
 
 // "models--owner--name/blobs/ETAG", or of another type of repository.
 bool is_blob_name(const fs::path& relative) {
@@ -42,9 +43,11 @@ fs::path follow(const fs::path& blob, std::error_code& error) {
     return {};
   }
   if (error) return {};
-  const fs::path cache = blob.parent_path().parent_path().parent_path();
-  const fs::path shared = (target.is_absolute() ? target : blob.parent_path() / target).lexically_normal();
-  return is_shared_blob(shared.string(), cache.lexically_normal().string()) ? shared : fs::path();
+  const fs::path blobs = fs::absolute(blob.parent_path(), error);
+  if (error) return {};
+  const fs::path cache = blobs.parent_path().parent_path().lexically_normal();
+  const fs::path shared = (target.is_absolute() ? target : blobs / target).lexically_normal();
+  return is_shared_blob(shared.string(), cache.string()) ? shared : fs::path();
 }
 
 // Whether a line of the list is a link to the shared file, or may be one.
@@ -66,10 +69,13 @@ fs::path shared_blob(const fs::path& blob) {
   return follow(blob, ignored);
 }
 
-uint64_t sweep_shared_blob(const fs::path& shared) {
+uint64_t sweep_shared_blob(const fs::path& shared) try {
   const fs::path store = shared.parent_path().parent_path(), list = shared.string() + ".refs";
-  if (!is_regular(store / kMarker) || read_start(store / kMarker, 16) != kVersion) return 0;
-  const FileLock lock(shared.string() + ".lock");
+  if (!is(fs::file_type::directory, store) || !is_regular(store / kMarker) ||
+      read_start(store / kMarker, 16) != kVersion)
+    return 0;
+  constexpr mode_t kAnybody = 0666;
+  const FileLock lock(shared.string() + ".lock", {}, kAnybody);
   std::error_code error;
   if (!is_regular(shared) || !is_regular(list) || fs::file_size(list, error) > kLongestRefs || error) return 0;
   const std::string refs = read_start(list, kLongestRefs);  // nothing when it cannot be read
@@ -78,6 +84,8 @@ uint64_t sweep_shared_blob(const fs::path& shared) {
   if (error || !fs::remove(shared, error)) return 0;
   fs::remove(list, error);
   return uint64_t(bytes);
+} catch (const Error&) {  // of the lock
+  return 0;
 }
 
 }  // namespace caracal::hub

@@ -12,7 +12,7 @@ namespace caracal::hub {
 std::filesystem::path shared_blob(const std::filesystem::path& blob);
 
 /// Removes a shared file that no blob of any repository leads to any more; returns the bytes freed. In doubt (no list
-/// of links, or none that can be read) it stays, as with huggingface_hub. Throws io when its lock cannot be opened.
+/// of links, none that can be read, or no lock) it stays, as with huggingface_hub.
 uint64_t sweep_shared_blob(const std::filesystem::path& shared);
 
 }  // namespace caracal::hub

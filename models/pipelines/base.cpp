@@ -270,4 +270,8 @@ Tensor batch_row(const Tensor& batch, int64_t i) {
   return batch.rows(i, i + 1).reshape(Shape(std::span(batch.shape().begin() + 1, batch.shape().end())));
 }
 
+void log_warnings(const AnyModel& model, const PreTrainedTokenizerBase& tokenizer) {
+  for (const std::string& warning : tokenizer.warnings()) model->runtime().log(LogLevel::warning, warning);
+}
+
 }  // namespace caracal

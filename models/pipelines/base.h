@@ -136,4 +136,7 @@ Tensor image_of(const PipelineInput& input, const PipelineFiles& files, bool tex
 /// Sound is resampled by the runtime's kernels on the calling thread: preprocess(), which asks for it, is a task.
 Tensor audio_of(const Runtime& runtime, const PipelineInput& input, const PipelineFiles& files, int64_t sampling_rate);
 
+/// Says the tokenizer's warnings() in the log of the model's runtime; a tokenizer has none of its own.
+void log_warnings(const AnyModel& model, const PreTrainedTokenizerBase& tokenizer);
+
 }  // namespace caracal

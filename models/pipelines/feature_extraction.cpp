@@ -26,7 +26,10 @@ FeatureExtractionPipeline FeatureExtractionPipeline::from_pretrained(const std::
   LoadOptions base = options;
   base.subfolder.clear();
   base.add_pooling_layer = false;
-  return {AutoModel::from_pretrained(directory, base), AutoTokenizer::from_pretrained(directory)};
+  AnyModel model = AutoModel::from_pretrained(directory, base);
+  PreTrainedTokenizerBase tokenizer = AutoTokenizer::from_pretrained(directory);
+  log_warnings(model, tokenizer);
+  return {std::move(model), std::move(tokenizer)};
 }
 
 std::vector<Tensor> FeatureExtractionPipeline::features(const std::vector<std::string>& texts) const {

@@ -30,11 +30,6 @@ struct Task {
   Made (*make)(AnyModel model, const Source& source);
 };
 
-// A tokenizer has no log of its own.
-void log_warnings(const AnyModel& model, const PreTrainedTokenizerBase& tokenizer) {
-  for (const std::string& warning : tokenizer.warnings()) model->runtime().log(LogLevel::warning, warning);
-}
-
 template <class P>
 Made of_text(AnyModel model, const Source& s) {
   PreTrainedTokenizerBase tokenizer = AutoTokenizer::from_pretrained(s.directory);

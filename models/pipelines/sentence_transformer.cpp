@@ -7,6 +7,7 @@
 #include <limits>
 
 #include <caracal/loaders/file.h>
+#include <caracal/models/pipelines/base.h>
 #include <caracal/models/tokenization_auto.h>
 
 namespace caracal {
@@ -25,8 +26,8 @@ bool exists(const fs::path& path) {
 // In the order of SimilarityFunction.
 constexpr std::string_view kSimilarities[] = {"cosine", "dot", "euclidean", "manhattan"};
 
-// The folder `name` of the model, a name from `file`: it may not lie elsewhere, links included. What comes back has no
-// link left that could be turned around later. A folder that is not there is for who reads it to report.
+// The folder `name` of the model, a name from `file`: it may not lie elsewhere, links included. A folder that is not
+// there is for who reads it to report.
 fs::path folder_beneath(const std::string& root, const std::string& name, const std::string& file) {
   if (name.empty()) return root;
   check_relative_name(name, file);
@@ -92,8 +93,7 @@ SentenceTransformer SentenceTransformer::from_pretrained(const std::string& path
   base.add_pooling_layer = false;
   SentenceTransformer result(AutoModel::from_pretrained(transformer, base),
                              AutoTokenizer::from_pretrained(transformer));
-  for (const std::string& warning : result.tokenizer_.warnings())
-    result.model_->runtime().log(LogLevel::warning, warning);
+  log_warnings(result.model_, result.tokenizer_);
   result.normalize_ = modules.size() == 3;
   if (!modules[1].folder.empty()) {
     const std::string file = (modules[1].folder / "config.json").string();

@@ -15,8 +15,7 @@ class HubBlobs : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     root = fs::temp_directory_path() / ("caracal_hub_blobs_" + std::to_string(getpid()));
-    setenv("HF_HOME", (root / "home").c_str(), 1);
-    setenv("no_proxy", "*", 1);
+    clean_environment(root / "home");
     spill(root / "repositories/org/large/main/config.json", "{}");
     spill(root / "repositories/org/large/main/model.safetensors", noise(kLarge, 1));
     server = new HubServer(root / "repositories");
@@ -112,7 +111,9 @@ TEST_F(HubBlobs, AForkedProcessThatStopsDisturbsNothing) {
     ASSERT_EQ(unfinished(cache()).size(), 1u);
     child = ::fork();
     if (child == 0) throw std::runtime_error("enough");
-    ::waitpid(child, nullptr, 0);
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
     ASSERT_EQ(unfinished(cache()).size(), 1u);
     EXPECT_FALSE(is_free(unfinished(cache())[0]));
     EXPECT_FALSE(is_free(cache() / ".locks/models--org--large" / (name_of(noise(kLarge, 1)) + ".lock")));

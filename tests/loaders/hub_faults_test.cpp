@@ -21,10 +21,9 @@ namespace {
 
 TEST(HubFaults, EveryCallOfADownload) {
   // In memory where there is some, as every download waits for the disk.
-  const fs::path place = fs::is_directory("/dev/shm") ? "/dev/shm" : fs::temp_directory_path(),
+  const fs::path place = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : fs::temp_directory_path(),
                  root = place / ("caracal_hub_faults_" + std::to_string(getpid()));
-  setenv("HF_HOME", (root / "home").c_str(), 1);
-  setenv("no_proxy", "*", 1);
+  clean_environment(root / "home");
   constexpr size_t kLarge = 600'000;
   spill(root / "repositories/org/large/main/config.json", "{}");
   spill(root / "repositories/org/large/main/model.safetensors", noise(kLarge, 1));
@@ -88,8 +87,7 @@ TEST(HubFaults, EveryCallOfADownload) {
 
 TEST(HubFaults, AThreadWithoutASessionLeavesItsWorkToOthers) {
   const fs::path root = fs::temp_directory_path() / ("caracal_hub_sessions_" + std::to_string(getpid()));
-  setenv("HF_HOME", (root / "home").c_str(), 1);
-  setenv("no_proxy", "*", 1);
+  clean_environment(root / "home");
   write_text_repository(root / "repositories/org/text/main");
   HubServer server(root / "repositories");
   const HubRequest request{

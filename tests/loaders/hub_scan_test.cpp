@@ -81,6 +81,20 @@ TEST_F(SharedBlobs, GoWithTheLastRepository) {
   EXPECT_FALSE(fs::exists(shared_of(weights).string() + ".refs"));
 }
 
+// Also of a cache that is named by a relative path, and leaving a lock that others may take.
+TEST_F(SharedBlobs, AreFoundByARelativePath) {
+  add("one", 'a', "model.safetensors", weights);
+  const fs::path before = fs::current_path();
+  for (const char* name : {"cache", "."}) {
+    add("two", 'b', "model.safetensors", weights);
+    fs::current_path(std::string(name) == "." ? cache : cache.parent_path());
+    EXPECT_EQ(remove_from_cache("org/two", {}, name), 0u) << name;
+  }
+  EXPECT_EQ(remove_from_cache("org/one", {}, "."), weights.size());
+  fs::current_path(before);
+  EXPECT_EQ(fs::status(shared_of(weights).string() + ".lock").permissions(), fs::perms(0666));
+}
+
 TEST_F(SharedBlobs, GoWithTheLastRevision) {
   add("one", 'a', "model.safetensors", weights);
   add("one", 'b', "model.safetensors", weights);
@@ -102,6 +116,11 @@ TEST_F(SharedBlobs, StayInDoubt) {
        [&] {
          fs::rename(marker, store / "elsewhere");
          fs::create_symlink("elsewhere", marker);
+       }},
+      {"the store is a link",
+       [&] {
+         fs::rename(store, cache / "elsewhere");
+         fs::create_symlink("elsewhere", store);
        }},
       {"no list", [&] { fs::remove(refs); }},
       {"the list is a link",

@@ -16,11 +16,7 @@ class HubTest : public testing::Test {
   static void SetUpTestSuite() {
     root = fs::temp_directory_path() / ("caracal_hub_" + std::to_string(getpid()));
     fs::create_directories(root);
-    setenv("HF_HOME", (root / "home").c_str(), 1);
-    setenv("no_proxy", "*", 1);
-    for (const char* name : {"HF_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE",
-                             "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"})
-      unsetenv(name);
+    clean_environment(root / "home");
     const fs::path repositories = root / "repositories";
     write_text_repository(repositories / "org/text/main");
     write_text_repository(repositories / "org/text/v1.0");

@@ -185,6 +185,16 @@ inline std::vector<fs::path> unfinished(const fs::path& cache) {
   return found;
 }
 
+// Nothing of the user's environment, and `home` in the place of HF_HOME.
+inline void clean_environment(const fs::path& home) {
+  setenv("HF_HOME", home.c_str(), 1);
+  setenv("no_proxy", "*", 1);
+  for (const char* name : {"HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+                           "HF_ENDPOINT", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_HUB_OFFLINE",
+                           "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"})
+    unsetenv(name);
+}
+
 // Patience that tests can afford.
 inline DownloadOptions quick(const HubServer& server) {
   return {.endpoint = server.hub,
