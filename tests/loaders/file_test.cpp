@@ -138,8 +138,9 @@ TEST_P(Confined, HubCacheLinksReachWhatRepositoriesShare) {
     link(name, "../../" + target);
     expect_error(ErrorCode::bad_file, {name, "leaves"}, [&] { open(snapshot, name); });
   }
-  fs::create_symlink(cache + "/blobs/aa/" + hash, dir / "model/shared");  // no repository of a cache
-  expect_error(ErrorCode::bad_file, {"leaves"}, [&] { open(dir / "model", "shared"); });
+  fs::create_directories(cache + "/plain");  // no snapshot of a repository
+  fs::create_symlink("../blobs/aa/" + hash, cache + "/plain/shared");
+  expect_error(ErrorCode::bad_file, {"leaves"}, [&] { open(cache + "/plain", "shared"); });
 }
 
 INSTANTIATE_TEST_SUITE_P(How, Confined, ::testing::Values(Confinement::automatic, Confinement::resolved_path));

@@ -9,8 +9,12 @@
 // libcurl's own allocations go through these: the blocks that it holds. What it loses where one fails (7.88.1 does) is
 // not ours to free.
 static int64_t curl_blocks = 0;
+static bool failed_in_curl = false;
 static void* taken(void* p) {
-  curl_blocks += p != nullptr;
+  if (p != nullptr)
+    curl_blocks++;
+  else
+    failed_in_curl = true;
   return p;
 }
 static void given_back(void* p) {
@@ -24,7 +28,12 @@ static void start_curl() {
   constexpr long kAll = 3;  // CURL_GLOBAL_ALL
   ASSERT_EQ(curl_global_init_mem(
                 kAll, [](size_t n) { return taken(malloc(n)); }, given_back,
-                [](void* p, size_t n) { return p == nullptr ? taken(malloc(n)) : realloc(p, n); },
+                [](void* p, size_t n) {
+                  if (p == nullptr) return taken(malloc(n));
+                  void* moved = realloc(p, n);
+                  failed_in_curl |= moved == nullptr;
+                  return moved;
+                },
                 [](const char* text) { return static_cast<char*>(taken(strdup(text))); },
                 [](size_t n, size_t size) { return taken(calloc(n, size)); }),
             0);
@@ -62,6 +71,8 @@ TEST(HubAllocation, EveryAllocationOfADownload) {
     server.reset();
     snapshot = std::string(), text = std::string();
     const auto held = [](const std::string& s) { return int64_t(s.capacity() > std::string().capacity()); };
+    const int64_t curl_before = curl_blocks;
+    failed_in_curl = false;
     const int64_t before = allocations - releases - curl_blocks - held(snapshot) - held(text);
     failing_on = on;
     allocations_left = fault;
@@ -76,6 +87,7 @@ TEST(HubAllocation, EveryAllocationOfADownload) {
     hit = on ? allocations_left == 0 : allocations_left < 0;
     allocations_left = -1, failing_on = false;
     ERR_clear_error();
+    EXPECT_TRUE(failed_in_curl || curl_blocks == curl_before) << "not given back to libcurl";
     return allocations - releases - curl_blocks - held(snapshot) - held(text) - before;
   };
   for (bool on : {false, true}) {

@@ -160,6 +160,54 @@ TEST_F(HubCache, OptionsStayInTheirFolder) {
   EXPECT_TRUE(server->log().empty());
 }
 
+// What the hub says of files becomes paths: nothing but hashes, sizes and relative names.
+TEST(HubTree, AListOfFilesIsChecked) {
+  const std::string git(40, 'a'), sha256(64, 'b');
+  const Json good{{"type", "file"},
+                  {"path", "a/b"},
+                  {"size", 3},
+                  {"oid", git},
+                  {"lfs", Json{{"oid", sha256}, {"size", 5}}},
+                  {"xetHash", std::string(64, 'c')}};
+  auto add = [](const Json& item) {
+    hub::Tree tree;
+    hub::add_page(tree, Json::Array{item}, "page");
+    return tree;
+  };
+  const hub::TreeEntry entry = add(good).at("a/b");
+  EXPECT_EQ(entry.etag(), sha256);
+  EXPECT_EQ(entry.size, 5u);
+  EXPECT_TRUE(add({{"type", "directory"}}).empty());
+  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, Json>>{
+           {"path", "../a"},
+           {"path", 3},
+           {"size", "3"},
+           {"oid", "../../x"},
+           {"oid", sha256},
+           {"lfs", Json{{"oid", "../" + sha256.substr(3)}, {"size", 5}}},
+           {"lfs", Json{{"oid", sha256}, {"size", -1}}},
+           {"lfs", "x"},
+           {"xetHash", "../" + sha256.substr(3)}}) {
+    Json bad = good;
+    bad.set(key, value);
+    expect_error(ErrorCode::bad_file, {"page"}, [&] { add(bad); });
+  }
+  Json small = good;
+  small.set("lfs", Json());
+  small.set("size", -1);
+  expect_error(ErrorCode::bad_file, {"expected a size"}, [&] { add(small); });
+  // The cache's own copy of it comes back as it was; what is none is none.
+  const fs::path path = fs::temp_directory_path() / ("caracal_tree_" + std::to_string(getpid()));
+  spill(path, hub::tree_text(add(good)));
+  EXPECT_EQ(hub::read_tree(path).at("a/b").xet_hash, std::string(64, 'c'));
+  for (const char* text : {"", "{}", "[]", "{\"format_version\": 2, \"files\": {}}",
+                           "{\"format_version\": 1, \"files\": {\"../a\": {\"size\": 1, \"blob_id\": \"x\"}}}"}) {
+    spill(path, text);
+    EXPECT_TRUE(hub::read_tree(path).empty()) << text;
+  }
+  fs::remove(path);
+}
+
 // A blob that lies where repositories share files is replaced by one of its own, and what others use stays.
 TEST_F(HubCache, ForceDownloadLeavesWhatIsShared) {
   const fs::path snapshot = download({.name = "org/text"}), weights = snapshot / "model.safetensors";

@@ -156,10 +156,12 @@ TEST_F(SharedBlobs, StaleLinesKeepNothing) {
   fs::create_symlink(shared, fs::path(directory.path) / "outside");
   spill(cache / "models--org--plain/blobs/etag", "no link");
   add("two", 'b', "model.safetensors", "another text");
+  fs::create_directories(cache / "models--org--two/other");
+  fs::create_symlink(shared, cache / "models--org--two/other/x");
   std::ofstream(shared.string() + ".refs", std::ios::app)
       << "models--org--gone/blobs/etag\nmodels--org--plain/blobs/etag\n../outside\nmodels--org--one/snapshots/x\n"
       << (fs::path(directory.path) / "outside").string() << "\nmodels--org--two/blobs/" << sha256_of("another text")
-      << "\nmodels--x/blobs/..\n\n";
+      << "\nmodels--x/blobs/..\nmodels--org--two/other/x\n\n";
   EXPECT_EQ(remove("one"), weights.size());
   EXPECT_TRUE(fs::exists(shared_of("another text")));
 }

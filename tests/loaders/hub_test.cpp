@@ -415,8 +415,10 @@ TEST_F(HubTest, WithoutANetworkTheCacheDoes) {
   const fs::path snapshot = download(request("org/text", HubPart::tokenizer));
   EXPECT_EQ(download_snapshot(request("org/text", HubPart::tokenizer), nowhere), snapshot);
   EXPECT_THROW(download_snapshot(request("org/text", HubPart::model), nowhere), Error);  // the weights are not there
+  server->reset();
   server->faults({Json{{"match", "hub GET /api"}, {"do", "status"}, {"code", 500}}});
   EXPECT_EQ(download(request("org/text", HubPart::tokenizer)), snapshot);
+  EXPECT_EQ(server->log().size(), 1u);  // no use in asking again
 
   // Without refs: by commit, and the newest snapshot where no revision is asked for.
   fs::remove_all(cache() / "models--org--text/refs");
