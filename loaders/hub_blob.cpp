@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <caracal/loaders/directory.h>
+#include <caracal/loaders/hub_cache.h>
 
 namespace caracal::hub {
 
@@ -290,7 +291,7 @@ class Download {
 }  // namespace
 
 BlobHash::BlobHash(std::string_view etag, uint64_t size) : context_(nullptr) {
-  if ((etag.size() != 40 && etag.size() != 64) || etag.find_first_not_of("0123456789abcdef") != etag.npos)
+  if (!is_hex(etag, 40) && !is_hex(etag, 64))
     throw Error(ErrorCode::bad_file, "hub",
                 "expected a SHA-1 or SHA-256 in hexadecimal but got another name of a blob");
   const bool git = etag.size() == 40;
