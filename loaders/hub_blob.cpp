@@ -329,7 +329,7 @@ std::string hash_of_file(int descriptor, std::string_view etag, uint64_t size, c
   return hash.finish();
 }
 
-FileLock::FileLock(const std::string& path, const Waiting& waiting, mode_t mode) : owner_(::getpid()) {
+FileLock::FileLock(const std::string& path, const Waiting& waiting, unsigned mode) : owner_(::getpid()) {
   constexpr double kPoll = 0.02;
   constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   while (true) {

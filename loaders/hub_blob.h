@@ -3,8 +3,6 @@
 // _hf_hub_download_to_cache_dir and _download_to_tmp_and_move); going on where a dead one left off is ours.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -43,7 +41,7 @@ class FileLock {
  public:
   /// Waits for the lock; `mode` is that of a new file, whatever the umask. Throws not_found or io when the file cannot
   /// be opened, and what `waiting` throws.
-  explicit FileLock(const std::string& path, const Waiting& waiting = {}, mode_t mode = 0664);
+  explicit FileLock(const std::string& path, const Waiting& waiting = {}, unsigned mode = 0664);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;

@@ -74,7 +74,7 @@ uint64_t sweep_shared_blob(const fs::path& shared) try {
   if (!is(fs::file_type::directory, store) || !is_regular(store / kMarker) ||
       read_start(store / kMarker, 16) != kVersion)
     return 0;
-  constexpr mode_t kAnybody = 0666;
+  constexpr unsigned kAnybody = 0666;
   const FileLock lock(shared.string() + ".lock", {}, kAnybody);
   std::error_code error;
   if (!is_regular(shared) || !is_regular(list) || fs::file_size(list, error) > kLongestRefs || error) return 0;
