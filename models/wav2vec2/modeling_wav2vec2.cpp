@@ -88,9 +88,11 @@ Convolution load_positional_convolution(const Loader& loader, const Weights& w, 
       norm.get("original1", {hidden, channels, taps}, {.kind = Init::Kind::normal, .value = stddev}).clone();
   std::vector<double> scale(size_t(taps), 0.0);
   float* values = weight.data<float>();
-  for (int64_t i = 0; i < weight.numel(); i++) scale[size_t(i % taps)] += double(values[i]) * double(values[i]);
+  for (int64_t i = 0; i < hidden * channels; i++)
+    for (int64_t t = 0; t < taps; t++) scale[size_t(t)] += double(values[i * taps + t]) * double(values[i * taps + t]);
   for (int64_t t = 0; t < taps; t++) scale[size_t(t)] = double(length.data<float>()[t]) / std::sqrt(scale[size_t(t)]);
-  for (int64_t i = 0; i < weight.numel(); i++) values[i] = float(double(values[i]) * scale[size_t(i % taps)]);
+  for (int64_t i = 0; i < hidden * channels; i++)
+    for (int64_t t = 0; t < taps; t++) values[i * taps + t] = float(double(values[i * taps + t]) * scale[size_t(t)]);
   norm.release("original1");
   return pack_convolution(
       loader.runtime, loader.store, weight, w.get("bias", {hidden}),
