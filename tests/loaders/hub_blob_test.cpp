@@ -11,26 +11,20 @@
 namespace caracal {
 namespace {
 
-class HubBlobs : public testing::Test {
+class HubBlobs : public WithHub<HubBlobs> {
+ public:
+  static void write_repositories(const fs::path& repositories) {
+    spill(repositories / "org/large/main/config.json", "{}");
+    spill(repositories / "org/large/main/model.safetensors", noise(kLarge, 1));
+  }
+
  protected:
-  static void SetUpTestSuite() {
-    root = fs::temp_directory_path() / ("caracal_hub_blobs_" + std::to_string(getpid()));
-    clean_environment(root / "home");
-    spill(root / "repositories/org/large/main/config.json", "{}");
-    spill(root / "repositories/org/large/main/model.safetensors", noise(kLarge, 1));
-    server = new HubServer(root / "repositories");
-  }
-  static void TearDownTestSuite() {
-    delete server;
-    fs::remove_all(root);
-  }
   void SetUp() override {
     server->reset();
     fs::remove_all(cache());
     fs::create_directories(cache());
   }
 
-  static fs::path cache() { return root / "cache"; }
   static fs::path lock() { return cache() / "lock"; }
   static fs::path download(const std::function<void(const DownloadProgress&)>& progress = {}) {
     DownloadOptions options = quick(*server);
@@ -60,8 +54,6 @@ class HubBlobs : public testing::Test {
   }
 
   static constexpr size_t kLarge = size_t(3) << 20;
-  static inline fs::path root;
-  static inline HubServer* server;
 };
 
 // A process that sleeps, with all files that its parent has open.

@@ -15,12 +15,9 @@ namespace {
 
 using testing::expect_error;
 
-class HubCache : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    root = fs::temp_directory_path() / ("caracal_hub_cache_" + std::to_string(getpid()));
-    clean_environment(root / "home");
-    const fs::path repositories = root / "repositories";
+class HubCache : public WithHub<HubCache> {
+ public:
+  static void write_repositories(const fs::path& repositories) {
     for (const char* name : {"text", "private", "gated"}) write_text_repository(repositories / "org" / name / "main");
     spill(repositories / "org/private/main/late.json", "{}");
     for (const char* name : {"vit-digits", "wav2vec2-spoken-digits", "layoutlmv2-forms"}) {
@@ -36,23 +33,7 @@ class HubCache : public ::testing::Test {
     spill(folders / "modules.json",
           "[{\"path\": \"0_Transformer\", \"type\": \"x.Transformer\"}, {\"path\": \"1_Pooling\", \"type\": "
           "\"x.Pooling\"}]");
-    server = new HubServer(repositories);
   }
-  static void TearDownTestSuite() {
-    delete server;
-    fs::remove_all(root);
-  }
-  void SetUp() override {
-    server->reset();
-    fs::remove_all(cache());
-  }
-  void TearDown() override { disable_downloads(); }
-
-  static fs::path cache() { return root / "home/hub"; }
-  static std::string download(const HubRequest& what) { return download_snapshot(what, quick(*server)); }
-
-  static inline fs::path root;
-  static inline HubServer* server;
 };
 
 TEST_F(HubCache, EveryProcessorAndPipelineTakesNames) {

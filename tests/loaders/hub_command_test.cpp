@@ -11,11 +11,10 @@ struct Result {
   std::string out, err;
 };
 
-class HubCommand : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    root = fs::temp_directory_path() / ("caracal_hub_command_" + std::to_string(getpid()));
-    const fs::path repositories = root / "repositories", base = fs::path(CARACAL_TEST_DATA) / "models/bert/base";
+class HubCommand : public WithHub<HubCommand> {
+ public:
+  static void write_repositories(const fs::path& repositories) {
+    const fs::path base = fs::path(CARACAL_TEST_DATA) / "models/bert/base";
     write_text_repository(repositories / "org/text/main");
     write_text_repository(repositories / "org/text/v1.0");
     spill(repositories / "org/text/v1.0/vocab.txt", "old\n");
@@ -28,12 +27,9 @@ class HubCommand : public testing::Test {
       spill(sub / ("model" + std::string(variant) + ".safetensors"), "weights" + std::string(variant));
     }
     spill(repositories / "org/variants/main/config.json", "{\"not\": \"of the subfolder\"}");
-    server = new HubServer(repositories);
   }
-  static void TearDownTestSuite() {
-    delete server;
-    fs::remove_all(root);
-  }
+
+ protected:
   void SetUp() override {
     server->reset();
     fs::remove_all(root / "home");
@@ -80,8 +76,6 @@ class HubCommand : public testing::Test {
   }
 
   static constexpr size_t kLarge = 1'200'000;
-  static inline fs::path root;
-  static inline HubServer* server;
 };
 
 TEST_F(HubCommand, TheseFilesAlone) {

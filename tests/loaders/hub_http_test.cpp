@@ -29,30 +29,18 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-class HubHttp : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    root = fs::temp_directory_path() / ("caracal_hub_http_" + std::to_string(getpid()));
-    clean_environment(root / "home");
-    spill(root / "repositories/org/text/main/vocab.txt", "[PAD]\n");
-    spill(root / "repositories/org/gated/main/vocab.txt", "[PAD]\n");
-    spill(root / "repositories/org/large/main/model.safetensors", noise(kLarge, 1));
-    server = new HubServer(root / "repositories");
-  }
-  static void TearDownTestSuite() {
-    delete server;
-    fs::remove_all(root);
-  }
-  void SetUp() override {
-    server->reset();
-    fs::remove_all(cache());
+class HubHttp : public WithHub<HubHttp> {
+ public:
+  static void write_repositories(const fs::path& repositories) {
+    spill(repositories / "org/text/main/vocab.txt", "[PAD]\n");
+    spill(repositories / "org/gated/main/vocab.txt", "[PAD]\n");
+    spill(repositories / "org/large/main/model.safetensors", noise(kLarge, 1));
   }
 
-  static fs::path cache() { return root / "cache"; }
+ protected:
   static HubRequest request(const std::string& name, const std::string& token = {}) {
     return {.name = name, .options = {.cache_dir = cache().string(), .token = token}};
   }
-  static std::string download(const HubRequest& what) { return download_snapshot(what, quick(*server)); }
   // The code and text of the error, or nothing.
   template <class F>
   static std::pair<std::optional<ErrorCode>, std::string> error_of(F f) {
@@ -65,8 +53,6 @@ class HubHttp : public testing::Test {
   }
 
   static constexpr size_t kLarge = 300'000;
-  static inline fs::path root;
-  static inline HubServer* server;
 };
 
 TEST_F(HubHttp, ARenamedRepositoryIsFollowed) {

@@ -19,24 +19,19 @@ namespace {
 
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
-class HubProcesses : public testing::Test {
+class HubProcesses : public WithHub<HubProcesses> {
+ public:
+  static void write_repositories(const fs::path& repositories) {
+    spill(repositories / "org/large/main/config.json", "{}");
+    spill(repositories / "org/large/main/model.safetensors", noise(kLarge, 1));
+  }
+
  protected:
-  static void SetUpTestSuite() {
-    root = fs::temp_directory_path() / ("caracal_hub_processes_" + std::to_string(getpid()));
-    spill(root / "repositories/org/large/main/config.json", "{}");
-    spill(root / "repositories/org/large/main/model.safetensors", noise(kLarge, 1));
-    server = new HubServer(root / "repositories");
-  }
-  static void TearDownTestSuite() {
-    delete server;
-    fs::remove_all(root);
-  }
   void SetUp() override {
     server->reset();
     fs::remove_all(root / "home");
   }
 
-  static fs::path cache() { return root / "home/hub"; }
   static void bandwidth(int64_t bytes) { server->control({{"set", Json{{"bandwidth", bytes}}}}); }
 
   // `caracal download org/large`, its stdout and stderr in root/output.
@@ -84,8 +79,6 @@ class HubProcesses : public testing::Test {
   }
 
   static constexpr size_t kLarge = size_t(6) << 20, kChunk = size_t(1) << 20;
-  static inline fs::path root;
-  static inline HubServer* server;
 };
 
 TEST_F(HubProcesses, EightFetchOnce) {

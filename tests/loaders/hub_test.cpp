@@ -11,13 +11,9 @@
 namespace caracal {
 namespace {
 
-class HubTest : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    root = fs::temp_directory_path() / ("caracal_hub_" + std::to_string(getpid()));
-    fs::create_directories(root);
-    clean_environment(root / "home");
-    const fs::path repositories = root / "repositories";
+class HubTest : public WithHub<HubTest> {
+ public:
+  static void write_repositories(const fs::path& repositories) {
     write_text_repository(repositories / "org/text/main");
     write_text_repository(repositories / "org/text/v1.0");
     spill(repositories / "org/text/v1.0/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nold\n");
@@ -32,23 +28,12 @@ class HubTest : public testing::Test {
           "{\"weight_map\": {\"a\": \"model.fp16-1.safetensors\", \"b\": \"model.fp16-2.safetensors\"}}");
     for (const char* name : {"model.fp16-1.safetensors", "model.fp16-2.safetensors", "model.fp16-3.safetensors"})
       spill(sharded / name, name);
-    server = new HubServer(repositories);
   }
-  static void TearDownTestSuite() {
-    delete server;
-    fs::remove_all(root);
-  }
-  void SetUp() override {
-    server->reset();
-    fs::remove_all(cache());
-  }
-  void TearDown() override { disable_downloads(); }
 
-  static fs::path cache() { return root / "cache"; }
+ protected:
   static HubRequest request(const std::string& name, HubPart part = HubPart::everything) {
     return {.name = name, .part = part, .options = {.cache_dir = cache().string()}};
   }
-  static std::string download(const HubRequest& what) { return download_snapshot(what, quick(*server)); }
   // Downloads org/large under these faults; the error's code, or nothing.
   static std::optional<ErrorCode> with_faults(Json::Array faults, std::string* text = nullptr,
                                               HubRequest what = request("org/large")) {
@@ -80,8 +65,6 @@ class HubTest : public testing::Test {
   }
 
   static constexpr size_t kLarge = 300'000;
-  static inline fs::path root;
-  static inline HubServer* server;
 };
 
 const Json kDrop = {{"match", "store GET"}, {"do", "drop"}, {"bytes", 100'000}, {"times", 1}};

@@ -201,4 +201,32 @@ inline DownloadOptions quick(const HubServer& server) {
           .http = {.first_wait = 0.01, .longest_wait = 0.05, .timeout = 2, .longest_retry_after = 5}};
 }
 
+// A hub and a cache of a suite's own, the cache empty before each test. The suite derives from WithHub<itself> and has
+// a public write_repositories(folder).
+template <class Suite>
+class WithHub : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    root = fs::temp_directory_path() / ("caracal_hub_" + std::to_string(getpid()));
+    clean_environment(root / "home");
+    Suite::write_repositories(root / "repositories");
+    server = new HubServer(root / "repositories");
+  }
+  static void TearDownTestSuite() {
+    delete server;
+    fs::remove_all(root);
+  }
+  void SetUp() override {
+    server->reset();
+    fs::remove_all(cache());
+  }
+  void TearDown() override { disable_downloads(); }
+
+  static fs::path cache() { return root / "home/hub"; }
+  static std::string download(const HubRequest& what) { return download_snapshot(what, quick(*server)); }
+
+  static inline fs::path root;
+  static inline HubServer* server;
+};
+
 }  // namespace caracal
