@@ -161,8 +161,9 @@ uint64_t remove_from_cache(const std::string& name, const std::string& revision,
   const fs::path blobs = fs::canonical(folder / "blobs", ignored);
   for (const fs::path& blob : mine) {
     if (others.contains(blob) || blob.parent_path() != blobs) continue;
+    const uint64_t so_far = freed;
     count(blob);
-    fs::remove(blob, ignored);
+    if (!fs::remove(blob, ignored)) freed = so_far;
   }
   return sweep();
 }

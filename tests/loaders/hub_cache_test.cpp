@@ -19,7 +19,6 @@ class HubCache : public WithHub<HubCache> {
  public:
   static void write_repositories(const fs::path& repositories) {
     for (const char* name : {"text", "private", "gated"}) write_text_repository(repositories / "org" / name / "main");
-    spill(repositories / "org/private/main/late.json", "{}");
     for (const char* name : {"vit-digits", "wav2vec2-spoken-digits", "layoutlmv2-forms"}) {
       fs::create_directories(repositories / "org" / name);
       fs::copy(fs::path(CARACAL_TEST_DATA) / "trained" / name, repositories / "org" / name / "main");
